@@ -1,0 +1,1 @@
+"""AgentFS: a home directory for AI agents."""

@@ -1,0 +1,221 @@
+"""Every error that AgentFS raises on purpose: one class per thing a caller can do about it.
+
+Each class carries `errno`, which the FUSE face hands to the kernel, and `code`, a stable word for scripts
+(`--json`) and for the documentation. The message is one line that says what to do. The core raises these;
+faces translate them and add nothing.
+"""
+
+import errno as _errno
+from typing import ClassVar
+
+
+class AgentFSError(Exception):
+    """The base of all errors raised on purpose. `str(error)` is one line for a person."""
+
+    errno: ClassVar[int] = _errno.EIO
+    code: ClassVar[str] = "error"
+
+
+# ---- the tree: what a file operation can answer -------------------------------------------------------------
+
+
+class TreeError(AgentFSError):
+    """A file operation was refused; `errno` says why, as POSIX names it."""
+
+
+class NotFound(TreeError):
+    errno, code = _errno.ENOENT, "not-found"
+
+
+class Exists(TreeError):
+    errno, code = _errno.EEXIST, "exists"
+
+
+class NotADirectory(TreeError):
+    errno, code = _errno.ENOTDIR, "not-a-directory"
+
+
+class IsADirectory(TreeError):
+    errno, code = _errno.EISDIR, "is-a-directory"
+
+
+class NotEmpty(TreeError):
+    errno, code = _errno.ENOTEMPTY, "not-empty"
+
+
+class InvalidArgument(TreeError):
+    errno, code = _errno.EINVAL, "invalid-argument"
+
+
+class NameTooLong(TreeError):
+    errno, code = _errno.ENAMETOOLONG, "name-too-long"
+
+
+class NotPermitted(TreeError):
+    errno, code = _errno.EPERM, "not-permitted"
+
+
+class AccessDenied(TreeError):
+    errno, code = _errno.EACCES, "access-denied"
+
+
+class TooManyLinks(TreeError):
+    errno, code = _errno.EMLINK, "too-many-links"
+
+
+class BadHandle(TreeError):
+    errno, code = _errno.EBADF, "bad-handle"
+
+
+class NoAttribute(TreeError):
+    errno, code = _errno.ENODATA, "no-attribute"
+
+
+class TooSmall(TreeError):
+    errno, code = _errno.ERANGE, "range"
+
+
+class NotSupported(TreeError):
+    errno, code = _errno.EOPNOTSUPP, "not-supported"
+
+
+class NoSpace(TreeError):
+    errno, code = _errno.ENOSPC, "no-space"
+
+
+class FileTooBig(TreeError):
+    errno, code = _errno.EFBIG, "file-too-big"
+
+
+class ReadOnly(TreeError):
+    errno, code = _errno.EROFS, "read-only"
+
+
+class Unavailable(TreeError):
+    """The bytes are not on this machine and the store cannot be reached now. Trying again later may work."""
+
+    errno, code = _errno.EIO, "unavailable"
+
+
+class Interrupted(TreeError):
+    errno, code = _errno.EINTR, "interrupted"
+
+
+# ---- the store ----------------------------------------------------------------------------------------------
+
+
+class StoreError(AgentFSError):
+    """The object store did not do what was asked."""
+
+    code = "store-error"
+
+
+class ObjectNotFound(StoreError):
+    errno, code = _errno.ENOENT, "object-not-found"
+
+
+class ObjectExists(StoreError):
+    """A create-only put was refused because the name is taken. Nothing was written *by this call*, but an
+    earlier try of the same call may have been what took the name: read the object to find out."""
+
+    errno, code = _errno.EEXIST, "object-exists"
+
+
+class OutcomeUnknown(StoreError):
+    """A put may or may not have taken effect (time-out, dropped connection, 5xx after the body was sent).
+    Read the object back before deciding anything."""
+
+    errno, code = _errno.EIO, "outcome-unknown"
+
+
+class StoreUnavailable(StoreError):
+    """The store could not be reached, or kept failing until the retry budget was spent. Nothing was written."""
+
+    errno, code = _errno.EIO, "store-unavailable"
+
+
+class StoreDenied(StoreError):
+    """Credentials are missing, wrong, or not allowed to do this."""
+
+    errno, code = _errno.EACCES, "store-denied"
+
+
+class BucketNotFound(StoreError):
+    """The bucket, container or directory of the store URL does not exist."""
+
+    errno, code = _errno.ENOENT, "bucket-not-found"
+
+
+class StoreUnsafe(StoreError):
+    """The store failed the probe: it cannot keep two writers apart, so a second writer is refused."""
+
+    errno, code = _errno.EPERM, "store-unsafe"
+
+
+class StoreURLInvalid(StoreError):
+    errno, code = _errno.EINVAL, "store-url-invalid"
+
+
+# ---- bytes on the store -------------------------------------------------------------------------------------
+
+
+class FormatError(AgentFSError):
+    """Bytes that were read are not what the format says they must be."""
+
+    code = "format-error"
+
+
+class Corrupt(FormatError):
+    """An object is damaged: wrong digest, wrong length, or not parseable. It was not used."""
+
+    errno, code = _errno.EIO, "corrupt"
+
+
+class NewerFormat(FormatError):
+    """The object was written by a newer AgentFS. Nothing was changed; upgrade to read it."""
+
+    errno, code = _errno.EPROTONOSUPPORT, "newer-format"
+
+
+class HistoryBroken(FormatError):
+    """The log does not continue what this replica holds: a commit's parent digest does not match. The replica
+    was not changed; `agentfs fsck` says more."""
+
+    errno, code = _errno.EIO, "history-broken"
+
+
+# ---- this machine -------------------------------------------------------------------------------------------
+
+
+class ConfigInvalid(AgentFSError):
+    errno, code = _errno.EINVAL, "config-invalid"
+
+
+class AgentIdInvalid(AgentFSError):
+    errno, code = _errno.EINVAL, "agent-id-invalid"
+
+
+class ReplicaDamaged(AgentFSError):
+    """The local replica fails its own checks. `agentfs fsck --repair` rebuilds what can be rebuilt."""
+
+    code = "replica-damaged"
+
+
+class ReplicaInUse(AgentFSError):
+    """Another process holds what only one may hold (the engine's lock)."""
+
+    errno, code = _errno.EBUSY, "replica-in-use"
+
+
+class MountFailed(AgentFSError):
+    code = "mount-failed"
+
+
+class NotMounted(AgentFSError):
+    errno, code = _errno.ENOENT, "not-mounted"
+
+
+class SyncTimedOut(AgentFSError):
+    """Some changes are not yet remote. They are safe on this machine and will be pushed later."""
+
+    errno, code = _errno.ETIMEDOUT, "sync-timed-out"
