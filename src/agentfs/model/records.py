@@ -1,0 +1,155 @@
+"""What the log speaks of: inodes, dentries, contents, commits and snapshots, as values.
+
+Numbers. An inode's number *in the log* (`InodeId`) is `sequence << 24 | index`: the commit that created it and
+its place there. A sequence is won once, so the number is unique even among cloned machines; nothing depends on
+randomness or on a replica's id (HAZARDS: two replicas cloned from one image). The root is inode 1.
+Names are bytes, as the kernel gives them; they need not be UTF-8.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+InodeId: TypeAlias = int
+INDEX_BITS = 24
+ROOT_ID: InodeId = 1
+
+NAME_BYTES_MAX = 255
+INLINE_BYTES_MAX = 128 * 1024
+"""Contents up to this size travel inside the commit."""
+CHUNK_BYTES = 1024 * 1024
+"""Larger contents are cut into chunks of this size (the last one shorter)."""
+COMMIT_BYTES_MAX = 8 * 1024 * 1024
+"""A commit's inline contents together; more pending changes become more commits."""
+COMMIT_INODES_MAX = 50_000
+
+
+def inode_id(sequence: int, index: int) -> InodeId:
+    """The number of the `index`-th inode that commit `sequence` creates."""
+    if not 0 <= index < 1 << INDEX_BITS:
+        raise ValueError(f"index {index} does not fit {INDEX_BITS} bits")
+    return sequence << INDEX_BITS | index
+
+
+class Kind(enum.IntEnum):
+    """What an inode is. The values are stored (docs/format.md)."""
+
+    FILE = 1
+    DIRECTORY = 2
+    SYMLINK = 3
+    FIFO = 4
+    SOCKET = 5
+    CHARACTER_DEVICE = 6
+    BLOCK_DEVICE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class InlineContent:
+    """Bytes inside commit `sequence`, at `offset` of that object. Empty files have `size_bytes` 0 and are here."""
+
+    size_bytes: int
+    digest: bytes
+    """SHA-256 of the bytes."""
+    sequence: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkedContent:
+    """Bytes as chunks of `CHUNK_BYTES`, each a blob named by its SHA-256."""
+
+    size_bytes: int
+    digest: bytes
+    """SHA-256 of the whole content."""
+    chunks: tuple[bytes, ...]
+    """SHA-256 of each chunk, in order. A chunk of zeros is a chunk like any other."""
+
+
+Content: TypeAlias = InlineContent | ChunkedContent
+
+
+@dataclass(frozen=True, slots=True)
+class InodeRecord:
+    """The whole state of one inode in the log. Commits carry whole records: applying one replaces the other."""
+
+    id: InodeId
+    kind: Kind
+    mode: int
+    """Permission bits only (07777)."""
+    uid: int
+    gid: int
+    mtime_ns: int
+    ctime_ns: int
+    birth_ns: int
+    rdev: int = 0
+    target: bytes = b""
+    """A symbolic link's target."""
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+    """Sorted by name."""
+    content: Content | None = None
+    """Files have one; nothing else does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unlink:
+    parent: InodeId
+    name: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """After the commit, `name` in `parent` is `child` (replacing whatever stood there)."""
+
+    parent: InodeId
+    name: bytes
+    child: InodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Something met and could not both keep its place. Written by the commit that settled it."""
+
+    kind: str
+    """`content`, `name`, `delete`, `rename`, `cycle`, `attributes`."""
+    parent: InodeId
+    name: bytes
+    """Where it happened."""
+    kept_as: bytes
+    """The name, in the same directory, of the other version; empty when nothing had to be kept aside."""
+    detail: str
+    """One line for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One entry of the log. Applied in this order: `inodes` (upsert), `unlinks`, `links`; then inodes that no
+    dentry names are gone, and dentries of gone directories with them."""
+
+    volume: str
+    sequence: int
+    commit_id: bytes
+    """16 random bytes."""
+    parent: bytes
+    """SHA-256 digest of log entry `sequence - 1`; 32 zero bytes for the first."""
+    time_ns: int
+    """Hybrid-logical time: always later than the parent's."""
+    author: str
+    replica: str
+    inodes: tuple[InodeRecord, ...] = ()
+    unlinks: tuple[Unlink, ...] = ()
+    links: tuple[Link, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole tree right after commit `sequence`."""
+
+    volume: str
+    sequence: int
+    commit_digest: bytes
+    """Digest of log entry `sequence`."""
+    time_ns: int
+    """Hybrid-logical time of that commit."""
+    inodes: tuple[InodeRecord, ...]
+    links: tuple[Link, ...]
