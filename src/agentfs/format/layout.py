@@ -1,0 +1,115 @@
+"""Where things are on the store: object names and their parsers (docs/format.md, F-10 ff.).
+
+A *prefix* here is what `volume_prefix` returns, with its trailing slash; every name is relative to the store's root.
+"""
+
+import re
+from typing import Final, Literal, TypeAlias, get_args
+
+from agentfs.errors import AgentIdInvalid, Corrupt
+from agentfs.format.limits import DIGEST_BYTES, SEQUENCE_FIRST, SEQUENCE_MAX
+from agentfs.model.names import check_id
+
+VolumeKind: TypeAlias = Literal["home", "space"]
+
+STORE_FILE: Final = ".agentfs/store.json"
+VOLUMES: Final = ".agentfs/volumes/"
+
+_DIGITS: Final = 16
+_INVERT: Final = 10**_DIGITS - 1
+_NUMBER = re.compile(r"[0-9]{16}\Z")
+_BLOB = re.compile(r"([0-9a-f]{2})/([0-9a-f]{64})\Z")
+
+
+def volume_name(kind: VolumeKind, volume_id: str) -> str:
+    """`home-myagent`: what commits and snapshots carry as their `volume`. Raises `AgentIdInvalid`."""
+    if kind not in get_args(VolumeKind):
+        raise ValueError(f"a volume is a home or a space, not {kind!r}")
+    return f"{kind}-{check_id(volume_id, what='agent id' if kind == 'home' else 'space name')}"
+
+
+def parse_volume_name(name: str) -> tuple[VolumeKind, str]:
+    """The reverse of `volume_name`. Raises `Corrupt`."""
+    kind, _, volume_id = name.partition("-")
+    try:
+        check_id(volume_id, what="volume id")
+    except AgentIdInvalid as error:
+        raise Corrupt(f"{name!a} is not the name of a volume: {error}") from error
+    if kind == "home":
+        return "home", volume_id
+    if kind == "space":
+        return "space", volume_id
+    raise Corrupt(f"{name!a} is not the name of a volume: it starts neither with 'home-' nor with 'space-'")
+
+
+def volume_prefix(kind: VolumeKind, volume_id: str) -> str:
+    """`.agentfs/volumes/home-myagent/`: under this is everything of the volume but its view."""
+    return f"{VOLUMES}{volume_name(kind, volume_id)}/"
+
+
+def log_prefix(prefix: str) -> str:
+    return f"{prefix}log/"
+
+
+def log_name(prefix: str, sequence: int) -> str:
+    """The object of log entry `sequence`."""
+    return f"{prefix}log/{_checked(sequence):016d}"
+
+
+def parse_log_name(prefix: str, name: str) -> int:
+    """The sequence of a log entry's name. Raises `Corrupt`."""
+    return _sequence(_number(log_prefix(prefix), name, "a log entry"), name)
+
+
+def snapshot_prefix(prefix: str) -> str:
+    return f"{prefix}snapshots/"
+
+
+def snapshot_name(prefix: str, sequence: int) -> str:
+    """The object of the snapshot at `sequence`; newer ones come first in a listing."""
+    return f"{prefix}snapshots/{_INVERT - _checked(sequence):016d}"
+
+
+def parse_snapshot_name(prefix: str, name: str) -> int:
+    """The sequence of a snapshot's name. Raises `Corrupt`."""
+    return _sequence(_INVERT - _number(snapshot_prefix(prefix), name, "a snapshot"), name)
+
+
+def blob_prefix(prefix: str) -> str:
+    return f"{prefix}blobs/"
+
+
+def blob_name(prefix: str, digest: bytes) -> str:
+    """The object of the chunk whose SHA-256 is `digest`."""
+    if len(digest) != DIGEST_BYTES:
+        raise ValueError(f"a digest is {DIGEST_BYTES} bytes long, not {len(digest)}")
+    shown = digest.hex()
+    return f"{prefix}blobs/{shown[:2]}/{shown}"
+
+
+def parse_blob_name(prefix: str, name: str) -> bytes:
+    """The digest in a blob's name. Raises `Corrupt`."""
+    head = blob_prefix(prefix)
+    match = _BLOB.match(name[len(head) :]) if name.startswith(head) else None
+    if match is None or not match[2].startswith(match[1]):
+        raise Corrupt(f"{name!a} is not the name of a blob under {head}")
+    return bytes.fromhex(match[2])
+
+
+def _number(head: str, name: str, what: str) -> int:
+    digits = name[len(head) :]
+    if not name.startswith(head) or not _NUMBER.match(digits):
+        raise Corrupt(f"{name!a} is not the name of {what}: {head} and 16 digits")
+    return int(digits)
+
+
+def _sequence(number: int, name: str) -> int:
+    if not SEQUENCE_FIRST <= number <= SEQUENCE_MAX:
+        raise Corrupt(f"{name!a} names sequence {number}; {SEQUENCE_FIRST} to {SEQUENCE_MAX} are possible")
+    return number
+
+
+def _checked(sequence: int) -> int:
+    if not SEQUENCE_FIRST <= sequence <= SEQUENCE_MAX:
+        raise ValueError(f"sequence {sequence} is not between {SEQUENCE_FIRST} and {SEQUENCE_MAX}")
+    return sequence

@@ -1,0 +1,45 @@
+"""Bounds of the format (docs/format.md, F-60 ff.): every length is compared with one of these before it is used.
+
+A decoder refuses what is beyond them as `Corrupt`, so that a hostile object costs at most its own size in memory
+(snapshots: `SNAPSHOT_RAW_RATIO_MAX` times that). Raising one is a new required feature.
+"""
+
+from agentfs.model.records import CHUNK_BYTES, INDEX_BITS
+
+DIGEST_BYTES = 32
+COMMIT_ID_BYTES = 16
+NO_PARENT = bytes(DIGEST_BYTES)
+"""The parent digest of the first commit."""
+
+SEQUENCE_FIRST = 1
+SEQUENCE_MAX = (1 << (63 - INDEX_BITS)) - 1
+"""So that an inode's number fits a signed 64-bit integer (SQLite's, and most languages')."""
+INTEGER_MAX = (1 << 63) - 1
+INTEGER_MIN = -(1 << 63)
+ID_32_MAX = (1 << 32) - 1
+
+HEADER_BYTES_MAX = 64 * 1024 * 1024
+OBJECT_BYTES_MAX = 1024 * 1024 * 1024
+FILE_CHUNKS_MAX = 1024 * 1024
+FILE_BYTES_MAX = FILE_CHUNKS_MAX * CHUNK_BYTES
+"""1 TiB: its chunk digests (32 MiB) still fit a header."""
+
+TARGET_BYTES_MAX = 4095
+XATTR_NAME_BYTES_MAX = 255
+XATTR_VALUE_BYTES_MAX = 64 * 1024
+XATTRS_MAX = 1024
+COMMIT_LINKS_MAX = 100_000
+"""Of links, of unlinks and of conflicts, each."""
+REPLICA_CHARACTERS_MAX = 128
+CONFLICT_KIND_CHARACTERS_MAX = 32
+CONFLICT_DETAIL_BYTES_MAX = 4096
+MAP_KEYS_MAX = 1024
+FEATURES_MAX = 64
+FEATURE_CHARACTERS_MAX = 64
+
+SNAPSHOT_PAGE_ROWS_MAX = 65_536
+SNAPSHOT_PAGE_BYTES_MAX = 256 * 1024 * 1024
+"""Of one page after decompression."""
+SNAPSHOT_PAGES_MAX = 4096
+SNAPSHOT_RAW_RATIO_MAX = 1040
+"""deflate cannot expand by more than 1032."""

@@ -1,0 +1,204 @@
+"""What makes a commit or an inode legal (docs/format.md, F-35 and F-40 ff.), for encoder and decoder alike.
+
+Every function raises `ValueError` saying what is wrong: for the encoder that is a caller's mistake, a decoder turns
+it into `Corrupt`. Types are taken as given (decoders check them when they read).
+"""
+
+from collections.abc import Iterable, Sequence
+
+from agentfs.errors import AgentFSError
+from agentfs.format.layout import parse_volume_name
+from agentfs.format.limits import (
+    COMMIT_ID_BYTES,
+    COMMIT_LINKS_MAX,
+    CONFLICT_DETAIL_BYTES_MAX,
+    CONFLICT_KIND_CHARACTERS_MAX,
+    DIGEST_BYTES,
+    FILE_BYTES_MAX,
+    ID_32_MAX,
+    INTEGER_MAX,
+    INTEGER_MIN,
+    NO_PARENT,
+    REPLICA_CHARACTERS_MAX,
+    SEQUENCE_FIRST,
+    SEQUENCE_MAX,
+    TARGET_BYTES_MAX,
+    XATTR_NAME_BYTES_MAX,
+    XATTR_VALUE_BYTES_MAX,
+    XATTRS_MAX,
+)
+from agentfs.model.names import check_id, check_name
+from agentfs.model.records import (
+    CHUNK_BYTES,
+    COMMIT_INODES_MAX,
+    INDEX_BITS,
+    INLINE_BYTES_MAX,
+    ROOT_ID,
+    ChunkedContent,
+    Commit,
+    Conflict,
+    Content,
+    InlineContent,
+    InodeId,
+    InodeRecord,
+    Kind,
+    Link,
+    Unlink,
+)
+
+DEVICES = (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
+
+
+def need(condition: bool, reason: str) -> None:
+    if not condition:
+        raise ValueError(reason)
+
+
+def chunk_count(size_bytes: int) -> int:
+    """How many chunks a chunked content of this size has."""
+    return -(-size_bytes // CHUNK_BYTES)
+
+
+def check_commit(commit: Commit) -> None:
+    """Everything about a commit but where its inline contents lie."""
+    check_head(commit.volume, commit.sequence, commit.parent, commit.time_ns)
+    need(len(commit.commit_id) == COMMIT_ID_BYTES, f"the commit id is not {COMMIT_ID_BYTES} bytes long")
+    need(_is_id(commit.author), "the author is not an agent id")
+    need(
+        0 < len(commit.replica) <= REPLICA_CHARACTERS_MAX
+        and commit.replica.isascii()
+        and commit.replica.isprintable(),
+        f"the replica is not 1 to {REPLICA_CHARACTERS_MAX} printable ASCII characters",
+    )
+    need(len(commit.inodes) <= COMMIT_INODES_MAX, f"there are more than {COMMIT_INODES_MAX} inodes")
+    for count in map(len, (commit.unlinks, commit.links, commit.conflicts)):
+        need(count <= COMMIT_LINKS_MAX, f"there are more than {COMMIT_LINKS_MAX} links, unlinks or conflicts")
+    for record in commit.inodes:
+        check_inode(record, commit.sequence)
+    need(len({record.id for record in commit.inodes}) == len(commit.inodes), "an inode stands twice")
+    for unlink in commit.unlinks:
+        check_dentry(unlink.parent, unlink.name, commit.sequence)
+    for link in commit.links:
+        check_link(link, commit.sequence)
+    _check_unique(commit.unlinks, "unlinked")
+    _check_unique(commit.links, "linked")
+    for conflict in commit.conflicts:
+        _check_conflict(conflict, commit.sequence)
+
+
+def check_head(volume: str, sequence: int, parent: bytes, time_ns: int) -> None:
+    """What commits and stubs share."""
+    try:
+        parse_volume_name(volume)
+    except AgentFSError as error:
+        raise ValueError(str(error)) from error
+    need(SEQUENCE_FIRST <= sequence <= SEQUENCE_MAX, f"the sequence is {sequence}")
+    need(len(parent) == DIGEST_BYTES, f"the parent's digest is not {DIGEST_BYTES} bytes long")
+    need((parent == NO_PARENT) == (sequence == SEQUENCE_FIRST), "the first commit, and no other, has no parent")
+    need(0 <= time_ns <= INTEGER_MAX, f"the time is {time_ns}")
+
+
+def check_inode(record: InodeRecord, sequence: int) -> None:
+    """One inode as commit `sequence`, or a snapshot there, may hold it."""
+    try:
+        _check_inode(record, sequence)
+    except ValueError as error:
+        raise ValueError(f"inode {record.id}: {error}") from error
+
+
+def _check_inode(record: InodeRecord, sequence: int) -> None:
+    check_inode_id(record.id, sequence)
+    need(record.id != ROOT_ID or record.kind is Kind.DIRECTORY, "the root is not a directory")
+    need(0 <= record.mode <= 0o7777, f"the mode is {record.mode:o}")
+    need(0 <= record.uid <= ID_32_MAX and 0 <= record.gid <= ID_32_MAX, "the owner is out of range")
+    for time_ns in (record.mtime_ns, record.ctime_ns, record.birth_ns):
+        need(INTEGER_MIN <= time_ns <= INTEGER_MAX, "a time is out of range")
+    need(0 <= record.rdev <= INTEGER_MAX, "the device number is out of range")
+    need(record.rdev == 0 or record.kind in DEVICES, "only a device has a device number")
+    check_target(record.target, symlink=record.kind is Kind.SYMLINK)
+    check_xattrs(record.xattrs)
+    need((record.content is not None) == (record.kind is Kind.FILE), "files, and only files, have a content")
+    if record.content is not None:
+        check_content(record.content, sequence)
+
+
+def check_inode_id(inode: InodeId, sequence: int) -> None:
+    need(inode == ROOT_ID or 1 <= inode >> INDEX_BITS <= sequence, f"inode {inode} cannot exist at {sequence}")
+
+
+def check_target(target: bytes, *, symlink: bool) -> None:
+    need(bool(target) == symlink, "symbolic links, and only they, have a target")
+    need(len(target) <= TARGET_BYTES_MAX and b"\0" not in target, "the target is not valid")
+
+
+def check_xattrs(xattrs: Sequence[tuple[bytes, bytes]]) -> None:
+    need(len(xattrs) <= XATTRS_MAX, f"there are more than {XATTRS_MAX} extended attributes")
+    last = b""
+    for name, value in xattrs:
+        need(last < name, "the extended attributes are not sorted by name, once each")
+        need(len(name) <= XATTR_NAME_BYTES_MAX and b"\0" not in name, "an extended attribute's name is not valid")
+        need(len(value) <= XATTR_VALUE_BYTES_MAX, "an extended attribute's value is too long")
+        last = name
+
+
+def check_content(content: Content, sequence: int) -> None:
+    """A content that an inode at `sequence` refers to."""
+    need(len(content.digest) == DIGEST_BYTES, f"a content's digest is not {DIGEST_BYTES} bytes long")
+    if isinstance(content, InlineContent):
+        need(0 <= content.size_bytes <= INLINE_BYTES_MAX, f"an inline content of {content.size_bytes} bytes")
+        need(SEQUENCE_FIRST <= content.sequence <= sequence, f"a content in commit {content.sequence}")
+        need(0 <= content.offset <= INTEGER_MAX, f"a content at offset {content.offset}")
+    else:
+        _check_chunks(content)
+
+
+def _check_chunks(content: ChunkedContent) -> None:
+    need(1 <= content.size_bytes <= FILE_BYTES_MAX, f"a chunked content of {content.size_bytes} bytes")
+    need(
+        len(content.chunks) == chunk_count(content.size_bytes),
+        f"{len(content.chunks)} chunks for {content.size_bytes} bytes",
+    )
+    need(all(len(chunk) == DIGEST_BYTES for chunk in content.chunks), "a chunk's digest is of the wrong length")
+
+
+def check_dentry(parent: InodeId, name: bytes, sequence: int) -> None:
+    check_inode_id(parent, sequence)
+    try:
+        check_name(name)
+    except AgentFSError as error:
+        raise ValueError(str(error)) from error
+
+
+def check_link(link: Link, sequence: int) -> None:
+    check_dentry(link.parent, link.name, sequence)
+    check_inode_id(link.child, sequence)
+    need(link.child not in (ROOT_ID, link.parent), f"inode {link.child} cannot be in {link.parent}")
+
+
+def _check_unique(dentries: Iterable[Link | Unlink], what: str) -> None:
+    seen: set[tuple[InodeId, bytes]] = set()
+    for dentry in dentries:
+        place = (dentry.parent, dentry.name)
+        need(place not in seen, f"{dentry.name!r} in {dentry.parent} is {what} twice")
+        seen.add(place)
+
+
+def _check_conflict(conflict: Conflict, sequence: int) -> None:
+    need(
+        0 < len(conflict.kind) <= CONFLICT_KIND_CHARACTERS_MAX
+        and conflict.kind.isascii()
+        and conflict.kind.islower(),
+        "a conflict's kind is not a lower-case word",
+    )
+    check_dentry(conflict.parent, conflict.name, sequence)
+    if conflict.kept_as:
+        check_dentry(conflict.parent, conflict.kept_as, sequence)
+    need(len(conflict.detail.encode()) <= CONFLICT_DETAIL_BYTES_MAX, "a conflict's detail is too long")
+
+
+def _is_id(value: str) -> bool:
+    try:
+        check_id(value)
+    except AgentFSError:
+        return False
+    return True
