@@ -1,0 +1,98 @@
+"""Backing files: one local file per inode whose bytes are on this machine.
+
+`files/<low byte of ino, hex>/<ino, hex>`. The name never changes while the inode lives; bytes that come from the log
+replace a backing file by rename, so a reader's descriptor keeps the bytes it opened. The 256 directories are made
+once, so a create costs no lookup of its own.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+
+from agentfs.errors import NoSpace, ReadOnly, ReplicaDamaged
+
+_MODE = 0o600
+
+
+class BackingFiles:
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._staging = os.path.join(directory, "staging")
+
+    def prepare(self) -> None:
+        """Make the directories. Repeating it is harmless."""
+        os.makedirs(self._staging, mode=0o700, exist_ok=True)
+        for low in range(256):
+            os.makedirs(os.path.join(self._directory, f"{low:02x}"), mode=0o700, exist_ok=True)
+
+    def path(self, ino: int) -> str:
+        return f"{self._directory}/{ino & 255:02x}/{ino:x}"
+
+    def create(self, ino: int) -> int:
+        """A descriptor, for reading and writing, of a new empty backing file (what stood there is emptied)."""
+        return self._open(ino, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+
+    def open(self, ino: int, *, write: bool) -> int:
+        """A descriptor of an existing backing file. Raises FileNotFoundError when the bytes are not here."""
+        return self._open(ino, os.O_RDWR if write else os.O_RDONLY)
+
+    def _open(self, ino: int, flags: int) -> int:
+        try:
+            return os.open(self.path(ino), flags | os.O_CLOEXEC, _MODE)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise translate(error, self.path(ino)) from error
+
+    def stat(self, ino: int) -> os.stat_result | None:
+        try:
+            return os.stat(self.path(ino))
+        except FileNotFoundError:
+            return None
+
+    def remove(self, ino: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(ino))
+
+    def stage(self) -> tuple[int, str]:
+        """A new temporary file on the same file system: descriptor and path, for `adopt`."""
+        path = os.path.join(self._staging, secrets.token_hex(8))
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE), path
+        except OSError as error:
+            raise translate(error, path) from error
+
+    def adopt(self, staged: str, ino: int) -> None:
+        """Make a staged file the backing file of `ino`, atomically."""
+        os.rename(staged, self.path(ino))
+
+    def move(self, ino: int, to: int) -> None:
+        """Give the backing file of `ino` to inode `to`."""
+        os.rename(self.path(ino), self.path(to))
+
+    def sync(self, ino: int, fd: int) -> None:
+        """Make the bytes and the name of the backing file survive a power cut."""
+        os.fsync(fd)
+        self.sync_directory(ino)
+
+    def sync_directory(self, ino: int) -> None:
+        directory = os.open(os.path.dirname(self.path(ino)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def clear_staging(self) -> None:
+        """Drop what a crash left half-made. Only while no other process has the replica open."""
+        for name in os.listdir(self._staging):
+            os.unlink(os.path.join(self._staging, name))
+
+
+def translate(error: OSError, path: str) -> NoSpace | ReadOnly | ReplicaDamaged:
+    """An error of the local file system, in our words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"the disk that holds {path} is full: free some space")
+    if error.errno == errno.EROFS:
+        return ReadOnly(f"{path} is on a read-only file system")
+    return ReplicaDamaged(f"{path}: {error.strerror}")

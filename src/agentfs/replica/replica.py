@@ -1,0 +1,312 @@
+"""A replica: the database, the backing files and the sessions of one volume on this machine.
+
+    <directory>/replica.db      SQLite (schema.sql)
+    <directory>/files/          backing files
+    <directory>/engine.lock     held (flock) by the process that pushes and pulls
+    <directory>/engine.sock     where the engine listens
+
+Several processes may have it open. Each writes through one connection under one lock; SQLite's own lock keeps
+processes apart, so transactions are short. **Lock order:** `Replica.lock`, then SQLite's. No store call and no call
+to another process is made while either is held.
+
+What survives. When `transaction()` returns, its change survives `kill -9` of every process here; with
+`durable=True` it survives a power cut, together with all transactions before it. The order of a power cut: a backing
+file is synced before the row that vouches for it is made durable. Bytes that were *pulled* are not synced: after
+a restart of the machine every clean backing file is suspect and is checked by digest before its next use.
+"""
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+from agentfs.clock import Clock
+from agentfs.errors import ReplicaDamaged
+from agentfs.model.records import ROOT_ID, Kind
+from agentfs.replica.backing import BackingFiles
+from agentfs.replica.database import Connection, create_or_check, translated
+from agentfs.replica.journal import ChangeKind, JournalRow
+from agentfs.replica.sessions import boot_id, is_alive, process_stamp
+from agentfs.replica.transaction import (
+    PENDING_CONTENT,
+    RESIDENCY_LOCAL,
+    RESIDENCY_SUSPECT,
+    ContentRow,
+    InodeRow,
+    Transaction,
+    inode_row,
+)
+
+ROOT = 1
+"""The root directory's number on every machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFacts:
+    """What is not yet in the log."""
+
+    inodes: int
+    dentries: int
+    size_bytes: int
+    """Of files whose content is pending."""
+    oldest_at_ns: int | None
+    """When the oldest of these changes was made; None when nothing is pending."""
+
+
+class Replica:
+    """Use as a context manager, or call `close`."""
+
+    def __init__(self, directory: str, *, connection: Connection, session: int, clock: Clock) -> None:
+        self.directory = directory
+        self.clock = clock
+        self.session = session
+        self.lock = threading.RLock()
+        self.connection = connection
+        self.files = BackingFiles(os.path.join(directory, "files"))
+        self.changed: list[Callable[[], None]] = []
+        """Called, under the lock, after each transaction of this process that changed something."""
+        self._changes_seen = 0
+
+    @classmethod
+    def open(
+        cls,
+        directory: str,
+        *,
+        volume_kind: str,
+        volume_id: str,
+        session_kind: str,
+        clock: Clock,
+        mountpoint: bytes | None = None,
+    ) -> "Replica":
+        """Open the replica in `directory`, made if it is not there, and recover what dead processes left.
+
+        Raises `ReplicaDamaged` (also when it is another volume's) and `NewerFormat`.
+        """
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        connection = Connection(os.path.join(directory, "replica.db"))
+        try:
+            create_or_check(connection)
+            replica = cls(directory, connection=connection, session=0, clock=clock)
+            replica.files.prepare()
+            replica._settle_identity(volume_kind, volume_id)
+            replica._recover(session_kind, mountpoint)
+        except BaseException:
+            connection.close()
+            raise
+        return replica
+
+    # ---- state ----
+
+    def state(self, key: str) -> Any:
+        """A single fact; None when it was never set."""
+        with self.lock, translated(self.connection.path):
+            row = self.connection.one("SELECT value FROM state WHERE key=?", (key,))
+        return None if row is None else row[0]
+
+    def set_state(self, key: str, value: int | str | bytes | None) -> None:
+        with self.transaction() as tx:
+            tx.sql.execute("INSERT OR REPLACE INTO state VALUES(?,?)", (key, value))
+
+    # ---- changing ----
+
+    @contextmanager
+    def transaction(self, *, session: int | None = None, durable: bool = False) -> Iterator[Transaction]:
+        """One atomic change. Leaving the block commits; an exception rolls everything back.
+
+        Not to be nested. `session` says whose change it is (0: pulled from the log; default: this process's).
+        """
+        with self.lock:
+            connection = self.connection
+            if durable:
+                with connection.durable(), self._begun(session) as tx:
+                    yield tx
+            else:
+                with self._begun(session) as tx:
+                    yield tx
+            for callback in self.changed:
+                callback()
+
+    @contextmanager
+    def _begun(self, session: int | None) -> Iterator[Transaction]:
+        connection = self.connection
+        with translated(connection.path):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield Transaction(
+                    connection,
+                    session=self.session if session is None else session,
+                    now_ns=self.clock.wall_ns(),
+                )
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def sync(self) -> None:
+        """Make every transaction so far survive a power cut."""
+        with self.transaction(durable=True) as tx:
+            tx.sql.execute("INSERT OR REPLACE INTO state VALUES('synced_at_ns', ?)", (tx.now_ns,))
+
+    # ---- reading ----
+
+    def inode(self, ino: int) -> InodeRow | None:
+        with self.lock, translated(self.connection.path):
+            row = self.connection.one("SELECT * FROM inode WHERE ino=?", (ino,))
+        return None if row is None else inode_row(row)
+
+    def child(self, parent: int, name: bytes) -> InodeRow | None:
+        """The inode that `name` in `parent` means here."""
+        with self.lock, translated(self.connection.path):
+            row = self.connection.one(
+                "SELECT inode.* FROM dentry JOIN inode USING(ino) WHERE dentry.parent=? AND dentry.name=?",
+                (parent, name),
+            )
+        return None if row is None else inode_row(row)
+
+    def content(self, ino: int) -> ContentRow | None:
+        with self.lock, translated(self.connection.path):
+            row = self.connection.one("SELECT * FROM content WHERE ino=?", (ino,))
+        return None if row is None else ContentRow._make(row)
+
+    def parent_of(self, ino: int) -> int | None:
+        """A directory that shows `ino`; None when nothing does. The root is its own parent."""
+        if ino == ROOT:
+            return ROOT
+        with self.lock, translated(self.connection.path):
+            row = self.connection.one("SELECT parent FROM dentry WHERE ino=? AND ino IS NOT NULL LIMIT 1", (ino,))
+        return None if row is None else cast(int, row[0])
+
+    def path_of(self, ino: int) -> bytes | None:
+        """One path of `ino` from the root, without a leading slash; None when it is not in the tree."""
+        parts: list[bytes] = []
+        with self.lock, translated(self.connection.path):
+            while ino != ROOT:
+                row = self.connection.one(
+                    "SELECT parent, name FROM dentry WHERE ino=? AND ino IS NOT NULL LIMIT 1", (ino,)
+                )
+                if row is None:
+                    return None
+                ino, name = cast(tuple[int, bytes], row)
+                parts.append(name)
+        return b"/".join(reversed(parts))
+
+    def journal_after(self, last: int, *, limit: int = 10_000) -> list[JournalRow]:
+        """Changes after journal row `last`, oldest first."""
+        with self.lock, translated(self.connection.path):
+            rows = self.connection.rows("SELECT * FROM journal WHERE id>? ORDER BY id LIMIT ?", (last, limit))
+        return [JournalRow(row[0], row[1], ChangeKind(row[2]), *row[3:]) for row in rows]
+
+    def journal_end(self) -> int:
+        """The number of the newest journal row ever written."""
+        with self.lock, translated(self.connection.path):
+            row = self.connection.one("SELECT seq FROM sqlite_sequence WHERE name='journal'")
+        return 0 if row is None else cast(int, row[0])
+
+    def pending(self) -> PendingFacts:
+        with self.lock, translated(self.connection.path):
+            inodes = self.connection.one(
+                "SELECT count(*), min(pending_at_ns), sum(CASE WHEN pending & ? THEN size_bytes ELSE 0 END) "
+                "FROM inode WHERE pending != 0 AND nlink > 0",
+                (PENDING_CONTENT,),
+            )
+            dentries = self.connection.one("SELECT count(*), min(pending_at_ns) FROM dentry WHERE pending != 0")
+        assert inodes is not None and dentries is not None
+        times = [time for time in (inodes[1], dentries[1]) if time is not None]
+        return PendingFacts(inodes[0], dentries[0], inodes[2] or 0, min(times, default=None))
+
+    # ---- opening and closing ----
+
+    def _settle_identity(self, volume_kind: str, volume_id: str) -> None:
+        """Give a new replica its identity and its root; refuse another volume's replica."""
+        with self.transaction() as tx:
+            row = tx.sql.one("SELECT value FROM state WHERE key='volume_id'")
+            if row is None:
+                facts: dict[str, int | str | bytes] = {
+                    "volume_kind": volume_kind,
+                    "volume_id": volume_id,
+                    "replica_id": uuid.uuid4().hex,
+                    "boot_id": boot_id(),
+                    "head_sequence": 0,
+                    "head_digest": bytes(32),
+                    "head_time_ns": 0,
+                }
+                tx.sql.executemany("INSERT INTO state VALUES(?,?)", facts.items())
+                tx.sql.execute(
+                    "INSERT INTO inode(ino,id,kind,mode,uid,gid,nlink,atime_ns,mtime_ns,ctime_ns,birth_ns) "
+                    "VALUES(?1,?2,?3,?4,?5,?6,2,?7,?7,?7,?7)",
+                    (ROOT, ROOT_ID, int(Kind.DIRECTORY), 0o755, os.geteuid(), os.getegid(), tx.now_ns),
+                )
+                return
+        if (self.state("volume_kind"), row[0]) != (volume_kind, volume_id):
+            raise ReplicaDamaged(
+                f"{self.directory} is the replica of {self.state('volume_kind')} {row[0]}, not of "
+                f"{volume_kind} {volume_id}: give another state directory"
+            )
+
+    def _recover(self, session_kind: str, mountpoint: bytes | None) -> None:
+        """Enter this process, and clean up after those that died. See `docs/consistency.md`."""
+        stamp = process_stamp(os.getpid()) or "unknown"
+        with self.transaction() as tx:
+            sessions = tx.sql.rows("SELECT id, pid, started FROM session")
+            dead = [row[0] for row in sessions if not is_alive(row[1], row[2])]
+            for session in dead:
+                for (ino,) in tx.sql.rows("SELECT ino FROM write_open WHERE session=?", (session,)):
+                    self._recover_written(tx, ino)
+                tx.sql.execute("DELETE FROM write_open WHERE session=?", (session,))
+                tx.sql.execute("DELETE FROM session WHERE id=?", (session,))
+            alone = len(dead) == len(sessions)
+            restarted = (
+                alone and tx.sql.one("SELECT 1 FROM state WHERE key='boot_id' AND value=?", (boot_id(),)) is None
+            )
+            if restarted:
+                tx.sql.execute(
+                    "UPDATE inode SET residency=? WHERE residency=? AND kind=1 AND NOT pending & ?",
+                    (RESIDENCY_SUSPECT, RESIDENCY_LOCAL, PENDING_CONTENT),
+                )
+                tx.sql.execute("INSERT OR REPLACE INTO state VALUES('boot_id', ?)", (boot_id(),))
+            row = tx.sql.one(
+                "INSERT INTO session(pid,started,kind,mountpoint,opened_at_ns) VALUES(?,?,?,?,?) RETURNING id",
+                (os.getpid(), stamp, session_kind, mountpoint, tx.now_ns),
+            )
+            assert row is not None
+            unlinked = [row[0] for row in tx.sql.rows("SELECT ino FROM inode WHERE nlink=0")] if alone else []
+            purged = [ino for ino in unlinked if tx.purge(ino)]
+        self.session = cast(int, row[0])
+        for ino in purged:
+            self.files.remove(ino)
+        if alone:
+            self.files.clear_staging()
+
+    def _recover_written(self, tx: Transaction, ino: int) -> None:
+        """A process died while it may have been writing `ino`: what the backing file holds now is the content."""
+        inode, facts = tx.inode(ino), self.files.stat(ino)
+        if inode is None or facts is None:
+            return
+        known = (facts.st_size, facts.st_mtime_ns) == (inode.size_bytes, inode.mtime_ns)
+        if not known or not inode.pending & PENDING_CONTENT:
+            tx.content_written(
+                ino,
+                size_bytes=facts.st_size,
+                mtime_ns=facts.st_mtime_ns,
+                ctime_ns=max(inode.ctime_ns, facts.st_ctime_ns),
+            )
+
+    def close(self) -> None:
+        """Leave. Repeating it is harmless."""
+        with self.lock:
+            if self.session:
+                with self.transaction() as tx:
+                    tx.sql.execute("DELETE FROM write_open WHERE session=?", (self.session,))
+                    tx.sql.execute("DELETE FROM session WHERE id=?", (self.session,))
+                self.session = 0
+                self.connection.close()
+
+    def __enter__(self) -> "Replica":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
