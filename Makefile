@@ -1,0 +1,55 @@
+# One entry for everything. Each target makes its own virtual environment first; nothing else has to be installed by
+# hand on a Debian machine (fuse3 is installed where that is allowed, else the script says in one line what to do).
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint types sim crash bench judges clean lock
+
+help:
+	@echo "make demo    set up, then mount a home twice and watch a note travel (embedded default, no server)"
+	@echo "make test    set up, then run every test (about 15 minutes)"
+	@echo "make bench   set up, then measure a mount beside the local file system"
+	@echo "make sim     the seeded simulation, many seeds (SEEDS=10000)"
+	@echo "make crash   kill -9 under load, many rounds (ROUNDS=200)"
+	@echo "make judges  stress-ng, dbench, fio, git, SQLite, rsync and tar on a real mount"
+	@echo "make lock    renew the pinned requirements"
+
+$(VENV)/.ready: pyproject.toml requirements/dev.txt scripts/setup
+	@PYTHON=$(PYTHON) VENV=$(VENV) scripts/setup
+	@touch $@
+
+demo: $(VENV)/.ready
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
+
+test: $(VENV)/.ready lint types
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/test
+
+lint: $(VENV)/.ready
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
+
+types: $(VENV)/.ready
+	@$(BIN)/mypy --no-error-summary
+
+SEEDS ?= 10000
+sim: $(VENV)/.ready
+	@$(BIN)/python -m tests.sim.run --seeds $(SEEDS)
+
+ROUNDS ?= 200
+crash: $(VENV)/.ready
+	@$(BIN)/python -m tests.crash.run --rounds $(ROUNDS)
+
+bench: $(VENV)/.ready
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(BENCH)
+
+judges: $(VENV)/.ready
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/judges
+
+lock: $(VENV)/.ready
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile -q --upgrade --no-emit-index-url --no-header --generate-hashes --universal pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile -q --upgrade --no-emit-index-url --no-header --generate-hashes --universal --group dev pyproject.toml -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
