@@ -38,8 +38,11 @@ FEATURES_MAX = 64
 FEATURE_CHARACTERS_MAX = 64
 
 SNAPSHOT_PAGE_ROWS_MAX = 65_536
+SNAPSHOT_PAGE_VARIABLE_BYTES = 64 * 1024 * 1024
+"""An encoder starts a new page when the targets, xattrs and chunk lists of one are longer than this."""
 SNAPSHOT_PAGE_BYTES_MAX = 256 * 1024 * 1024
-"""Of one page after decompression."""
+"""Of one page after decompression: the above, one inode more (97 MiB), and the fixed columns (7 MiB) fit."""
 SNAPSHOT_PAGES_MAX = 4096
+SNAPSHOT_RAW_BYTES_MAX = 4 * 1024 * 1024 * 1024
 SNAPSHOT_RAW_RATIO_MAX = 1040
 """deflate cannot expand by more than 1032."""

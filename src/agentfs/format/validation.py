@@ -88,13 +88,18 @@ def check_commit(commit: Commit) -> None:
 
 def check_head(volume: str, sequence: int, parent: bytes, time_ns: int) -> None:
     """What commits and stubs share."""
+    check_head_digest(volume, sequence, parent, time_ns)
+    need((parent == NO_PARENT) == (sequence == SEQUENCE_FIRST), "the first commit, and no other, has no parent")
+
+
+def check_head_digest(volume: str, sequence: int, digest: bytes, time_ns: int) -> None:
+    """What all objects share."""
     try:
         parse_volume_name(volume)
     except AgentFSError as error:
         raise ValueError(str(error)) from error
     need(SEQUENCE_FIRST <= sequence <= SEQUENCE_MAX, f"the sequence is {sequence}")
-    need(len(parent) == DIGEST_BYTES, f"the parent's digest is not {DIGEST_BYTES} bytes long")
-    need((parent == NO_PARENT) == (sequence == SEQUENCE_FIRST), "the first commit, and no other, has no parent")
+    need(len(digest) == DIGEST_BYTES, f"a commit's digest is not {DIGEST_BYTES} bytes long")
     need(0 <= time_ns <= INTEGER_MAX, f"the time is {time_ns}")
 
 

@@ -1,0 +1,91 @@
+"""Stubs: what stands at a log name once its commit was collected (docs/format.md, F-54 ff.).
+
+A log name, once taken, is never free again: collection overwrites, it never deletes. A writer that comes back and
+finds a stub still learns from `commit_digest` whether the commit that stood there was its own.
+"""
+
+from dataclasses import dataclass
+
+from agentfs.errors import Corrupt
+from agentfs.format.fields import integer, octets, required, text
+from agentfs.format.framing import ObjectKind, open_frame, seal
+from agentfs.format.limits import COMMIT_ID_BYTES, DIGEST_BYTES, INTEGER_MAX, SEQUENCE_MAX
+from agentfs.format.validation import check_head, need
+from agentfs.model.records import Commit
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """What is kept of a collected commit."""
+
+    volume: str
+    sequence: int
+    commit_id: bytes
+    commit_digest: bytes
+    """The digest of the commit that stood here."""
+    parent: bytes
+    """Its parent's digest: the chain can be followed across stubs."""
+    time_ns: int
+    """Its hybrid-logical time."""
+    snapshot: int
+    """A snapshot at this sequence, not before the commit, was on the store when the commit was collected."""
+
+
+def stub_of(commit: Commit, digest: bytes, *, snapshot: int) -> Stub:
+    """What to keep of `commit`, whose digest is `digest`, once a snapshot at `snapshot` is on the store."""
+    return Stub(
+        volume=commit.volume,
+        sequence=commit.sequence,
+        commit_id=commit.commit_id,
+        commit_digest=digest,
+        parent=commit.parent,
+        time_ns=commit.time_ns,
+        snapshot=snapshot,
+    )
+
+
+def encode_stub(stub: Stub) -> bytes:
+    """Raises `ValueError` if `stub` is not legal. Deterministic."""
+    _check(stub)
+    header = {
+        "volume": stub.volume,
+        "sequence": stub.sequence,
+        "id": stub.commit_id,
+        "digest": stub.commit_digest,
+        "parent": stub.parent,
+        "time": stub.time_ns,
+        "snapshot": stub.snapshot,
+        "requires": [],
+    }
+    data, _ = seal(ObjectKind.STUB, header)
+    return data
+
+
+def decode_stub(data: bytes, *, volume: str, sequence: int) -> Stub:
+    """The stub in `data`, which must be entry `sequence` of the log of `volume`. Raises `Corrupt`, `NewerFormat`."""
+    try:
+        frame = open_frame(data, kind=ObjectKind.STUB)
+        header = frame.header
+        stub = Stub(
+            volume=text(required(header, "volume"), "'volume'", bytes_max=256),
+            sequence=integer(required(header, "sequence"), "'sequence'", low=1, high=SEQUENCE_MAX),
+            commit_id=octets(required(header, "id"), "'id'", high=COMMIT_ID_BYTES),
+            commit_digest=octets(required(header, "digest"), "'digest'", high=DIGEST_BYTES),
+            parent=octets(required(header, "parent"), "'parent'", high=DIGEST_BYTES),
+            time_ns=integer(required(header, "time"), "'time'", low=0, high=INTEGER_MAX),
+            snapshot=integer(required(header, "snapshot"), "'snapshot'", low=1, high=SEQUENCE_MAX),
+        )
+        _check(stub)
+        need(frame.body_start == frame.body_end, "a stub has no body")
+        need(stub.volume == volume, f"it belongs to {stub.volume}")
+        need(stub.sequence == sequence, f"it belongs at {stub.sequence}")
+    except (Corrupt, ValueError) as error:
+        raise Corrupt(f"the stub at {sequence} of {volume} is damaged and was not used: {error}") from error
+    return stub
+
+
+def _check(stub: Stub) -> None:
+    check_head(stub.volume, stub.sequence, stub.parent, stub.time_ns)
+    need(len(stub.commit_id) == COMMIT_ID_BYTES, f"the commit id is not {COMMIT_ID_BYTES} bytes long")
+    need(len(stub.commit_digest) == DIGEST_BYTES, f"the commit's digest is not {DIGEST_BYTES} bytes long")
+    need(stub.sequence <= stub.snapshot <= SEQUENCE_MAX, "its snapshot is older than the commit was")
