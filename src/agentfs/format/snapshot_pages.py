@@ -71,7 +71,7 @@ def link_pages(links: Sequence[LinkRow]) -> Iterator[Sequence[LinkRow]]:
 
 def encode_inode_page(page: Sequence[InodeRow]) -> bytes:
     columns: dict[str, object] = {
-        name: _packed(code, [it[index] for it in page]) for name, code, index in INTEGER_COLUMNS
+        name: _packed(code, [it[index] for it in page]) for name, code, index in INTEGER_COLUMNS  # type: ignore[misc]
     }
     columns["digest"] = b"".join(it[13] or _NO_DIGEST for it in page)
     columns["chunks"] = b"".join(it[16] for it in page)
