@@ -184,6 +184,21 @@ class HistoryBroken(FormatError):
     errno, code = _errno.EIO, "history-broken"
 
 
+class Collected(FormatError):
+    """The log entry was collected: its commit is part of a snapshot, and only its digest still stands at its place.
+    Whoever needs it starts from the newest snapshot."""
+
+    errno, code = _errno.EIO, "collected"
+
+    def __init__(self, message: str, *, sequence: int, commit_digest: bytes, snapshot: int) -> None:
+        super().__init__(message)
+        self.sequence = sequence
+        self.commit_digest = commit_digest
+        """Digest of the commit that stood there: one that was prepared here may be it."""
+        self.snapshot = snapshot
+        """A snapshot at this sequence, or a newer one, is on the store."""
+
+
 # ---- this machine -------------------------------------------------------------------------------------------
 
 

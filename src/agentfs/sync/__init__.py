@@ -1,0 +1,1 @@
+"""Between the replica and the store: pushing, pulling, merging."""
