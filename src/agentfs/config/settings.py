@@ -1,0 +1,239 @@
+"""`load`: the settings of this run, from flags, environment, file and defaults (docs/configuration.md)."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from agentfs.config.values import (
+    Parse,
+    Value,
+    globs,
+    one_of,
+    path,
+    seconds,
+    shown_seconds,
+    shown_size,
+    size,
+    switch,
+    text,
+)
+from agentfs.errors import ConfigInvalid
+
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One thing that can be chosen: its name in the file, its variable, how it reads and what it means."""
+
+    name: str
+    field: str
+    """The attribute of `Settings` that holds it."""
+    default: Value
+    parse: Parse
+    environment: str
+    meaning: str
+
+    def show(self, value: Value) -> str:
+        """`value` as a person would write it; a store URL without anything that could be a secret."""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, tuple):
+            return ",".join(value)
+        if self.parse is size:
+            return shown_size(cast(int, value))
+        if self.parse is seconds:
+            return shown_seconds(cast(float, value))
+        return redacted(str(value)) if self.name == "store" else str(value)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("store", "store", "", text, "AGENTFS_STORE",
+            "where homes are kept: s3://bucket/prefix, gs://, az://, file:///dir or an absolute path"),
+    Setting("agent_id", "agent_id", "", text, "AGENTFS_AGENT_ID",
+            "whose home it is, where a command is not told by --agent-id"),
+    Setting("state_dir", "state_dir", "", path, "AGENTFS_STATE_DIR",
+            "this machine's replicas, logs and control sockets; keep it on a local disk"),
+    Setting("cache_size", "cache_size_bytes", 10 * _GIB, size, "AGENTFS_CACHE_SIZE",
+            "disk space for bytes that are also in the store; least recently used go first, changes that are not yet "
+            "in the store never"),
+    Setting("durability", "durability", "local", one_of("local", "remote"), "AGENTFS_DURABILITY",
+            "what fsync on a mount waits for: this machine's disk, or the store"),
+    Setting("timeout", "timeout_seconds", 60.0, seconds, "AGENTFS_TIMEOUT",
+            "how long sync, unmount and remote-durable calls wait for the store"),
+    Setting("ignore", "ignore", (), globs, "AGENTFS_IGNORE",
+            "patterns of names that stay on this machine, besides the built-in ones"),
+    Setting("passthrough", "passthrough", "auto", one_of("auto", "off"), "AGENTFS_PASSTHROUGH",
+            "let the kernel read and write local files directly where it can"),
+    Setting("allow_other", "allow_other", False, switch, "AGENTFS_ALLOW_OTHER",
+            "let other users of this machine into a mount"),
+    Setting("read_only", "read_only", False, switch, "AGENTFS_READ_ONLY", "mount without the right to write"),
+    Setting("owner", "owner", "preserve", one_of("preserve", "me"), "AGENTFS_OWNER",
+            "whose the files of a mount seem to be: as stored, or all the mounting user's"),
+    Setting("log_level", "log_level", "info", one_of("debug", "info", "warning", "error"), "AGENTFS_LOG_LEVEL",
+            "how much the mount's log says"),
+)  # fmt: skip
+BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one run. Immutable; holds no secrets (those stay in the environment)."""
+
+    store: str
+    agent_id: str
+    """Empty: none was given."""
+    state_dir: str
+    cache_size_bytes: int
+    durability: Literal["local", "remote"]
+    timeout_seconds: float
+    ignore: tuple[str, ...]
+    passthrough: Literal["auto", "off"]
+    allow_other: bool
+    read_only: bool
+    owner: Literal["preserve", "me"]
+    log_level: Literal["debug", "info", "warning", "error"]
+    config_path: str
+    """The file that was, or would be, read."""
+    origins: Mapping[str, str]
+    """By the setting's name: `flag --store`, `environment AGENTFS_STORE`, `<file> [default]` or `default`."""
+
+    def value(self, name: str) -> Value:
+        return cast(Value, getattr(self, BY_NAME[name].field))
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    config_path: str | None = None,
+) -> Settings:
+    """The settings. `flags` are by setting name; None in it means not given.
+
+    Raises `ConfigInvalid`, which names the source of a bad value and what to write instead. A missing file is no
+    error unless it was named by `config_path` or AGENTFS_CONFIG.
+    """
+    environment = os.environ if environment is None else environment
+    flags = {name: value for name, value in (flags or {}).items() if value is not None}
+    where = config_path or environment.get("AGENTFS_CONFIG") or default_config_path(environment)
+    named = bool(config_path or environment.get("AGENTFS_CONFIG"))
+    tables = read_tables(where, must_exist=named)
+    sources = _Sources(flags, environment, tables, where)
+    agent_id, agent_origin = sources.find(BY_NAME["agent_id"], agent="")
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for setting in SETTINGS:
+        value, origin = sources.find(setting, agent=cast(str, agent_id))
+        values[setting.field], origins[setting.name] = value, origin
+    values["agent_id"], origins["agent_id"] = agent_id, agent_origin
+    values["store"] = values["store"] or "file://" + os.path.join(_data_home(environment), "agentfs", "store")
+    state_dir = values["state_dir"] or os.path.join(_state_home(environment), "agentfs")
+    values["state_dir"] = os.path.normpath(_expanded(state_dir, environment))
+    return Settings(**values, config_path=where, origins=origins)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    flags: Mapping[str, object]
+    environment: Mapping[str, str]
+    tables: Mapping[str, Mapping[str, object]]
+    path: str
+
+    def find(self, setting: Setting, *, agent: str) -> tuple[Value, str]:
+        """The value that wins, and where it came from."""
+        name = setting.name
+        if name in self.flags:
+            return _parsed(setting, self.flags[name], f"flag --{name.replace('_', '-')}")
+        if self.environment.get(setting.environment):
+            return _parsed(setting, self.environment[setting.environment], f"environment {setting.environment}")
+        for title in (f"agents.{agent}" if agent else "", "default"):
+            if name in self.tables.get(title, {}):
+                return _parsed(setting, self.tables[title][name], f"{self.path} [{title}]")
+        return setting.default, "default"
+
+
+def _parsed(setting: Setting, value: object, origin: str) -> tuple[Value, str]:
+    try:
+        return setting.parse(value), origin
+    except ValueError as error:
+        shown = redacted(str(value)) if setting.name == "store" else repr(value)
+        raise ConfigInvalid(f"{origin}: {setting.name} = {shown} is not valid: {error}") from None
+
+
+def read_tables(path_: str, *, must_exist: bool) -> dict[str, dict[str, object]]:
+    """The file's tables by title (`default`, `agents.<id>`). Raises `ConfigInvalid` with the line."""
+    try:
+        with open(path_, "rb") as file:
+            document = tomllib.load(file)
+    except FileNotFoundError:
+        if must_exist:
+            raise ConfigInvalid(f"{path_}: there is no such configuration file: make it with agentfs init") from None
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"{path_}: not valid TOML ({error}): correct it or remove it") from None
+    except OSError as error:
+        raise ConfigInvalid(f"{path_}: cannot be read ({error.strerror}): check its permissions") from None
+    return _checked_tables(path_, document)
+
+
+def _checked_tables(path_: str, document: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    tables: dict[str, dict[str, object]] = {}
+    for title, table in document.items():
+        if title not in ("default", "agents"):
+            raise ConfigInvalid(f"{path_}: unknown table [{title}]: use [default] or [agents.<agent-id>]")
+        if not isinstance(table, dict):
+            raise ConfigInvalid(f"{path_}: {title} must be a table: write [{title}]")
+        if title == "default":
+            tables["default"] = table
+        else:
+            tables |= {f"agents.{agent}": inner for agent, inner in table.items()}
+    for title, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigInvalid(f"{path_}: {title} must be a table: write [{title}]")
+        for name in table:
+            if name not in BY_NAME or (title != "default" and name == "agent_id"):
+                raise ConfigInvalid(f"{path_} [{title}]: unknown setting {name!r}: agentfs config lists them all")
+    return tables
+
+
+def redacted(url: str) -> str:
+    """A URL without what may be a secret: user and password, and the values of options that we do not know."""
+    head, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    place, question, query = rest.partition("?")
+    host, slash, tail = place.partition("/")
+    host = "***@" + host.rpartition("@")[2] if "@" in host else host
+    shown = [
+        part if part.split("=")[0] in _OPTIONS_SHOWN else part.split("=")[0] + "=***" for part in query.split("&")
+    ]
+    return head + mark + host + slash + tail + (question + "&".join(shown) if query else "")
+
+
+_OPTIONS_SHOWN = frozenset({"endpoint", "region", "profile", "anonymous", "style", "account"})
+
+
+def default_config_path(environment: Mapping[str, str]) -> str:
+    base = environment.get("XDG_CONFIG_HOME", "")
+    home = base if base.startswith("/") else os.path.join(_home(environment), ".config")
+    return os.path.join(home, "agentfs", "config.toml")
+
+
+def _data_home(environment: Mapping[str, str]) -> str:
+    base = environment.get("XDG_DATA_HOME", "")
+    return base if base.startswith("/") else os.path.join(_home(environment), ".local", "share")
+
+
+def _state_home(environment: Mapping[str, str]) -> str:
+    base = environment.get("XDG_STATE_HOME", "")
+    return base if base.startswith("/") else os.path.join(_home(environment), ".local", "state")
+
+
+def _home(environment: Mapping[str, str]) -> str:
+    return environment.get("HOME") or os.path.expanduser("~")
+
+
+def _expanded(path_: str, environment: Mapping[str, str]) -> str:
+    return _home(environment) + path_[1:] if path_ == "~" or path_.startswith("~/") else path_

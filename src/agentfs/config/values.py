@@ -1,0 +1,105 @@
+"""Settings' values as people write them: sizes, durations, switches, words, lists."""
+
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+Value: TypeAlias = str | int | float | bool | tuple[str, ...]
+Parse: TypeAlias = Callable[[object], Value]
+"""From what a flag, a variable or the file holds to the value. Raises `ValueError` whose text says what is right."""
+
+_UNITS = {
+    "": 1, "b": 1,
+    "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
+    "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40,
+    "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+}  # fmt: skip
+_NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*\Z")
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SHOWN = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+_BYTES_MAX = 1 << 62
+
+
+def size(value: object) -> int:
+    """Bytes, from `10GiB`, `500MB`, `4096` or a number."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _BYTES_MAX:
+        return value
+    match = _NUMBER.match(value) if isinstance(value, str) else None
+    unit = _UNITS.get(match[2].lower()) if match else None
+    if match is None or unit is None or float(match[1]) * unit > _BYTES_MAX:
+        raise ValueError("use a size such as 10GiB, 500MB or 4096")
+    return int(float(match[1]) * unit)
+
+
+def shown_size(size_bytes: int) -> str:
+    """`size_bytes` as a person writes it, exact: `10GiB`, or plain bytes where no unit divides it."""
+    for unit, factor in _SHOWN:
+        if size_bytes and size_bytes % factor == 0:
+            return f"{size_bytes // factor}{unit}"
+    return str(size_bytes)
+
+
+def about_size(size_bytes: int) -> str:
+    """`size_bytes` rounded, for people: `1.4 MiB`."""
+    for unit, factor in _SHOWN:
+        if size_bytes >= factor:
+            return f"{size_bytes / factor:.1f} {unit}"
+    return f"{size_bytes} B"
+
+
+def seconds(value: object) -> float:
+    """Seconds, from `90`, `90s`, `1.5m` or a number."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12:
+        return float(value)
+    match = _NUMBER.match(value) if isinstance(value, str) else None
+    unit = _SECONDS.get(match[2].lower()) if match else None
+    if match is None or unit is None:
+        raise ValueError("use a duration such as 30s, 5m or 90")
+    return float(match[1]) * unit
+
+
+def shown_seconds(value: float) -> str:
+    return f"{value:g}s"
+
+
+def switch(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("use true or false")
+
+
+def one_of(*words: str) -> Parse:
+    def parse(value: object) -> str:
+        if isinstance(value, str) and value.strip().lower() in words:
+            return value.strip().lower()
+        raise ValueError(f"use {' or '.join(words)}")
+
+    return parse
+
+
+def text(value: object) -> str:
+    if isinstance(value, str) and "\0" not in value:
+        return value.strip()
+    raise ValueError("use text")
+
+
+def path(value: object) -> str:
+    """An absolute path; `~` is left for the loader, which knows the home directory."""
+    found = text(value)
+    if not found.startswith(("/", "~")):
+        raise ValueError("use an absolute path")
+    return found
+
+
+def globs(value: object) -> tuple[str, ...]:
+    """A list of patterns; in the environment and in flags separated by commas."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        return tuple(value)
+    raise ValueError("use a list of patterns")
