@@ -1,0 +1,137 @@
+"""What an error of obstore means for the caller.
+
+obstore 0.12 has a handful of classes and puts the rest (status, error code, kind of transport failure) into the
+text, so the text is parsed: its shapes are held by tests against real servers. The text itself never leaves
+this module: it carries addresses with query strings (an Azure SAS token is one) and parts of the signature.
+"""
+
+import re
+from dataclasses import dataclass
+
+from obstore.exceptions import (
+    AlreadyExistsError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+
+from agentfs.errors import (
+    BucketNotFound,
+    ObjectExists,
+    ObjectNotFound,
+    OutcomeUnknown,
+    StoreDenied,
+    StoreError,
+    StoreUnavailable,
+)
+
+_STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})|inner: Status \{\s*status: (\d{3})")
+_KIND = re.compile(r"HttpError \{\s*kind: (\w+)")
+_CODE = re.compile(r"<Code>(\w+)</Code>|\"(?:code|reason|error)\": ?\"?(\w+)")
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|[Tt]he specified bucket does not exist")
+_NO_CREDENTIALS = re.compile(
+    r"169\.254\.1[67]|metadata\.google\.internal|metadata/identity|[Cc]redential[^\n]{0,40}(?:missing|not found)"
+    r"|token request|OAuth|Error fetching|InvalidCredentials"
+)
+_CLOCK_CODES = {"RequestTimeTooSkewed", "RequestExpired"}
+_KEY_CODES = {
+    "InvalidAccessKeyId": "the access key is not known there",
+    "SignatureDoesNotMatch": "the secret does not fit the access key",
+    "ExpiredToken": "the session token has expired",
+    "InvalidToken": "the session token is not valid",
+    "AuthenticationFailed": "the account key or token is wrong",
+}
+_RETRYABLE_4XX = {408, 425, 429}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The facts of one failed request."""
+
+    status: int | None
+    """HTTP status, or None when no complete answer came."""
+    kind: str
+    """Kind of transport failure (`Connect`, `Timeout`, `Request`, …), or empty."""
+    code: str
+    """The store's error code, or empty."""
+    bucket_missing: bool
+    credentials_missing: bool
+
+    @property
+    def summary(self) -> str:
+        """A few words without addresses or secrets."""
+        if self.status is not None:
+            return f"HTTP {self.status} {self.code}".rstrip()
+        return {"Connect": "no connection", "Timeout": "time-out"}.get(self.kind, "connection broken")
+
+    @property
+    def nothing_sent(self) -> bool:
+        """Proof that the request never left: no connection was made."""
+        return self.status is None and self.kind == "Connect"
+
+
+def failure_of(error: Exception) -> Failure:
+    """Read the facts out of an obstore error."""
+    text = str(error)
+    status, kind, code = _STATUS.search(text), _KIND.search(text), _CODE.search(text)
+    number = int(status[1] or status[2]) if status else None
+    if number is None and isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        number = 403
+    return Failure(
+        status=number,
+        kind=kind[1] if kind else "",
+        code=(code[1] or code[2] or "") if code else "",
+        bucket_missing=_NO_BUCKET.search(text) is not None,
+        credentials_missing=status is None and _NO_CREDENTIALS.search(text) is not None,
+    )
+
+
+def _common(error: Exception, failure: Failure, url: str) -> StoreError | None:
+    """What any method may raise."""
+    if failure.bucket_missing:
+        return BucketNotFound(f"the bucket or container of {url} does not exist: create it or correct the URL")
+    if failure.credentials_missing:
+        return StoreDenied(
+            f"no credentials for {url}: set them in the environment or name a profile (see docs/stores.md)"
+        )
+    if failure.code in _CLOCK_CODES:
+        return StoreDenied(f"{url} refused the request as too old: check this machine's clock")
+    denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+    if denied or failure.status in (401, 403) or failure.code in _KEY_CODES:
+        hint = _KEY_CODES.get(failure.code, "check the key, the secret and what they are allowed to do")
+        return StoreDenied(f"{url} refused access ({failure.summary}): {hint}")
+    return None
+
+
+def read_error(error: Exception, *, name: str, url: str) -> StoreError:
+    """The error of a `get`, `list` or `delete`: repeating those is harmless."""
+    failure = failure_of(error)
+    common = _common(error, failure, url)
+    if common is not None:
+        return common
+    if isinstance(error, FileNotFoundError):
+        return ObjectNotFound(f"{url} has no object {name}")
+    status = failure.status
+    if status is not None and 300 <= status < 500 and status not in _RETRYABLE_4XX:
+        return StoreError(f"{url} refused the request for {name!r} ({failure.summary}): check region and endpoint")
+    return StoreUnavailable(f"{url} cannot be reached ({failure.summary})")
+
+
+def put_error(error: Exception, *, name: str, url: str, create_only: bool, conflict_means_exists: bool) -> StoreError:
+    """The error of a `put`. Whatever does not prove that nothing was written is `OutcomeUnknown`."""
+    failure = failure_of(error)
+    common = _common(error, failure, url)
+    if common is not None:
+        return common
+    refused = isinstance(error, AlreadyExistsError | PreconditionError)
+    if create_only and refused:
+        # object_store calls a 409 "already exists" too; S3's 409 says only that another put was under way.
+        if failure.status == 409 and not conflict_means_exists:
+            return OutcomeUnknown(f"another put of {name} was under way at {url}: read it to find out who won")
+        return ObjectExists(f"{url} already has an object {name}")
+    if failure.nothing_sent:
+        return StoreUnavailable(f"{url} cannot be reached ({failure.summary}); nothing was sent")
+    status = failure.status
+    if status is not None and 300 <= status < 500 and status not in _RETRYABLE_4XX | {404, 409, 412}:
+        return StoreError(f"{url} refused to store {name!r} ({failure.summary})")
+    return OutcomeUnknown(f"{url} may or may not have stored {name} ({failure.summary}): read it to find out")

@@ -1,0 +1,1 @@
+"""What tests of AgentFS and of its extensions are made of: contract suites, real servers, faults."""
