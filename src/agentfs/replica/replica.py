@@ -16,10 +16,7 @@ a restart of the machine every clean backing file is suspect and is checked by d
 """
 
 import os
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -35,6 +32,7 @@ from agentfs.replica.transaction import (
     RESIDENCY_LOCAL,
     RESIDENCY_SUSPECT,
     ContentRow,
+    Door,
     InodeRow,
     Transaction,
     inode_row,
@@ -60,15 +58,20 @@ class Replica:
     """Use as a context manager, or call `close`."""
 
     def __init__(self, directory: str, *, connection: Connection, session: int, clock: Clock) -> None:
+        self._door = Door(connection, clock)
+        self._door.session = session
         self.directory = directory
         self.clock = clock
-        self.session = session
-        self.lock = threading.RLock()
+        self.lock = self._door.lock
         self.connection = connection
         self.files = BackingFiles(os.path.join(directory, "files"))
-        self.changed: list[Callable[[], None]] = []
-        """Called, under the lock, after each transaction of this process that changed something."""
-        self._changes_seen = 0
+        self.changed = self._door.changed
+        """Called, under the lock, after each transaction of this process."""
+
+    @property
+    def session(self) -> int:
+        """This process's number in `session`; 0 when closed."""
+        return self._door.session
 
     @classmethod
     def open(
@@ -112,39 +115,14 @@ class Replica:
 
     # ---- changing ----
 
-    @contextmanager
-    def transaction(self, *, session: int | None = None, durable: bool = False) -> Iterator[Transaction]:
-        """One atomic change. Leaving the block commits; an exception rolls everything back.
+    def transaction(self, *, session: int | None = None, durable: bool = False) -> Transaction:
+        """One atomic change, as a context manager. Leaving the block commits; an exception rolls everything back.
 
         Not to be nested. `session` says whose change it is (0: pulled from the log; default: this process's).
+        On return it survives `kill -9`; with `durable` a power cut, with all before it.
         """
-        with self.lock:
-            connection = self.connection
-            if durable:
-                with connection.durable(), self._begun(session) as tx:
-                    yield tx
-            else:
-                with self._begun(session) as tx:
-                    yield tx
-            for callback in self.changed:
-                callback()
-
-    @contextmanager
-    def _begun(self, session: int | None) -> Iterator[Transaction]:
-        connection = self.connection
-        with translated(connection.path):
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield Transaction(
-                    connection,
-                    session=self.session if session is None else session,
-                    now_ns=self.clock.wall_ns(),
-                )
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        door = self._door
+        return Transaction(door, session=door.session if session is None else session, durable=durable)
 
     def sync(self) -> None:
         """Make every transaction so far survive a power cut."""
@@ -275,7 +253,7 @@ class Replica:
             assert row is not None
             unlinked = [row[0] for row in tx.sql.rows("SELECT ino FROM inode WHERE nlink=0")] if alone else []
             purged = [ino for ino in unlinked if tx.purge(ino)]
-        self.session = cast(int, row[0])
+        self._door.session = cast(int, row[0])
         for ino in purged:
             self.files.remove(ino)
         if alone:
@@ -302,7 +280,7 @@ class Replica:
                 with self.transaction() as tx:
                     tx.sql.execute("DELETE FROM write_open WHERE session=?", (self.session,))
                     tx.sql.execute("DELETE FROM session WHERE id=?", (self.session,))
-                self.session = 0
+                self._door.session = 0
                 self.connection.close()
 
     def __enter__(self) -> "Replica":

@@ -11,6 +11,7 @@ CREATE TABLE state (                    -- single facts
 
 CREATE TABLE inode (
     ino           INTEGER PRIMARY KEY AUTOINCREMENT, -- this machine's number, given to the kernel; never reused
+                                        -- (processes reserve blocks of numbers in sqlite_sequence)
     id            INTEGER,              -- number in the log (model.records.InodeId); NULL: not (or no longer) in the log
     kind          INTEGER NOT NULL,     -- model.records.Kind
     mode          INTEGER NOT NULL,     -- permission bits, 07777

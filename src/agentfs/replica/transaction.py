@@ -4,10 +4,16 @@ A transaction is one SQLite transaction that changes inodes and dentries, marks 
 journal. It knows nothing of POSIX rules (`tree` does) nor of the log's order (`sync` does).
 """
 
+import threading
+from collections.abc import Callable
+from types import TracebackType
 from typing import NamedTuple, cast
 
+import apsw
+
+from agentfs.clock import Clock
 from agentfs.model.records import Kind
-from agentfs.replica.database import Connection, Row
+from agentfs.replica.database import Connection, Row, translate
 from agentfs.replica.journal import ChangeKind
 
 PENDING_ATTRIBUTES = 1
@@ -68,37 +74,145 @@ class DentryRow(NamedTuple):
 _SETTABLE = frozenset(
     {"mode", "uid", "gid", "size_bytes", "atime_ns", "mtime_ns", "ctime_ns", "target", "residency", "used_at_ns"}
 )
+_NUMBERS_RESERVED = 256
 
+# One statement for each common case, with no column of an index in its SET list where the value cannot change:
+# SQLite rewrites the entries of an index whose columns are set, equal or not, and each index is a page of WAL.
 _INSERT_INODE = (
-    "INSERT INTO inode(kind,mode,uid,gid,rdev,nlink,atime_ns,mtime_ns,ctime_ns,birth_ns,target,residency,"
-    "used_at_ns,local,pending,pending_at_ns) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING ino"
+    "INSERT INTO inode(ino,kind,mode,uid,gid,rdev,nlink,atime_ns,mtime_ns,ctime_ns,birth_ns,target,residency,"
+    "used_at_ns,local,pending,pending_at_ns) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?8,?8,?8,?9,?10,?8,?11,?12,?8)"
+)
+_PLACE = (
+    "SELECT p.kind, p.mode, p.gid, p.nlink, p.local, d.ino, d.base, d.local FROM inode p "
+    "LEFT JOIN dentry d ON d.parent=p.ino AND d.name=?2 WHERE p.ino=?1"
+)
+_INSERT_DENTRY = (
+    "INSERT INTO dentry(parent,name,ino,base,pending,pending_at_ns,local) VALUES(?1,?2,?3,NULL,1-?4,?5,?4)"
 )
 _LINK = (
-    "INSERT INTO dentry(parent,name,ino,base,pending,pending_at_ns,local) VALUES(?1,?2,?3,NULL,?4,?5,1-?4) "
-    "ON CONFLICT(parent,name) DO UPDATE SET ino=?3, "
+    f"{_INSERT_DENTRY} ON CONFLICT(parent,name) DO UPDATE SET ino=?3, "
     "pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?5 END, "
-    "pending=(base IS NOT ?3 AND (?4 OR base IS NOT NULL)), local=(base IS NULL AND ?4=0)"
+    "pending=(?4=0 AND base IS NOT ?3), local=?4"
 )
-_LINKED = "UPDATE inode SET nlink=nlink+1, ctime_ns=?2, change=change+1 WHERE ino=?1"
+_LINKED = "UPDATE inode SET nlink=nlink+?3, ctime_ns=?2, change=change+1 WHERE ino=?1"
 _UNLINK = (
-    "UPDATE dentry SET ino=NULL, pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?3 END, pending=1 "
+    "UPDATE dentry SET ino=NULL, pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?3 END, pending=1-local "
     "WHERE parent=?1 AND name=?2 AND base IS NOT NULL"
+)
+_TOUCH = "UPDATE inode SET mtime_ns=?2, ctime_ns=?2, nlink=nlink+?3, change=change+1 WHERE ino=?1"
+_TOUCH_IF_PENDING = _TOUCH + " AND (pending & 1 OR local)"
+_TOUCH_AND_MARK = (
+    "UPDATE inode SET mtime_ns=?2, ctime_ns=?2, nlink=nlink+?3, change=change+1, "
+    "pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?2 END, pending=pending|1 WHERE ino=?1"
+)
+_WRITTEN = (
+    "UPDATE inode SET size_bytes=?2, mtime_ns=?3, ctime_ns=?4, residency=1, change=change+1, "
+    "content_change=content_change+1"
+)
+_WRITTEN_IF_PENDING = _WRITTEN + " WHERE ino=?1 AND (pending=3 OR local)"
+_WRITTEN_AND_MARK = (
+    _WRITTEN + ", pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?5 END, "
+    "pending=CASE WHEN local THEN 0 ELSE 3 END WHERE ino=?1"
 )
 _JOURNAL = "INSERT INTO journal(session,kind,ino,parent,name,at_ns) VALUES(?,?,?,?,?,?)"
 
+KINDS: tuple[Kind, ...] = (Kind.FILE, *Kind)
+"""`KINDS[value]` is the `Kind` of a stored value, in a tenth of the time of `Kind(value)`."""
+
+
+class Place(NamedTuple):
+    """A name in a directory, which must exist: what stands there, and what the directory is."""
+
+    directory_kind: int
+    directory_mode: int
+    directory_gid: int
+    directory_nlink: int
+    directory_local: int
+    ino: int | None
+    base: int | None
+    local: int | None
+    """The name's own flag; None when there is no dentry."""
+
 
 def inode_row(row: Row) -> InodeRow:
-    made = InodeRow._make(row)
-    return made._replace(kind=Kind(made.kind))
+    return InodeRow(row[0], row[1], KINDS[row[2]], *row[3:])
+
+
+class Door:
+    """What all transactions of one process share."""
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        self.connection = connection
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.session = 0
+        self.changed: list[Callable[[], None]] = []
+        self.number_next = 0
+        self.number_end = 0
 
 
 class Transaction:
-    """Open between `BEGIN IMMEDIATE` and `COMMIT`. Made by `Replica.transaction`, used by one thread."""
+    """One atomic change: `with replica.transaction() as tx`. Leaving the block commits, an exception rolls everything
+    back; a failed commit is rolled back and raised. Holds the replica's lock meanwhile. Not to be nested."""
 
-    def __init__(self, connection: Connection, *, session: int, now_ns: int) -> None:
-        self.sql = connection
+    __slots__ = ("_door", "_durable", "_execute", "_reserved", "now_ns", "session", "sql")
+
+    def __init__(self, door: Door, *, session: int, durable: bool) -> None:
+        self._door = door
+        self._durable = durable
+        self._reserved = False
+        self.sql = door.connection
+        self._execute = door.connection.execute
         self.session = session
-        self.now_ns = now_ns
+        self.now_ns = 0
+
+    def __enter__(self) -> "Transaction":
+        door = self._door
+        door.lock.acquire()
+        try:
+            if self._durable:
+                self._execute("PRAGMA synchronous=FULL")
+            self._execute("BEGIN IMMEDIATE")
+        except BaseException as error:
+            self._leave()
+            if isinstance(error, apsw.Error):
+                raise translate(error, self.sql.path) from error
+            raise
+        self.now_ns = door.clock.wall_ns()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                try:
+                    self._execute("COMMIT")
+                except apsw.Error as refused:
+                    self._roll_back()
+                    raise translate(refused, self.sql.path) from refused
+                for callback in self._door.changed:
+                    callback()
+            else:
+                self._roll_back()
+                if isinstance(error, apsw.Error):
+                    raise translate(error, self.sql.path) from error
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        door = self._door
+        try:
+            if self._durable:
+                self._execute("PRAGMA synchronous=NORMAL")
+        finally:
+            door.lock.release()
+
+    def _roll_back(self) -> None:
+        if self._reserved:  # the reservation is rolled back too: others may get these numbers
+            self._door.number_next = self._door.number_end = 0
+        if self.sql.in_transaction:  # a full disk makes SQLite roll back by itself
+            self._execute("ROLLBACK")
 
     # ---- reading ----
 
@@ -115,6 +229,11 @@ class Transaction:
         row = self.sql.one("SELECT ino FROM dentry WHERE parent=? AND name=?", (parent, name))
         return None if row is None else cast(int | None, row[0])
 
+    def place(self, parent: int, name: bytes) -> Place | None:
+        """What stands at `name` in `parent`; None when `parent` is not an inode."""
+        row = self.sql.one(_PLACE, (parent, name))
+        return None if row is None else Place(*row)
+
     def dentry(self, parent: int, name: bytes) -> DentryRow | None:
         row = self.sql.one("SELECT * FROM dentry WHERE parent=? AND name=?", (parent, name))
         return None if row is None else DentryRow._make(row)
@@ -128,6 +247,22 @@ class Transaction:
 
     # ---- changing what this machine shows ----
 
+    def new_ino(self) -> int:
+        """A number that no inode ever had. Numbers are reserved in blocks (the rest of a block is lost with the
+        process), so that a create does not write the page of `sqlite_sequence` each time."""
+        door = self._door
+        if door.number_next == door.number_end:
+            row = self.sql.one(
+                "UPDATE sqlite_sequence SET seq=seq+? WHERE name='inode' RETURNING seq", (_NUMBERS_RESERVED,)
+            )
+            assert row is not None
+            door.number_end = row[0] + 1
+            door.number_next = door.number_end - _NUMBERS_RESERVED
+            self._reserved = True
+        ino = door.number_next
+        door.number_next += 1
+        return ino
+
     def insert_inode(
         self,
         kind: Kind,
@@ -138,67 +273,100 @@ class Transaction:
         local: bool,
         rdev: int = 0,
         target: bytes | None = None,
+        nlink: int = 0,
     ) -> int:
-        """A new inode, with no dentry yet (a directory starts with the link of its own "."). Files are resident."""
-        now = self.now_ns
-        pending = 0 if local else PENDING_ATTRIBUTES | (PENDING_CONTENT if kind is Kind.FILE else 0)
-        row = self.sql.one(
+        """A new inode, with no dentry yet. Files are resident (the caller makes the backing file)."""
+        ino = self.new_ino()
+        is_file = kind is Kind.FILE
+        pending = 0 if local else PENDING_ATTRIBUTES | (PENDING_CONTENT if is_file else 0)
+        self._execute(
             _INSERT_INODE,
             (
-                int(kind), mode, uid, gid, rdev, 1 if kind is Kind.DIRECTORY else 0, now, now, now, now, target,
-                RESIDENCY_LOCAL if kind is Kind.FILE else RESIDENCY_REMOTE, now, int(local), pending, now,
+                ino, int(kind), mode, uid, gid, rdev, nlink, self.now_ns, target,
+                RESIDENCY_LOCAL if is_file else RESIDENCY_REMOTE, int(local), pending,
             ),
         )  # fmt: skip
-        assert row is not None
-        return cast(int, row[0])
+        return ino
+
+    def add(
+        self,
+        parent: int,
+        name: bytes,
+        place: Place,
+        kind: Kind,
+        *,
+        mode: int,
+        uid: int,
+        gid: int,
+        local: bool,
+        rdev: int = 0,
+        target: bytes | None = None,
+    ) -> int:
+        """A new inode at a name that is free here (`place` is what `place()` said of it): `insert_inode` and `link`
+        in fewer statements."""
+        directory = 1 if kind is Kind.DIRECTORY else 0
+        ino = self.insert_inode(
+            kind, mode=mode, uid=uid, gid=gid, local=local, rdev=rdev, target=target, nlink=1 + directory
+        )
+        self._execute(
+            _INSERT_DENTRY if place.local is None else _LINK, (parent, name, ino, 1 if local else 0, self.now_ns)
+        )
+        self._touch_parent(parent, directory, local=local)
+        self._execute(_JOURNAL, (self.session, 1, ino, parent, name, self.now_ns))
+        return ino
 
     def link(self, parent: int, name: bytes, ino: int, *, directory: bool, local: bool) -> None:
-        """Let `name` in `parent` mean `ino`. The name must be free here (`unlink` first to replace)."""
-        self.sql.execute(_LINK, (parent, name, ino, 0 if local else 1, self.now_ns))
-        self.sql.execute(_LINKED, (ino, self.now_ns))
-        self._touch_parent(parent, 1 if directory else 0)
+        """Let `name` in `parent` mean `ino`. The name must be free here (`unlink` first to replace). A directory
+        gains two links: the name, and its own "."."""
+        self._execute(_LINK, (parent, name, ino, 1 if local else 0, self.now_ns))
+        self._execute(_LINKED, (ino, self.now_ns, 1 + directory))
+        self._touch_parent(parent, 1 if directory else 0, local=local)
         self._record(ChangeKind.LINK, ino, parent, name)
 
-    def unlink(self, parent: int, name: bytes, ino: int, *, directory: bool) -> int:
-        """Take `name`, which means `ino`, out of `parent`. Returns the links that `ino` has left (a directory: 1 for
-        its own "." when it is gone from the tree)."""
-        self.sql.execute(_UNLINK, (parent, name, self.now_ns))
+    def unlink(self, parent: int, name: bytes, ino: int, *, directory: bool, local: bool = False) -> int:
+        """Take `name`, which means `ino`, out of `parent`. Returns the links that `ino` has left (a directory loses
+        two: the name, and its own "."). `local`: the name never left this machine, so `parent` does not become
+        pending by it."""
+        self._execute(_UNLINK, (parent, name, self.now_ns))
         if self.sql.changes() == 0:
-            self.sql.execute("DELETE FROM dentry WHERE parent=? AND name=?", (parent, name))
-        row = self.sql.one(
-            "UPDATE inode SET nlink=nlink-1, ctime_ns=?2, change=change+1 WHERE ino=?1 RETURNING nlink",
-            (ino, self.now_ns),
-        )
-        self._touch_parent(parent, -1 if directory else 0)
+            self._execute("DELETE FROM dentry WHERE parent=? AND name=?", (parent, name))
+        self._execute(_LINKED, (ino, self.now_ns, -1 - directory))
+        self._touch_parent(parent, -1 if directory else 0, local=local)
         self._record(ChangeKind.UNLINK, ino, parent, name)
+        row = self.sql.one("SELECT nlink FROM inode WHERE ino=?", (ino,))
         assert row is not None
         return cast(int, row[0])
 
-    def _touch_parent(self, parent: int, subdirectories: int) -> None:
-        self.sql.execute(
-            "UPDATE inode SET mtime_ns=?2, ctime_ns=?2, nlink=nlink+?3, change=change+1, "
-            "pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?2 END, "
-            "pending=CASE WHEN local THEN 0 ELSE pending|1 END WHERE ino=?1",
-            (parent, self.now_ns, subdirectories),
-        )
+    def _touch_parent(self, parent: int, subdirectories: int, *, local: bool) -> None:
+        values = (parent, self.now_ns, subdirectories)
+        if local:
+            self._execute(_TOUCH, values)
+            return
+        self._execute(_TOUCH_IF_PENDING, values)
+        if self.sql.changes() == 0:
+            self._execute(_TOUCH_AND_MARK, values)
 
     def set_attributes(self, ino: int, **columns: int | bytes | None) -> None:
         """Change columns of an inode that are attributes (not bytes), and mark them pending."""
         self._update(ino, columns, PENDING_ATTRIBUTES)
         self._record(ChangeKind.ATTRIBUTES, ino)
 
+    def set_access_time(self, ino: int, atime_ns: int, *, used_at_ns: int) -> None:
+        """Remember that the inode was read. Never pending, never in the journal: it concerns this machine alone."""
+        self._execute("UPDATE inode SET atime_ns=?2, used_at_ns=?3 WHERE ino=?1", (ino, atime_ns, used_at_ns))
+
     def content_written(self, ino: int, *, size_bytes: int, mtime_ns: int, ctime_ns: int) -> None:
         """The backing file holds new bytes: remember its size and times, and that they are to be committed."""
-        columns = {"size_bytes": size_bytes, "mtime_ns": mtime_ns, "ctime_ns": ctime_ns, "residency": RESIDENCY_LOCAL}
-        self._update(ino, columns, PENDING_ATTRIBUTES | PENDING_CONTENT)
-        self._record(ChangeKind.CONTENT, ino)
+        self._execute(_WRITTEN_IF_PENDING, (ino, size_bytes, mtime_ns, ctime_ns))
+        if self.sql.changes() == 0:
+            self._execute(_WRITTEN_AND_MARK, (ino, size_bytes, mtime_ns, ctime_ns, self.now_ns))
+        self._execute(_JOURNAL, (self.session, 3, ino, None, None, self.now_ns))
 
-    def _update(self, ino: int, columns: "dict[str, int] | dict[str, int | bytes | None]", pending: int) -> None:
+    def _update(self, ino: int, columns: "dict[str, int | bytes | None]", pending: int) -> None:
         if not columns.keys() <= _SETTABLE:
             raise ValueError(f"not settable: {sorted(columns.keys() - _SETTABLE)}")
-        content = ", content_change=content_change+1" if pending & PENDING_CONTENT else ""
-        self.sql.execute(
-            f"UPDATE inode SET {''.join(f'{column}=?,' for column in columns)} change=change+1{content}, "
+        self._execute(
+            f"UPDATE inode SET {''.join(f'{column}=?,' for column in columns)} change=change+1, "
             "pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ? END, "
             "pending=CASE WHEN local THEN 0 ELSE pending|? END WHERE ino=?",
             (*columns.values(), self.now_ns, pending, ino),
@@ -207,27 +375,37 @@ class Transaction:
     def set_xattr(self, ino: int, name: bytes, value: bytes | None) -> None:
         """Set an extended attribute; None removes it."""
         if value is None:
-            self.sql.execute("DELETE FROM xattr WHERE ino=? AND name=?", (ino, name))
+            self._execute("DELETE FROM xattr WHERE ino=? AND name=?", (ino, name))
         else:
-            self.sql.execute("INSERT OR REPLACE INTO xattr VALUES(?,?,?)", (ino, name, value))
+            self._execute("INSERT OR REPLACE INTO xattr VALUES(?,?,?)", (ino, name, value))
         self.set_attributes(ino, ctime_ns=self.now_ns)
 
     def set_local(self, ino: int, local: bool) -> None:
         """Make an inode one that never leaves this machine, or one that does (then all of it is pending)."""
-        self.sql.execute(
+        self._execute(
             "UPDATE inode SET local=?2, pending_at_ns=?3, "
             "pending=CASE WHEN ?2 THEN 0 WHEN kind=1 THEN 3 ELSE 1 END WHERE ino=?1 AND local!=?2",
             (ino, int(local), self.now_ns),
+        )
+
+    def set_dentry_local(self, parent: int, name: bytes, local: bool) -> None:
+        """Make a name one that never leaves this machine, or one that does (then it is pending unless the log has the
+        same there). A local name has nothing to commit even where `base` differs: either the directory is leaving
+        the log with all that is in it, or it was never there."""
+        self._execute(
+            "UPDATE dentry SET local=?3, pending=(?3=0 AND base IS NOT ino), pending_at_ns=?4 "
+            "WHERE parent=?1 AND name=?2 AND local!=?3",
+            (parent, name, int(local), self.now_ns),
         )
 
     # ---- marks ----
 
     def mark_write_open(self, ino: int) -> None:
         """Remember that this session may be writing the backing file (re-hashed after a crash)."""
-        self.sql.execute("INSERT OR IGNORE INTO write_open VALUES(?,?)", (ino, self.session))
+        self._execute("INSERT OR IGNORE INTO write_open VALUES(?,?)", (ino, self.session))
 
     def clear_write_open(self, ino: int) -> None:
-        self.sql.execute("DELETE FROM write_open WHERE ino=? AND session=?", (ino, self.session))
+        self._execute("DELETE FROM write_open WHERE ino=? AND session=?", (ino, self.session))
 
     # ---- the end of an inode ----
 
@@ -235,7 +413,7 @@ class Transaction:
         """Forget an inode that nothing names: not here, not in the log, not being written. Returns whether it went;
         the caller then removes the backing file, *after* the commit."""
         gone = self.sql.one(
-            "SELECT 1 FROM inode WHERE ino=?1 AND nlink<=(kind=2) "
+            "SELECT kind FROM inode WHERE ino=?1 AND nlink<=(kind=2) "
             "AND NOT EXISTS (SELECT 1 FROM dentry WHERE base=?1 AND base IS NOT NULL AND base IS NOT ino) "
             "AND NOT EXISTS (SELECT 1 FROM dentry WHERE ino=?1 AND ino IS NOT NULL) "
             "AND NOT EXISTS (SELECT 1 FROM write_open WHERE ino=?1)",
@@ -243,15 +421,22 @@ class Transaction:
         )
         if gone is None or ino == 1:
             return False
-        for table in ("inode", "content", "xattr", "detached", "live_database"):
-            self.sql.execute(f"DELETE FROM {table} WHERE ino=?", (ino,))
+        for statement in _PURGE:
+            self._execute(statement, (ino,))
+        if gone[0] == 2:  # names in it that the log had before the directory left the log
+            self._execute("DELETE FROM dentry WHERE parent=? AND ino IS NULL", (ino,))
         return True
 
     # ---- journal ----
 
     def _record(self, kind: ChangeKind, ino: int, parent: int | None = None, name: bytes | None = None) -> None:
-        self.sql.execute(_JOURNAL, (self.session, int(kind), ino, parent, name, self.now_ns))
+        self._execute(_JOURNAL, (self.session, int(kind), ino, parent, name, self.now_ns))
 
     def record(self, kind: ChangeKind, ino: int, parent: int | None = None, name: bytes | None = None) -> None:
         """A journal row for a change that the caller made with its own SQL (pulls do)."""
         self._record(kind, ino, parent, name)
+
+
+_PURGE = tuple(
+    f"DELETE FROM {table} WHERE ino=?" for table in ("inode", "content", "xattr", "detached", "live_database")
+)
