@@ -153,15 +153,16 @@ class Writer:
         self.seed = seed
         self.disk = Persisted()
         self.memory: Memory | None = None
-        self.rows_held: dict[bytes, tuple[str, ...]] = {}
-        """Every digest that this machine ever prepared or inherited: for the checks only."""
+        self.held: dict[bytes, tuple[str, ...]] = {}
+        """Every commit that this machine ever persisted, put or inherited, for the checks only. (One that was only
+        in memory when it crashed is not its own: a twin with the same randomness may put the same bytes.)"""
 
     def clone(self) -> "Writer":
         """A forked machine: disk, memory and randomness are the same."""
         twin = type(self)(self.store, self.seed)
         twin.disk = copy.deepcopy(self.disk)
         twin.memory = copy.deepcopy(self.memory)
-        twin.rows_held = dict(self.rows_held)
+        twin.held = dict(self.held)
         return twin
 
     def crash(self) -> None:
@@ -190,7 +191,6 @@ class Writer:
         sequence, captured = disk.base + 1, tuple(disk.pending)
         disk.counter += 1
         encoded = self.encode(sequence, captured, f"{self.seed}/{disk.counter}")
-        self.rows_held[encoded.digest] = captured
         self.memory = Memory(encoded, captured, Append(encoded.digest))
 
     def encode(self, sequence: int, captured: tuple[str, ...], entropy: str) -> EncodedCommit:
@@ -212,11 +212,13 @@ class Writer:
         commit = memory.encoded.commit
         self.disk.prepared[memory.encoded.digest] = Prepared(commit.sequence, memory.captured, commit.commit_id)
         memory.persisted = True
+        self.held[memory.encoded.digest] = memory.captured
 
     def put(self, memory: Memory, state: Append) -> None:
         memory.state = after_put(state, self.send(memory))
 
     def send(self, memory: Memory) -> PutReply:
+        self.held[memory.encoded.digest] = memory.captured
         name = self.store.log.name(memory.encoded.commit.sequence)
         try:
             self.store.put(name, memory.encoded.data, create_only=True)

@@ -138,9 +138,7 @@ class LogMachine(RuleBasedStateMachine):
     @invariant()
     def no_writer_commits_a_change_twice(self) -> None:
         for writer in self.writers:
-            mine = Counter(
-                name for digest in self.store.history.values() for name in writer.rows_held.get(digest, ())
-            )
+            mine = Counter(name for digest in self.store.history.values() for name in writer.held.get(digest, ()))
             assert all(count == 1 for count in mine.values()), f"committed twice: {mine}"
 
     def teardown(self) -> None:

@@ -1,0 +1,106 @@
+"""What the frozen objects of format version 1 hold. `python tests/compat/frozen_objects.py` writes missing files of
+`tests/compat/v1/`; it never changes one that is there: a frozen file is a promise, not a product."""
+
+from pathlib import Path
+
+from agentfs.format.commit import encode_commit
+from agentfs.format.snapshot import encode_snapshot
+from agentfs.format.store_file import encode_store_file, new_store_file
+from agentfs.format.stub import Stub, encode_stub, stub_of
+from agentfs.model.records import (
+    CHUNK_BYTES,
+    ROOT_ID,
+    ChunkedContent,
+    Commit,
+    Conflict,
+    InlineContent,
+    InodeRecord,
+    Kind,
+    Link,
+    Snapshot,
+    Unlink,
+    inode_id,
+)
+
+FOLDER = Path(__file__).parent / "v1"
+VOLUME = "home-frozen"
+NOTE = b"# Notes\n\nThe sky is blue.\n"
+CONTENTS = {inode_id(2, 0): NOTE, inode_id(2, 1): b"", inode_id(2, 2): NOTE}
+NS = 1_767_225_600_123_456_789
+DIGEST = bytes(range(32))
+
+
+def file(number: int, **more: object) -> InodeRecord:
+    facts: dict[str, object] = {"mode": 0o644, "uid": 1000, "gid": 1000, "mtime_ns": NS, "ctime_ns": NS + 1}
+    return InodeRecord(id=number, kind=Kind.FILE, birth_ns=NS - 1, **{**facts, **more})  # type: ignore[arg-type]
+
+
+def commit() -> Commit:
+    earlier = InlineContent(9, DIGEST, 1, 4711)
+    chunked = ChunkedContent(CHUNK_BYTES + 1, DIGEST[::-1], (DIGEST, DIGEST[::-1]))
+    return Commit(
+        volume=VOLUME,
+        sequence=2,
+        commit_id=bytes(range(16)),
+        parent=DIGEST,
+        time_ns=NS,
+        author="frozen",
+        replica="r-0001",
+        inodes=(
+            file(inode_id(2, 0), xattrs=((b"user.empty", b""), (b"user.tag", b"\xff\x00"))),
+            file(inode_id(2, 1)),
+            file(inode_id(2, 2), mode=0o4755),
+            file(inode_id(1, 0), content=earlier),
+            file(inode_id(1, 1), content=chunked, mtime_ns=-1),
+            InodeRecord(inode_id(2, 3), Kind.DIRECTORY, 0o1777, 0, 0, NS, NS, NS),
+            InodeRecord(inode_id(2, 4), Kind.SYMLINK, 0o777, 0, 0, NS, NS, NS, target="../ü".encode()),
+            InodeRecord(inode_id(2, 5), Kind.CHARACTER_DEVICE, 0o600, 0, 0, NS, NS, NS, rdev=0x103),
+        ),
+        unlinks=(Unlink(ROOT_ID, b"old"),),
+        links=(
+            Link(ROOT_ID, b"notes.md", inode_id(2, 0)),
+            Link(ROOT_ID, b"\xff not UTF-8", inode_id(2, 1)),
+            Link(inode_id(2, 3), b"copy.md", inode_id(2, 2)),
+            Link(ROOT_ID, b"dir", inode_id(2, 3)),
+            Link(ROOT_ID, b"link", inode_id(2, 4)),
+            Link(ROOT_ID, b"null", inode_id(2, 5)),
+        ),
+        conflicts=(Conflict("content", ROOT_ID, b"notes.md", b"notes.conflict-a-1.md", "both changed it"),),
+    )
+
+
+def snapshot() -> Snapshot:
+    encoded = encode_commit(commit(), CONTENTS)
+    root = InodeRecord(ROOT_ID, Kind.DIRECTORY, 0o755, 1000, 1000, NS, NS, NS)
+    kept = (Link(ROOT_ID, b"a", inode_id(1, 0)), Link(ROOT_ID, b"b", inode_id(1, 1)))
+    return Snapshot(
+        volume=VOLUME,
+        sequence=2,
+        commit_digest=encoded.digest,
+        time_ns=NS,
+        inodes=tuple(sorted((root, *encoded.commit.inodes), key=lambda it: it.id)),
+        links=tuple(sorted((*kept, *encoded.commit.links), key=lambda it: (it.parent, it.name))),
+    )
+
+
+def stub() -> Stub:
+    encoded = encode_commit(commit(), CONTENTS)
+    return stub_of(encoded.commit, encoded.digest, snapshot=5)
+
+
+def encoded_objects() -> dict[str, bytes]:
+    """File name → bytes, as today's encoders write them."""
+    return {
+        "commit.bin": encode_commit(commit(), CONTENTS).data,
+        "snapshot.bin": encode_snapshot(snapshot()),
+        "stub.bin": encode_stub(stub()),
+        "store.json": encode_store_file(new_store_file(NS)),
+    }
+
+
+if __name__ == "__main__":
+    for name, data in encoded_objects().items():
+        if not (FOLDER / name).exists():
+            FOLDER.mkdir(exist_ok=True)
+            (FOLDER / name).write_bytes(data)
+            print(f"wrote {name}, {len(data)} bytes")
