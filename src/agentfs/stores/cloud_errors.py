@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from obstore.exceptions import (
     AlreadyExistsError,
+    InvalidPathError,
     PermissionDeniedError,
     PreconditionError,
     UnauthenticatedError,
@@ -65,6 +66,11 @@ class Failure:
         return {"Connect": "no connection", "Timeout": "time-out"}.get(self.kind, "connection broken")
 
     @property
+    def not_understood(self) -> bool:
+        """An answer came whole, but it was not one (a range ignored, a header missing, not XML)."""
+        return self.status is None and not self.kind
+
+    @property
     def nothing_sent(self) -> bool:
         """Proof that the request never left: no connection was made."""
         return self.status is None and self.kind == "Connect"
@@ -114,6 +120,10 @@ def read_error(error: Exception, *, name: str, url: str) -> StoreError:
     status = failure.status
     if status is not None and 300 <= status < 500 and status not in _RETRYABLE_4XX:
         return StoreError(f"{url} refused the request for {name!r} ({failure.summary}): check region and endpoint")
+    if isinstance(error, InvalidPathError):
+        return StoreError(f"{url} holds an object under {name!r} whose name has an empty part: rename or remove it")
+    if failure.not_understood:
+        return StoreError(f"{url} answered a request for {name!r} with something that does not follow its protocol")
     return StoreUnavailable(f"{url} cannot be reached ({failure.summary})")
 
 

@@ -85,6 +85,11 @@ def _bucket_url(scheme: str, bucket: str, path: str, query_text: str) -> StoreUR
         )
     if not bucket:
         raise StoreURLInvalid(f"{scheme}:// needs a name after it")
+    endpoint = query.get("endpoint", "http://")
+    if not endpoint.startswith(("http://", "https://")) or "@" in endpoint or "?" in endpoint:
+        raise StoreURLInvalid(
+            f"{scheme}://{bucket}: an endpoint is http(s)://host:port, without keys or tokens in it"
+        )
     if path:
         try:
             check_object_name(path)

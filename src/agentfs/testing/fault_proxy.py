@@ -6,8 +6,8 @@ upstream per client connection, kept alive as long as the client's; TCP_NODELAY 
     with FaultProxy(server.endpoint) as proxy:
         proxy.inject(Fault.RESET_AFTER, method="PUT", times=1)
 
-Benchmarks run it as its own process (`start_fault_proxy`, or `python -m agentfs.testing.fault_proxy`), so that it
-shares no interpreter lock with what is measured; `RemoteFaultProxy` then has the same methods.
+Benchmarks run it as its own process, so that it shares no interpreter lock with what is measured:
+`agentfs.testing.fault_control.remote_fault_proxy`, or `python -m agentfs.testing.fault_proxy`.
 """
 
 import asyncio
@@ -407,3 +407,9 @@ _CANNED: dict[Fault | None, bytes] = {
     Fault.ERROR_503: _canned("503 Service Unavailable", "SlowDown"),
     Fault.CONFLICT_409: _canned("409 Conflict", "ConditionalRequestConflict"),
 }
+
+
+if __name__ == "__main__":
+    from agentfs.testing.fault_control import main
+
+    main()
