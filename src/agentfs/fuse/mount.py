@@ -1,0 +1,151 @@
+"""A mount, from its first to its last moment; and what this machine can do."""
+
+import contextlib
+import logging
+import os
+import shutil
+import threading
+from dataclasses import dataclass
+
+from agentfs.clock import Clock, SystemClock
+from agentfs.errors import NotMounted
+from agentfs.fuse import device, wire
+from agentfs.fuse.face import Face
+from agentfs.fuse.notify import Notifier
+from agentfs.fuse.operations import Operations
+from agentfs.fuse.options import FuseOptions
+from agentfs.fuse.passthrough import Backings, kernel_version, privileged
+from agentfs.fuse.session import Negotiated, Session
+
+_STOP_SECONDS_MAX = 5.0
+_PASSTHROUGH_SINCE = (6, 9)
+
+log = logging.getLogger(__name__)
+
+
+class FuseMount:
+    """`tree` at `mountpoint`. Making one mounts; `serve` answers until the unmount; then it is spent.
+
+    The tree stays the caller's to close, after `serve` has returned.
+    """
+
+    def __init__(
+        self,
+        tree: Operations,
+        mountpoint: str | bytes,
+        options: FuseOptions | None = None,
+        *,
+        journal_id: int = 0,
+        backing_directory: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Raises `MountFailed`. A stale mount at `mountpoint` is cleared away first.
+
+        `journal_id`: changes after this row are told to the kernel (what it learns, it learns after now).
+        `backing_directory`: where backing files lie; without it passthrough assumes an ordinary file system.
+        """
+        options = options or FuseOptions()
+        clock = clock or SystemClock()
+        self._tree = tree
+        self.mountpoint = device.prepare_mountpoint(mountpoint)
+        self._fd = device.mount(self.mountpoint, options)
+        facts = device.mounted_at(self.mountpoint)
+        self._device = None if facts is None else facts.device
+        self._backings = Backings(self._fd)
+        self._face = Face(tree, options, clock=clock, backings=self._backings)
+        depth = 0
+        if options.passthrough == "auto" and privileged():
+            depth = device.stack_depth(backing_directory) if backing_directory else 1
+        self.session = Session(self._fd, self._face, passthrough_depth=depth, workers=options.workers)
+        self.session.on_ready.append(self._on_ready)
+        self._clock = clock
+        self._journal_id = journal_id
+        self._notifier: Notifier | None = None
+        self.ready = threading.Event()
+        """Set once the kernel and we agree: from then on the directory is in use."""
+
+    def _on_ready(self, negotiated: Negotiated) -> None:
+        self._backings.available = negotiated.passthrough
+        self._notifier = Notifier(
+            self._fd,
+            self._tree,
+            self._face.files,
+            clock=self._clock,
+            journal_id=self._journal_id,
+            expire=bool(negotiated.flags & wire.INIT_HAS_EXPIRE_ONLY),
+        )
+        self._notifier.start()
+        self.ready.set()
+
+    def serve(self) -> None:
+        """Answer the kernel on this thread until the file system is unmounted, by whomever."""
+        try:
+            self.session.serve()
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        facts = device.mounted_at(self.mountpoint)
+        if facts is not None and facts.device == self._device:
+            # The conversation ended without an unmount (aborted, interrupted): leave no dead mount behind.
+            with contextlib.suppress(NotMounted):
+                device.unmount(self.mountpoint, lazy=True)
+        stopped = self._notifier is None or self._notifier.stop(_STOP_SECONDS_MAX)
+        self._face.files.release_all()
+        if stopped:
+            os.close(self._fd)
+        else:
+            log.error("a notification is stuck in the kernel; its descriptor stays open")
+
+    def unmount(self, *, lazy: bool = False) -> None:
+        """Ask the kernel to unmount; `serve` then returns. From any thread but the one in `serve`.
+
+        Raises `MountFailed` when the directory is in use and `lazy` is not set.
+        """
+        device.unmount(self.mountpoint, lazy=lazy)
+
+    def wake(self) -> None:
+        """The journal may have rows of others. From any thread."""
+        if self._notifier is not None:
+            self._notifier.wake()
+
+
+@dataclass(frozen=True, slots=True)
+class FuseFacts:
+    """What `agentfs doctor` says about mounting here."""
+
+    device: bool
+    """/dev/fuse is there and may be opened."""
+    helper: str | None
+    """Path of fusermount3, needed by users other than root."""
+    root: bool
+    kernel: tuple[int, int]
+    passthrough: bool
+    """Kernel passthrough can be had (it is asked for at each mount and works without)."""
+    usable: bool
+    problem: str | None
+    """What to do about it when it is not usable; one line."""
+
+
+def fuse_available() -> FuseFacts:
+    root = os.geteuid() == 0
+    helper = shutil.which("fusermount3")
+    there = os.path.exists(device.DEVICE)
+    opened = os.access(device.DEVICE, os.R_OK | os.W_OK)
+    kernel = kernel_version()
+    problem = None
+    if not there:
+        problem = f"{device.DEVICE} is missing: load the module fuse, or give the container the device"
+    elif not opened and helper is None:
+        problem = f"{device.DEVICE} may not be opened: allow the device for this container or user"
+    elif not root and helper is None:
+        problem = "fusermount3 is not installed: install the package fuse3, or mount as root"
+    return FuseFacts(
+        device=opened,
+        helper=helper,
+        root=root,
+        kernel=kernel,
+        passthrough=problem is None and kernel >= _PASSTHROUGH_SINCE and privileged(),
+        usable=problem is None,
+        problem=problem,
+    )

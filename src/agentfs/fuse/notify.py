@@ -1,0 +1,119 @@
+"""Telling the kernel what changed behind its back, so that it may believe everything else for an hour.
+
+From its own thread, never the one that answers the kernel: an invalidation waits for pages that a READ is filling,
+and for directories that a request has locked. Fed by the journal rows that others wrote: the engine's pulls, and
+other processes on the same replica.
+"""
+
+import errno
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+
+from agentfs.clock import Clock
+from agentfs.fuse import wire
+from agentfs.fuse.open_files import OpenFiles
+from agentfs.fuse.operations import Operations
+from agentfs.replica.journal import ChangeKind, JournalRow
+
+_ROWS_MAX = 1000
+_POLL_SECONDS = 1.0
+"""Without a wake-up the journal is looked at this often: one indexed read, 3 µs."""
+
+log = logging.getLogger(__name__)
+
+
+class Notifier:
+    def __init__(
+        self, fd: int, tree: Operations, files: OpenFiles, *, clock: Clock, journal_id: int, expire: bool
+    ) -> None:
+        """Rows after `journal_id` are told. `expire`: the kernel knows EXPIRE_ONLY (Linux 6.2)."""
+        self._fd = fd
+        self._tree = tree
+        self._files = files
+        self._clock = clock
+        self.journal_id = journal_id
+        """The last row that the kernel has been told of."""
+        self._entry_flags = wire.EXPIRE_ONLY if expire else 0
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="agentfs-notify", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There may be something new. Any thread, a signal handler too; never waits."""
+        self._wake.set()
+
+    def stop(self, seconds: float) -> bool:
+        """Whether the thread ended in time. If not, it is stuck in the kernel and the descriptor must stay open."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._clock.wait(self._wake, _POLL_SECONDS)
+            self._wake.clear()
+            try:
+                while not self._stopping and self._tell():
+                    pass
+            except Exception:
+                # Without this thread the kernel would show old files for an hour: say it loudly and go on.
+                log.exception("telling the kernel of changes failed; trying again")
+
+    def _tell(self) -> bool:
+        """Tell the kernel of the next rows. Whether there were any."""
+        rows = self._tree.changes_since(self.journal_id, _ROWS_MAX)
+        if not rows:
+            return False
+        for row in rows:
+            if row.kind is ChangeKind.CONTENT:
+                self._files.content_changed(row.ino)
+        for message in messages(rows, self._entry_flags):
+            if not self._send(message):
+                return False
+        self.journal_id = rows[-1].id
+        return True
+
+    def _send(self, message: bytes) -> bool:
+        """Whether the connection still stands."""
+        try:
+            os.write(self._fd, message)
+        except OSError as error:
+            if error.errno in (errno.ENODEV, errno.ECONNABORTED, errno.EBADF):
+                return False
+            if error.errno not in (
+                errno.ENOENT,
+                errno.ENOTDIR,
+            ):  # the kernel does not have it: nothing to forget
+                log.warning("a FUSE notification was refused: %s", error)
+        return True
+
+
+def messages(rows: Sequence[JournalRow], entry_flags: int) -> Iterator[bytes]:
+    """The notifications for `rows`, each thing once, in the order of its first mention; names before inodes.
+
+    A directory's cached listing is dropped by INVAL_INODE: INVAL_ENTRY alone does nothing when the name is not
+    in the kernel's cache, which is so for a file that was just created elsewhere.
+    """
+    names: dict[tuple[int, bytes], None] = {}
+    inodes: dict[int, int] = {}
+    for row in rows:
+        if row.kind in (ChangeKind.LINK, ChangeKind.UNLINK):
+            if row.parent is not None and row.name is not None:
+                names[row.parent, row.name] = None
+                inodes[row.parent] = 0
+            inodes.setdefault(row.ino, -1)
+        elif row.kind is ChangeKind.CONTENT:
+            inodes[row.ino] = 0
+        else:
+            inodes.setdefault(row.ino, -1)
+    for parent, name in names:
+        yield wire.inval_entry(parent, name, entry_flags)
+    for ino, offset in inodes.items():
+        yield wire.inval_inode(ino, offset, 0)

@@ -1,0 +1,140 @@
+"""The files that are open through this mount, and how the kernel handles each one's bytes.
+
+The kernel has an inode open either *cached* (its page cache, our READ and WRITE) or in *passthrough* (straight to one
+backing file), never both at once: a reply that mixes them fails the open. So the first open decides, later ones
+follow, and the choice is free again after the last close. RELEASE reaches us after the kernel has let go, so what
+is believed here is never freer than the truth.
+"""
+
+import os
+import stat
+import threading
+from dataclasses import dataclass
+
+from agentfs.errors import BadHandle
+from agentfs.fuse.operations import Operations
+from agentfs.fuse.passthrough import Backings
+from agentfs.fuse.wire import FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, FOPEN_PASSTHROUGH, OPEN_OUT
+from agentfs.tree.values import Handle
+
+_SET_ID = stat.S_ISUID | stat.S_ISGID
+
+
+@dataclass(slots=True)
+class _Mode:
+    """How an inode is open."""
+
+    backing: int | None = None
+    """The kernel's id of the backing file; None: cached."""
+    handles: int = 0
+
+
+class OpenFiles:
+    """**Lock:** its own, for its tables; the tree's lock may be taken under it, never the other way round."""
+
+    def __init__(self, tree: Operations, backings: Backings) -> None:
+        self._tree = tree
+        self._backings = backings
+        self._lock = threading.Lock()
+        self.handles: dict[int, Handle] = {}
+        """Open handles by the number that the kernel has. The hot path reads it directly."""
+        self._modes: dict[int, _Mode] = {}
+        self._kept: set[int] = set()
+        """Inodes whose pages in the kernel are right, if it has any: the next cached open may keep them."""
+        self._using: dict[int, int] = {}
+        self._closing: set[int] = set()
+
+    # ---- open and release ----
+
+    @property
+    def direct_default(self) -> bool:
+        """The same for a file that is being created."""
+        return self._backings.available
+
+    def wants_direct(self, ino: int, flags: int) -> bool:
+        """Whether an open should ask the tree for a handle whose bytes may change behind its back."""
+        if not self._backings.available:
+            return False
+        mode = self._modes.get(ino)
+        if mode is not None:
+            return mode.backing is not None
+        return flags & os.O_ACCMODE != os.O_RDONLY
+
+    def opened(self, handle: Handle) -> bytes:
+        """Take in a handle from the tree and return the kernel's OPEN reply for it."""
+        writable = handle.writable
+        flags = 0 if writable else FOPEN_NOFLUSH
+        with self._lock:
+            self.handles[handle.number] = handle
+            mode = self._modes.get(handle.ino)
+            if mode is None:
+                mode = self._modes[handle.ino] = _Mode()
+                if handle.direct and self._backings.available:
+                    mode.backing = self._backings.register(handle.fd)
+            mode.handles += 1
+            if mode.backing is not None:
+                handle.direct = True
+                if writable:
+                    self._kept.discard(handle.ino)
+                return OPEN_OUT.pack(handle.number, flags | FOPEN_PASSTHROUGH, mode.backing)
+            if handle.ino in self._kept:
+                flags |= FOPEN_KEEP_CACHE
+            else:
+                self._kept.add(handle.ino)
+        return OPEN_OUT.pack(handle.number, flags, 0)
+
+    def release(self, number: int) -> None:
+        """The kernel's last word about a handle. One that a pool thread still works with is closed by that thread."""
+        with self._lock:
+            handle = self.handles.pop(number, None)
+            if handle is None:
+                return
+            mode = self._modes[handle.ino]
+            mode.handles -= 1
+            if mode.handles == 0:
+                del self._modes[handle.ino]
+                if mode.backing is not None:
+                    self._backings.close(mode.backing)
+            if number in self._using:
+                self.handles[number] = handle
+                self._closing.add(number)
+                return
+        self._tree.release(handle)
+
+    def release_all(self) -> None:
+        """After the end of the conversation: nobody will ask for these again."""
+        for number in list(self.handles):
+            if number not in self._closing:
+                self.release(number)
+
+    # ---- work that outlives the reader's turn ----
+
+    def use(self, number: int) -> Handle:
+        """The handle, kept open until `done`, although its caller may be interrupted and close it meanwhile."""
+        with self._lock:
+            handle = self.handles.get(number)
+            if handle is None or number in self._closing:
+                raise BadHandle(f"no open file has number {number}")
+            self._using[number] = self._using.get(number, 0) + 1
+            return handle
+
+    def done(self, number: int) -> None:
+        with self._lock:
+            self._using[number] -= 1
+            if self._using[number]:
+                return
+            del self._using[number]
+            if number not in self._closing:
+                return
+            self._closing.discard(number)
+            handle = self.handles.pop(number)
+        self._tree.release(handle)
+
+    # ---- the kernel's pages ----
+
+    def content_changed(self, ino: int) -> None:
+        """Someone else changed the bytes: the next open must not keep what the kernel has."""
+        with self._lock:
+            self._kept.discard(ino)
+
+    forgotten = content_changed
