@@ -1,4 +1,4 @@
-"""What makes a commit or an inode legal (docs/format.md, F-35 and F-40 ff.), for encoder and decoder alike.
+"""What makes a commit or an inode legal (docs/format.md, F-31 to F-37), for encoder and decoder alike.
 
 Every function raises `ValueError` saying what is wrong: for the encoder that is a caller's mistake, a decoder turns
 it into `Corrupt`. Types are taken as given (decoders check them when they read).
