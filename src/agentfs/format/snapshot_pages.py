@@ -70,9 +70,7 @@ def link_pages(links: Sequence[LinkRow]) -> Iterator[Sequence[LinkRow]]:
 
 
 def encode_inode_page(page: Sequence[InodeRow]) -> bytes:
-    columns: dict[str, object] = {
-        name: _packed(code, [it[index] for it in page]) for name, code, index in INTEGER_COLUMNS  # type: ignore[misc]
-    }
+    columns: dict[str, object] = {name: _packed_column(page, code, index) for name, code, index in INTEGER_COLUMNS}
     columns["digest"] = b"".join(it[13] or _NO_DIGEST for it in page)
     columns["chunks"] = b"".join(it[16] for it in page)
     columns["target"] = [[at, it[9]] for at, it in enumerate(page) if it[9]]
@@ -88,6 +86,10 @@ def encode_link_page(page: Sequence[LinkRow]) -> bytes:
             "name": b"/".join([it[1] for it in page]),
         }
     )
+
+
+def _packed_column(page: Sequence[InodeRow], code: str, index: int) -> bytes:
+    return _packed(code, [it[index] for it in page])  # type: ignore[misc]  # the index of an integer column
 
 
 def _packed(code: str, values: Iterable[int]) -> bytes:
@@ -111,7 +113,7 @@ def decode_inode_page(data: bytes, count: int) -> list[InodeRow]:
     by_index[10] = _xattrs(columns, count)
     by_index[13] = _digests(columns, places)
     by_index[16] = _chunks(columns, places, by_index[12])
-    return list(zip(*(by_index[index] for index in range(17)), strict=True))  # type: ignore[arg-type]
+    return list(zip(*(by_index[index] for index in range(17)), strict=True))
 
 
 def decode_link_page(data: bytes, count: int) -> list[LinkRow]:
