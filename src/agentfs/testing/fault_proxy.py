@@ -164,7 +164,7 @@ class FaultProxy:
         self._call(heal())
 
     def set_latency(self, latency_ms: float) -> None:
-        """Every response comes that much later than the upstream's."""
+        """Every request is forwarded that much later (timers here are exact to about a millisecond)."""
         self._do(lambda: setattr(self._plan, "latency_seconds", latency_ms / 1000))
 
     def go_down(self) -> None:
@@ -277,20 +277,19 @@ class _Connection:
 
     async def _answer(self, request: Request, head: bytes, body: bytes, rule: Rule | None) -> bool:
         """Answer one request; False when the connection is done."""
-        due = asyncio.get_running_loop().time() + self._plan.latency_seconds
         fault = rule.fault if rule else None
         if self._plan.silent or fault is Fault.BLACK_HOLE:
             await asyncio.Event().wait()
         if fault is Fault.RESET_BEFORE:
             reset(self._writer)
             return False
+        if self._plan.latency_seconds:
+            await asyncio.sleep(self._plan.latency_seconds)
         if fault in _CANNED:
-            await _until(due)
             self._writer.write(_CANNED[fault])
             await self._writer.drain()
             return True
         answer, answer_body = await self._forward(request, head, body)
-        await _until(due)
         if rule is not None:
             return await self._spoil(rule, answer, answer_body)
         self._writer.write(answer + answer_body)
@@ -387,12 +386,6 @@ async def read_body(reader: asyncio.StreamReader, head: bytes, *, until_close: b
     if length:
         return await reader.readexactly(int(length)) if length != b"0" else b""
     return await reader.read(-1) if until_close else b""
-
-
-async def _until(due: float) -> None:
-    wait = due - asyncio.get_running_loop().time()
-    if wait > 0:
-        await asyncio.sleep(wait)
 
 
 def _canned(status: str, code: str) -> bytes:
