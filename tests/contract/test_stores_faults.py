@@ -20,8 +20,7 @@ from agentfs.stores.open import open_store
 from agentfs.stores.probe import probe
 from agentfs.stores.protocol import Store
 from agentfs.stores.retrying import RetryPolicy
-from agentfs.testing.fault_control import remote_fault_proxy
-from agentfs.testing.fault_proxy import Fault, FaultProxy
+from agentfs.testing.fault_proxy import Fault, FaultProxy, remote_fault_proxy
 from agentfs.testing.fixtures import new_bucket
 from agentfs.testing.servers import S3Server
 
