@@ -1,0 +1,1 @@
+"""Measurements of a mount beside the local file system: `python -m bench` (docs/benchmarks.md)."""
