@@ -4,6 +4,7 @@ obstore's own retries are switched off: it repeats a conditional put whose conne
 success then comes back as "already exists". `RetryingStore` repeats what may be repeated.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,13 +14,13 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from agentfs.errors import Corrupt, ObjectNotFound
+from agentfs.errors import Corrupt, ObjectNotFound, StoreError
 from agentfs.stores.cloud_errors import failure_of, put_error, read_error
 from agentfs.stores.names import check_attributes, check_object_name, is_object_name, join
 from agentfs.stores.protocol import Entry, StoredObject
 
 if TYPE_CHECKING:  # names of stub files, absent at run time
-    from obstore import GetOptions, GetResult, ObjectMeta
+    from obstore import Attributes, GetOptions, GetResult, ObjectMeta
     from obstore.store import ClientConfig, RetryConfig
 
 NO_RETRIES: "RetryConfig" = {"max_retries": 0, "retry_timeout": timedelta(0)}
@@ -36,13 +37,19 @@ class Quirks:
 
     conflict_means_exists: bool = False
     """A create-only put of a taken name answers 409 (Azure). On S3 a 409 is a race that nobody has won yet."""
-    ignores_offset: bool = False
-    """Listings do not start where they are told to (some Azure versions): obstore filters, at more requests."""
+    identifier_attributes: bool = False
+    """The names of attributes are identifiers (Azure): `-` travels as `_`, which our names never have."""
+    forbidden_names: str = ""
+    """A regular expression: names that the store would silently change into others."""
 
 
 S3 = Quirks()
 GCS = Quirks()
-AZURE = Quirks(conflict_means_exists=True, ignores_offset=True)
+AZURE = Quirks(
+    conflict_means_exists=True,
+    identifier_attributes=True,
+    forbidden_names=r"\\|\.(?:/|\Z)",  # a backslash becomes a slash, a dot at the end of a part is dropped
+)
 
 
 def client_options(*, timeout_seconds: float, connect_timeout_seconds: float, allow_http: bool) -> "ClientConfig":
@@ -71,9 +78,15 @@ class CloudStore:
     def __repr__(self) -> str:
         return f"CloudStore({self.url!r})"
 
+    def _path(self, name: str) -> str:
+        path = join(self._root, check_object_name(name))
+        if self.quirks.forbidden_names and re.search(self.quirks.forbidden_names, path):
+            raise StoreError(f"{self.url} cannot hold an object named {name!r}: it would change the name")
+        return path
+
     def get(self, name: str, *, start: int = 0, length: int | None = None) -> StoredObject:
         """See `Store.get`."""
-        path = join(self._root, check_object_name(name))
+        path = self._path(name)
         if start < 0 or (length is not None and length < 0):
             raise Corrupt(f"the range {start}, {length} of {name} is not one")
         if length == 0:
@@ -87,8 +100,9 @@ class CloudStore:
             found = obstore.get(self._client, path, options=options)
             data = bytes(found.bytes())
         except (BaseError, OSError, ValueError) as error:
-            if failure_of(error).status == 416:
-                return self._get_past_end(name, path, start, length)
+            failure = failure_of(error)
+            if options and (failure.status == 416 or failure.not_understood):
+                return self._get_past_end(name, path, start, length, read_error(error, name=name, url=self.url))
             raise read_error(error, name=name, url=self.url) from None
         stop = found.meta["size"] if length is None else start + length
         if len(data) != stop - start or found.range != (start, stop):
@@ -97,10 +111,23 @@ class CloudStore:
 
     def _stored(self, found: "GetResult", data: bytes) -> StoredObject:
         attributes = {
-            key.lower(): value for key, value in found.attributes.items() if key not in _PUBLISHED_ATTRIBUTES
+            self._attribute(key): value for key, value in found.attributes.items() if key not in _PUBLISHED_ATTRIBUTES
         }
         meta = found.meta
         return StoredObject(data, meta["size"], meta["last_modified"].timestamp(), attributes)
+
+    def _headers(self, attributes: dict[str, str]) -> "Attributes":
+        """Our attributes under obstore's names."""
+        headers: Attributes = {}
+        for key, value in attributes.items():
+            if key == "content-type":
+                headers["Content-Type"] = value
+            else:
+                headers[key.replace("-", "_") if self.quirks.identifier_attributes else key] = value
+        return headers
+
+    def _attribute(self, key: str) -> str:
+        return (key.replace("_", "-") if self.quirks.identifier_attributes else key).lower()
 
     def _head(self, name: str, path: str) -> StoredObject:
         try:
@@ -115,27 +142,28 @@ class CloudStore:
             raise Corrupt(f"{name} has {found.size_bytes} bytes; {start} is past its end")
         return found
 
-    def _get_past_end(self, name: str, path: str, start: int, length: int | None) -> StoredObject:
-        """The store answered 416: only "from the very end on" is no error."""
+    def _get_past_end(self, name: str, path: str, start: int, length: int | None, error: StoreError) -> StoredObject:
+        """The store refused the range (S3: 416) or answered nonsense (Azure): find out which. `error` stands if
+        the range lies inside the object."""
         found = self._head(name, path)
         if start == found.size_bytes and length is None:
             return found
-        raise Corrupt(f"{name} has {found.size_bytes} bytes; the range from {start} lies outside it")
+        if start + (length or 0) > found.size_bytes:
+            raise Corrupt(f"{name} has {found.size_bytes} bytes; the range from {start} ends past them")
+        raise error
 
     def put(
         self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
     ) -> None:
         """See `Store.put`."""
-        path = join(self._root, check_object_name(name))
-        headers = check_attributes(attributes)
-        if "content-type" in headers:
-            headers["Content-Type"] = headers.pop("content-type")
+        path = self._path(name)
+        headers = self._headers(check_attributes(attributes))
         try:
             obstore.put(
                 self._client,
                 path,
                 data,
-                attributes={**headers} or None,
+                attributes=headers or None,
                 mode="create" if create_only else "overwrite",
                 use_multipart=False,
             )
@@ -150,7 +178,7 @@ class CloudStore:
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
-        path = join(self._root, check_object_name(name))
+        path = self._path(name)
         try:
             obstore.delete(self._client, path)
         except (BaseError, OSError, ValueError) as error:

@@ -9,7 +9,7 @@ NAME_BYTES_MAX = 1024
 """S3, GCS and Azure all allow 1024."""
 
 _NAME = re.compile(r"(?!\.{1,2}(?:/|\Z))[ -.0-~]+(?:/(?!\.{1,2}(?:/|\Z))[ -.0-~]+)*\Z")
-_ATTRIBUTE_KEY = re.compile(r"[a-z0-9][a-z0-9-]*\Z")
+_ATTRIBUTE_KEY = re.compile(r"[a-z][a-z0-9-]*\Z")
 _ATTRIBUTE_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?\Z")
 
 

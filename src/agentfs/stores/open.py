@@ -29,6 +29,17 @@ _QUERY_ALLOWED = {
     "memory": set[str](),
 }
 
+_GCS_VARIABLES = {
+    "service_account": "GOOGLE_SERVICE_ACCOUNT",
+    "service_account_key": "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "application_credentials": "GOOGLE_APPLICATION_CREDENTIALS",
+}
+_AZURE_VARIABLES = {
+    "account_name": "AZURE_STORAGE_ACCOUNT_NAME",
+    "account_key": "AZURE_STORAGE_ACCOUNT_KEY",
+    "sas_key": "AZURE_STORAGE_SAS_TOKEN",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class StoreURL:
@@ -137,8 +148,8 @@ def open_cloud_store(
         if parsed.scheme == "s3":
             return _open_s3(parsed, environment, timeouts)
         if parsed.scheme == "gs":
-            return _open_gcs(parsed, timeouts)
-        return _open_azure(parsed, timeouts)
+            return _open_gcs(parsed, environment, timeouts)
+        return _open_azure(parsed, environment, timeouts)
     except (BaseError, ValueError) as error:
         # The text of the error may quote settings: only its kind is passed on.
         raise StoreURLInvalid(f"{parsed.shown} cannot be opened ({type(error).__name__})") from None
@@ -173,26 +184,34 @@ def _endpoint(endpoint: str, settings: Any, parsed: StoreURL) -> str:
     return f"{scheme}://{parsed.bucket}.{host}"
 
 
-def _open_gcs(parsed: StoreURL, timeouts: tuple[float, float]) -> CloudStore:
-    config: dict[str, Any] = {"skip_signature": _is_true(parsed.query.get("anonymous", ""))}
+def _open_gcs(parsed: StoreURL, environment: Mapping[str, str], timeouts: tuple[float, float]) -> CloudStore:
+    config = _config(parsed, environment, _GCS_VARIABLES)
     endpoint = parsed.query.get("endpoint", "")
     if endpoint:
         config["base_url"] = endpoint
     options = _options(timeouts, endpoint)
-    client = GCSStore(parsed.bucket, config=config, client_options=options, retry_config=NO_RETRIES)  # type: ignore[arg-type]
+    client = GCSStore(parsed.bucket, config=config, client_options=options, retry_config=NO_RETRIES)
     return CloudStore(client, url=parsed.shown, root=parsed.path, quirks=GCS)
 
 
-def _open_azure(parsed: StoreURL, timeouts: tuple[float, float]) -> CloudStore:
-    config: dict[str, Any] = {"skip_signature": _is_true(parsed.query.get("anonymous", ""))}
+def _open_azure(parsed: StoreURL, environment: Mapping[str, str], timeouts: tuple[float, float]) -> CloudStore:
+    config = _config(parsed, environment, _AZURE_VARIABLES)
     endpoint = parsed.query.get("endpoint", "")
     if endpoint:
         config["endpoint"] = endpoint
     if "account" in parsed.query:
         config["account_name"] = parsed.query["account"]
     options = _options(timeouts, endpoint)
-    client = AzureStore(parsed.bucket, config=config, client_options=options, retry_config=NO_RETRIES)  # type: ignore[arg-type]
+    client = AzureStore(parsed.bucket, config=config, client_options=options, retry_config=NO_RETRIES)
     return CloudStore(client, url=parsed.shown, root=parsed.path, quirks=AZURE)
+
+
+def _config(parsed: StoreURL, environment: Mapping[str, str], variables: Mapping[str, str]) -> Any:
+    """obstore's settings from our environment (which may not be the process's)."""
+    found: dict[str, Any] = {
+        key: environment[variable] for key, variable in variables.items() if environment.get(variable)
+    }
+    return found | {"skip_signature": parsed.query.get("anonymous", "").lower() in ("1", "true", "yes")}
 
 
 def _options(timeouts: tuple[float, float], endpoint: str) -> Any:
@@ -201,7 +220,3 @@ def _options(timeouts: tuple[float, float], endpoint: str) -> Any:
         connect_timeout_seconds=timeouts[1],
         allow_http=endpoint.startswith("http://"),
     )
-
-
-def _is_true(text: str) -> bool:
-    return text.lower() in ("1", "true", "yes")

@@ -158,3 +158,7 @@ def main() -> None:
         sys.stdout.flush()
         sys.stdin.read()
         control.shutdown()
+
+
+if __name__ == "__main__":
+    main()

