@@ -256,6 +256,41 @@ def test_an_impossible_bucket_name_is_an_error_of_ours(ministack_server: S3Serve
         open_store(ministack_server.url("Not_A_Bucket!"), environment=environment).list("")
 
 
+def test_the_name_of_an_object_cannot_imitate_an_error(proxied_store: Opener, fault_proxy: FaultProxy) -> None:
+    """Agents choose names; obstore's errors quote them."""
+    store = proxied_store(retry=RetryPolicy(tries_max=1))
+    names = [
+        "NoSuchBucket",
+        "<Code>NoSuchBucket</Code>",
+        "Server returned non-2xx status code: 403 Forbidden: x",
+        "x/status: 412,",
+        'a" OAuth HttpError { kind: Connect, source: x }',
+        "latest/api/token",
+    ]
+    for name in names:
+        with pytest.raises(ObjectNotFound):
+            store.get(name)
+        store.put(name, b"x", create_only=True)
+        with pytest.raises(ObjectExists):
+            store.put(name, b"x", create_only=True)
+        fault_proxy.inject(Fault.RESET_AFTER, times=2)
+        with pytest.raises(OutcomeUnknown):
+            store.put(name, b"x")
+        with pytest.raises(StoreUnavailable):
+            store.get(name)
+
+
+@pytest.mark.parametrize("call", range(5))
+def test_no_key_and_no_machine_that_has_one_is_denied(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key AWS is asked for the machine's; here nobody answers that."""
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    store = open_store("s3://bucket", environment={})
+    with pytest.raises(StoreDenied, match="no credentials"):
+        attempts(store)[call]()
+
+
 # ---- the probe ----
 
 

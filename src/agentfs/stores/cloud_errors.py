@@ -26,14 +26,18 @@ from agentfs.errors import (
     StoreUnavailable,
 )
 
-_STATUS = re.compile(r"Server returned non-2xx status code: (\d{3})|inner: Status \{\s*status: (\d{3})")
-_KIND = re.compile(r"HttpError \{\s*kind: (\w+)")
-_CODE = re.compile(r"<Code>(\w+)</Code>|\"(?:code|reason|error)\": ?\"?(\w+)")
-_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound|[Tt]he specified bucket does not exist")
-_NO_CREDENTIALS = re.compile(
-    r"169\.254\.1[67]|metadata\.google\.internal|metadata/identity|[Cc]redential[^\n]{0,40}(?:missing|not found)"
-    r"|token request|OAuth|Error fetching|InvalidCredentials"
+# All but the error's class is read from the pretty-printed second half, by whole lines: names of objects and
+# answers of servers are quoted there, with their line ends escaped, so neither can imitate one.
+_STATUS = re.compile(r"\n +status: (\d{3}),\n")
+_KIND = re.compile(r"HttpError \{\n +kind: (\w+),\n")
+_BODY = re.compile(r'\n +body: Some\(\n +"((?:[^"\\]|\\.)*)",\n')
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_URI = re.compile(r"\n +uri: Some\(\n +(\S+),\n")
+_CREDENTIALS_URI = re.compile(
+    r"https?://(?:169\.254\.|metadata\.google|oauth2\.|login\.microsoftonline|sts\."
+    r"|[^/]+/(?:latest/(?:api/token|meta-data)|computeMetadata|metadata/identity)(?:/|\Z))"
 )
+_BUCKET_CODES = {"NoSuchBucket", "ContainerNotFound"}
 _CLOCK_CODES = {"RequestTimeTooSkewed", "RequestExpired"}
 _KEY_CODES = {
     "InvalidAccessKeyId": "the access key is not known there",
@@ -55,7 +59,6 @@ class Failure:
     """Kind of transport failure (`Connect`, `Timeout`, `Request`, …), or empty."""
     code: str
     """The store's error code, or empty."""
-    bucket_missing: bool
     credentials_missing: bool
 
     @property
@@ -64,6 +67,10 @@ class Failure:
         if self.status is not None:
             return f"HTTP {self.status} {self.code}".rstrip()
         return {"Connect": "no connection", "Timeout": "time-out"}.get(self.kind, "connection broken")
+
+    @property
+    def bucket_missing(self) -> bool:
+        return self.code in _BUCKET_CODES
 
     @property
     def not_understood(self) -> bool:
@@ -79,16 +86,16 @@ class Failure:
 def failure_of(error: Exception) -> Failure:
     """Read the facts out of an obstore error."""
     text = str(error)
-    status, kind, code = _STATUS.search(text), _KIND.search(text), _CODE.search(text)
-    number = int(status[1] or status[2]) if status else None
+    status, kind, body, uri = (pattern.search(text) for pattern in (_STATUS, _KIND, _BODY, _URI))
+    number = int(status[1]) if status else None
     if number is None and isinstance(error, PermissionDeniedError | UnauthenticatedError):
         number = 403
+    code = _CODE.search(body[1]) if body else None
     return Failure(
         status=number,
         kind=kind[1] if kind else "",
-        code=(code[1] or code[2] or "") if code else "",
-        bucket_missing=_NO_BUCKET.search(text) is not None,
-        credentials_missing=status is None and _NO_CREDENTIALS.search(text) is not None,
+        code=code[1] if code else "",
+        credentials_missing=uri is not None and _CREDENTIALS_URI.match(uri[1]) is not None,
     )
 
 
