@@ -1,0 +1,110 @@
+"""The entry point: finds the command, imports only what it needs, turns errors into one line and an exit code."""
+
+import importlib
+import json
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from agentfs.cli import exits
+from agentfs.errors import AgentFSError
+
+COMMANDS = {
+    "init": ("agentfs.cli.init", "Write the configuration and make or check the store."),
+    "mount": ("agentfs.cli.mount", "Mount an agent's home on a directory."),
+    "unmount": ("agentfs.cli.unmount", "Push what is pending, unmount, leave no process."),
+    "sync": ("agentfs.cli.sync", "Return when every change is in the store."),
+    "status": ("agentfs.cli.status", "Show what is mounted, what is pending and how old it is."),
+    "ls": ("agentfs.cli.files", "List files of a home, without a mount."),
+    "cat": ("agentfs.cli.files", "Write a file's bytes to standard output."),
+    "put": ("agentfs.cli.files", "Store files, or standard input, in a home."),
+    "rm": ("agentfs.cli.files", "Delete files of a home."),
+    "fsck": ("agentfs.cli.fsck", "Check this machine's replica and the store; repair."),
+    "doctor": ("agentfs.cli.doctor", "Say what this machine and this store can and cannot do."),
+    "config": ("agentfs.cli.config", "Show and change settings, and where each comes from."),
+    "version": ("agentfs.cli.version", "Show the versions of AgentFS and of what it runs on."),
+}
+"""Command → the module that has it (as the attribute of the same name) and its line in `agentfs --help`."""
+ALIASES = {"umount": "unmount"}
+
+
+class LazyGroup(click.Group):
+    """Lists the commands without importing them: `agentfs --help` costs Python and click, nothing else."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[name][0])
+        command = getattr(module, name if name != "config" else "config_group")
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, help="Show the version and exit.",
+              callback=lambda ctx, _param, value: _show_version(ctx) if value else None)  # fmt: skip
+def cli() -> None:
+    """A home directory for AI agents: an ordinary directory that survives the machine.
+
+    Settings come from flags, then AGENTFS_* variables, then the configuration file, then defaults
+    (agentfs config shows each with its source). The exit code tells what went wrong (docs/cli.md).
+    """
+
+
+def _show_version(ctx: click.Context) -> None:
+    from agentfs.cli.version import agentfs_version  # noqa: PLC0415 - importlib.metadata only when it is asked for
+
+    click.echo(f"agentfs {agentfs_version()}")
+    ctx.exit(0)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    try:
+        code = cli.main(prog_name="agentfs", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        code = _fail("usage", _one_line(error.format_message() + _hint(error)), exits.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        code = _fail("interrupted", "interrupted", exits.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (head, grep -q) has seen enough; Python must not complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = exits.OK
+    except AgentFSError as error:
+        code = _fail(error.code, _one_line(str(error)), exits.exit_code(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f": see {context.command_path} --help" if isinstance(context, click.Context) else ""
+
+
+def _fail(code: str, message: str, number: int) -> int:
+    """Say what went wrong: one line on stderr, or with --json one document on stdout."""
+    if "--json" in sys.argv[1:]:
+        click.echo(json.dumps({"error": {"code": code, "message": message}}))
+    else:
+        click.echo(f"agentfs: {message}", err=True)
+    return number
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Options that many commands share, and the settings that come out of them."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from agentfs.config.settings import Settings, load
+from agentfs.errors import AgentIdInvalid
+from agentfs.model.names import check_id
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document with stable keys.")
+
+
+def settings_options(function: _F) -> _F:
+    """--agent-id, --store, --state-dir, --config."""
+    for option in (
+        click.option("--config", "config_path", metavar="FILE", help="Configuration file to read."),
+        click.option("--state-dir", metavar="DIR", help="Where this machine keeps replicas, logs and sockets."),
+        click.option("--store", metavar="URL", help="Where homes are kept (s3://…, gs://…, az://…, a directory)."),
+        click.option("--agent-id", "-a", metavar="ID", help="Whose home it is."),
+    ):
+        function = option(function)
+    return function
+
+
+def timeout_option(what: str) -> Callable[[_F], _F]:
+    return click.option("--timeout", metavar="TIME", help=f"How long to wait for {what} (30s, 5m; default 60s).")
+
+
+def settings_of(options: dict[str, Any]) -> Settings:
+    """The settings of this run; `options` are the command's, by name. Raises `ConfigInvalid`."""
+    config_path = options.pop("config_path", None)
+    return load(options, config_path=config_path)
+
+
+def agent_of(settings: Settings) -> str:
+    """Raises `AgentIdInvalid` when none was given, or it is not allowed."""
+    if not settings.agent_id:
+        raise AgentIdInvalid(
+            "no agent id was given: use --agent-id, set AGENTFS_AGENT_ID, or write it with "
+            "`agentfs config set agent_id <id>`"
+        )
+    return check_id(settings.agent_id)
+
+
+class ExampleCommand(click.Command):
+    """A command whose help ends with examples, kept line by line."""
+
+    def __init__(self, *arguments: Any, examples: str = "", **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.examples = [line.strip() for line in examples.strip().splitlines()]
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            for line in self.examples:
+                formatter.write_text(line)

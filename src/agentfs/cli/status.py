@@ -1,0 +1,134 @@
+"""`agentfs status`."""
+
+import os
+
+import click
+
+from agentfs.cli.options import ExampleCommand, json_option, settings_of, settings_options
+from agentfs.cli.output import age, iso, table
+from agentfs.cli.output import as_json as print_json
+from agentfs.cli.sync import pending_fields
+from agentfs.clock import SystemClock
+from agentfs.config.settings import Settings
+from agentfs.config.values import about_size
+from agentfs.errors import AgentFSError, NotMounted
+from agentfs.volume.mounts import MountRecord, records
+from agentfs.volume.status import Status, peek
+
+_OLD_SECONDS = 300.0
+"""Changes that wait longer than this for the store are said loudly."""
+
+
+@click.command(cls=ExampleCommand, examples="agentfs status\nagentfs status ~/memory\nagentfs status --json")
+@click.argument("mountpoint", required=False)
+@settings_options
+@json_option
+def status(*, mountpoint: str | None, as_json: bool, **options: str | None) -> None:
+    """Show what is mounted, what is pending and how old it is.
+
+    Looks only at this machine; the state of the store is what the engine last saw.
+    """
+    settings = settings_of(options)
+    mounts = records(settings.state_dir)
+    if mountpoint is not None:
+        from agentfs.fuse.device import resolve  # noqa: PLC0415 - only where a path was given
+
+        path = os.fsdecode(resolve(mountpoint))
+        mounts = [record for record in mounts if record.mountpoint == path]
+        if not mounts:
+            raise NotMounted(f"{path} is not a mount of this state directory ({settings.state_dir})")
+    now_ns = SystemClock().wall_ns()
+    volumes, damaged = _volumes(settings, [record.replica for record in mounts] if mountpoint else None)
+    if as_json:
+        print_json(
+            {
+                "mounts": [_mount_fields(record) for record in mounts],
+                "volumes": [_volume_fields(found, now_ns) for found in volumes],
+                "damaged": damaged,
+            }
+        )
+        return
+    _print(mounts, volumes, damaged, now_ns)
+
+
+def _volumes(settings: Settings, only: list[str] | None) -> tuple[list[Status], list[dict[str, str]]]:
+    """The replicas of this machine (of one agent, when one was named), and those that cannot be read."""
+    root = os.path.join(settings.state_dir, "volumes")
+    try:
+        names = sorted(os.listdir(root))
+    except FileNotFoundError:
+        names = []
+    if settings.origins["agent_id"] == "flag --agent-id":
+        names = [name for name in names if name.startswith(f"home-{settings.agent_id}@")]
+    directories = [os.path.join(root, name) for name in names] if only is None else only
+    found, damaged = [], []
+    for directory in directories:
+        try:
+            found.append(peek(directory))
+        except AgentFSError as error:
+            damaged.append({"directory": directory, "code": error.code, "message": str(error)})
+    return found, damaged
+
+
+def _mount_fields(record: MountRecord) -> dict[str, object]:
+    return {
+        "mountpoint": record.mountpoint.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
+        "agent_id": record.agent_id,
+        "store": record.store,
+        "pid": record.pid,
+        "alive": record.alive,
+        "mounted": iso(record.mounted_at_ns),
+    }
+
+
+def _volume_fields(found: Status, now_ns: int) -> dict[str, object]:
+    engine = found.engine
+    return {
+        "volume": found.volume,
+        "directory": found.directory,
+        "head_sequence": found.head_sequence,
+        "pending": pending_fields(found.pending, now_ns),
+        "conflicts": found.conflicts,
+        "cached_bytes": found.cached_bytes,
+        "online": found.online,
+        "problem": engine.problem if engine else "",
+        "engine_pid": engine.pid if engine else None,
+        "engine": engine.more if engine else None,
+        "sessions": list(found.sessions),
+    }
+
+
+def _print(mounts: list[MountRecord], volumes: list[Status], damaged: list[dict[str, str]], now_ns: int) -> None:
+    if not mounts and not volumes and not damaged:
+        click.echo("nothing is mounted and this machine holds no home yet: agentfs mount DIR --agent-id ID")
+        return
+    if mounts:
+        rows = [("mount", "agent", "store", "process")]
+        rows += [
+            (r.mountpoint, r.agent_id, r.store, str(r.pid) if r.alive else f"{r.pid} DEAD: mount it again")
+            for r in mounts
+        ]
+        click.echo(table(rows) + "\n")
+    for found in volumes:
+        click.echo(f"{found.volume}: {_state(found)}, entry {found.head_sequence} of the log")
+        click.echo(f"  {_pending(found, now_ns)}")
+        click.echo(f"  {about_size(found.cached_bytes)} of contents on this machine")
+        if found.conflicts:
+            click.echo(f"  {found.conflicts} conflicts were kept aside: look for names with .conflict-")
+    for line in damaged:
+        click.echo(f"{line['directory']}: {line['message']}")
+
+
+def _state(found: Status) -> str:
+    if found.engine is None:
+        return "no engine is running"
+    return "online" if found.engine.online else f"OFFLINE ({found.engine.problem})"
+
+
+def _pending(found: Status, now_ns: int) -> str:
+    pending = found.pending
+    if not pending.changes or pending.oldest_at_ns is None:
+        return "everything is in the store"
+    seconds = (now_ns - pending.oldest_at_ns) / 1e9
+    loud = "NOT IN THE STORE FOR " if seconds > _OLD_SECONDS else "oldest "
+    return f"{pending.changes} changes pending ({about_size(pending.size_bytes)}), {loud}{age(seconds)}"

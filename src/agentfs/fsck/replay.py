@@ -1,0 +1,102 @@
+"""The log's tree, built by applying commits one after the other: plain dictionaries, the rules of the format and
+nothing clever, so that it can judge the replica's fast way of doing the same."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agentfs.format.snapshot import inode_record, inode_row
+from agentfs.format.snapshot_rows import InodeRow, SnapshotRows
+from agentfs.model.names import shown
+from agentfs.model.records import ROOT_ID, Commit, InodeId, InodeRecord, Kind
+
+
+@dataclass(slots=True)
+class LogTree:
+    """The tree after some commit."""
+
+    inodes: dict[InodeId, InodeRecord] = field(default_factory=dict)
+    names: dict[InodeId, dict[bytes, InodeId]] = field(default_factory=lambda: defaultdict(dict))
+    """Directory → name → inode."""
+    links: Counter[InodeId] = field(default_factory=Counter)
+
+    @classmethod
+    def of_snapshot(cls, snapshot: SnapshotRows) -> "LogTree":
+        tree = cls()
+        for row in snapshot.inodes:
+            tree.inodes[row[0]] = inode_record(row)
+        for parent, name, child in snapshot.links:
+            tree._link(parent, name, child)
+        return tree
+
+    def copy(self) -> "LogTree":
+        names: dict[InodeId, dict[bytes, InodeId]] = defaultdict(dict)
+        names.update({parent: dict(inside) for parent, inside in self.names.items()})
+        return LogTree(dict(self.inodes), names, Counter(self.links))
+
+    def apply(self, commit: Commit) -> list[str]:
+        """Apply one commit (see `model.records.Commit` for the order). Returns what does not fit, a line each."""
+        wrong: list[str] = []
+        maybe_gone: list[InodeId] = []
+        for record in commit.inodes:
+            self.inodes[record.id] = record
+            maybe_gone.append(record.id)
+        for unlink in commit.unlinks:
+            child = self.names.get(unlink.parent, {}).pop(unlink.name, None)
+            if child is None:
+                wrong.append(f"it unlinks {shown(unlink.name)} in {unlink.parent}, which is not there")
+            else:
+                self.links[child] -= 1
+                maybe_gone.append(child)
+        for link in commit.links:
+            before = self.names.get(link.parent, {}).get(link.name)
+            if before is not None:
+                self.links[before] -= 1
+                maybe_gone.append(before)
+            self._link(link.parent, link.name, link.child)
+            wrong += self._misfit(link.parent, link.name, link.child)
+        self._collect(maybe_gone)
+        return wrong
+
+    def _link(self, parent: InodeId, name: bytes, child: InodeId) -> None:
+        self.names[parent][name] = child
+        self.links[child] += 1
+
+    def _misfit(self, parent: InodeId, name: bytes, child: InodeId) -> list[str]:
+        directory = self.inodes.get(parent)
+        if parent != ROOT_ID and (directory is None or directory.kind is not Kind.DIRECTORY):
+            return [f"it links {shown(name)} in {parent}, which is no directory"]
+        if child not in self.inodes:
+            return [f"it links {shown(name)} to {child}, which does not exist"]
+        return []
+
+    def _collect(self, maybe_gone: list[InodeId]) -> None:
+        while maybe_gone:
+            inode = maybe_gone.pop()
+            if inode == ROOT_ID or self.links[inode] > 0 or inode not in self.inodes:
+                continue
+            del self.inodes[inode]
+            del self.links[inode]
+            for child in self.names.pop(inode, {}).values():
+                self.links[child] -= 1
+                maybe_gone.append(child)
+
+    def rows(self) -> Mapping[InodeId, InodeRow]:
+        return {inode: inode_row(record) for inode, record in self.inodes.items()}
+
+    def differences(self, snapshot: SnapshotRows) -> list[str]:
+        """What a snapshot has that this tree has not, or the other way round: some lines, empty when they agree."""
+        found: list[str] = []
+        theirs = {row[0]: row for row in snapshot.inodes}
+        ours = self.rows()
+        for inode in sorted(theirs.keys() | ours.keys()):
+            if inode == ROOT_ID and inode not in ours:
+                continue  # the root is there from the beginning: a log that never changed it does not say how
+            if theirs.get(inode) != ours.get(inode):
+                found.append(f"inode {inode} differs")
+        names = {(parent, name): child for parent, inside in self.names.items() for name, child in inside.items()}
+        listed = {(parent, name): child for parent, name, child in snapshot.links}
+        for place in sorted(names.keys() | listed.keys()):
+            if names.get(place) != listed.get(place):
+                found.append(f"{shown(place[1])} in {place[0]} differs")
+        return found

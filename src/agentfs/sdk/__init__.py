@@ -1,0 +1,1 @@
+"""The Python API that people import: `from agentfs import Home, AsyncHome`."""

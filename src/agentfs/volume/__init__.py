@@ -1,0 +1,1 @@
+"""The composition root: a replica, its tree and its engine, opened together and closed together."""

@@ -1,0 +1,51 @@
+"""A lock that dies with its holder: `flock` on a file that says who holds it."""
+
+import contextlib
+import fcntl
+import os
+
+from agentfs.replica.backing import translate
+
+
+class LockFile:
+    """Held from `acquire` to `release`. The kernel releases it when the process ends, however it ends."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @classmethod
+    def acquire(cls, path: str) -> "LockFile | None":
+        """None when another holds it. Never waits."""
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise translate(error, path) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            return None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        return cls(fd)
+
+    def release(self) -> None:
+        """Repeating it is harmless."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def holder(path: str) -> int | None:
+    """The process that holds the lock, as far as it can be told; None when nobody does."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            with contextlib.suppress(ValueError):
+                return int(os.pread(fd, 32, 0))
+            return 0
+        finally:
+            os.close(fd)
+    return None

@@ -1,0 +1,41 @@
+"""Opening the store of a run: wrappers, the gate, and the embedded default's directories."""
+
+import contextlib
+import os
+import threading
+
+from agentfs.clock import Clock
+from agentfs.config.settings import Settings
+from agentfs.format.store_file import StoreFile
+from agentfs.stores.open import open_store, parse_store_url
+from agentfs.stores.protocol import Store
+from agentfs.stores.retrying import RetryPolicy
+from agentfs.volume.gate import pass_gate
+
+QUICK = RetryPolicy(tries_max=2, budget_seconds=3.0)
+"""For opening a home that this machine has a copy of: nobody should wait long to hear that the store is away."""
+
+
+def opened_store(
+    settings: Settings, *, clock: Clock, stop: threading.Event | None = None, retry: RetryPolicy | None = None
+) -> Store:
+    """The store of these settings; nothing is sent yet. Raises `StoreURLInvalid` and `StoreDenied`."""
+    if settings.origins["store"] == "default":
+        # Nobody chose this place, so its parents are ours to make; a chosen one may be an unmounted disk.
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(parse_store_url(settings.store).path), mode=0o700, exist_ok=True)
+    quick = retry is QUICK
+    return open_store(
+        settings.store,
+        clock=clock,
+        stop=stop,
+        retry=retry,
+        timeout_seconds=5.0 if quick else 30.0,
+        connect_timeout_seconds=2.0 if quick else 5.0,
+    )
+
+
+def open_checked_store(settings: Settings, *, clock: Clock) -> StoreFile:
+    """Make sure that there is a store that may be used. Raises what `pass_gate` raises."""
+    store = opened_store(settings, clock=clock, retry=QUICK)
+    return pass_gate(store, store_url=settings.store, state_dir=settings.state_dir, clock=clock)
