@@ -97,6 +97,26 @@ class Unavailable(TreeError):
     errno, code = _errno.EIO, "unavailable"
 
 
+class NotResident(TreeError):
+    """The bytes of inode `ino` must be fetched first. Call `Tree.hydrate(ino)` where waiting is allowed and try again."""
+
+    errno, code = _errno.EIO, "not-resident"
+
+    def __init__(self, ino: int) -> None:
+        super().__init__(f"the bytes of inode {ino} are not on this machine yet")
+        self.ino = ino
+
+
+class TooBig(TreeError):
+    errno, code = _errno.E2BIG, "too-big"
+
+
+class BeyondEnd(TreeError):
+    """There is nothing to find behind this offset."""
+
+    errno, code = _errno.ENXIO, "beyond-end"
+
+
 class Interrupted(TreeError):
     errno, code = _errno.EINTR, "interrupted"
 

@@ -65,6 +65,7 @@ class Connection:
         self.path = path
         self.execute = cast(Callable[..., Iterable[Row]], self._connection.execute)
         self.changes = self._connection.changes
+        self.total_changes = self._connection.total_changes
         """Run SQL with bindings; iterate over the rows. Raises `apsw.Error`: wrap in `translated`."""
 
     def one(self, sql: str, bindings: Row = ()) -> Row | None:

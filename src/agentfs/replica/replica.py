@@ -25,12 +25,14 @@ from agentfs.errors import ReplicaDamaged
 from agentfs.model.records import ROOT_ID, Kind
 from agentfs.replica.backing import BackingFiles
 from agentfs.replica.database import Connection, create_or_check, translated
+from agentfs.replica.detached import file_digest, settle_detached
 from agentfs.replica.journal import ChangeKind, JournalRow
 from agentfs.replica.sessions import boot_id, is_alive, process_stamp
 from agentfs.replica.transaction import (
     PENDING_CONTENT,
     RESIDENCY_LOCAL,
     RESIDENCY_SUSPECT,
+    ROOT,
     ContentRow,
     Door,
     InodeRow,
@@ -38,8 +40,7 @@ from agentfs.replica.transaction import (
     inode_row,
 )
 
-ROOT = 1
-"""The root directory's number on every machine."""
+__all__ = ["ROOT", "PendingFacts", "Replica"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +59,20 @@ class Replica:
     """Use as a context manager, or call `close`."""
 
     def __init__(self, directory: str, *, connection: Connection, session: int, clock: Clock) -> None:
-        self._door = Door(connection, clock)
-        self._door.session = session
+        self.door = Door(connection, clock)
+        self.door.session = session
         self.directory = directory
         self.clock = clock
-        self.lock = self._door.lock
+        self.lock = self.door.lock
         self.connection = connection
         self.files = BackingFiles(os.path.join(directory, "files"))
-        self.changed = self._door.changed
+        self.changed = self.door.changed
         """Called, under the lock, after each transaction of this process."""
 
     @property
     def session(self) -> int:
         """This process's number in `session`; 0 when closed."""
-        return self._door.session
+        return self.door.session
 
     @classmethod
     def open(
@@ -121,7 +122,7 @@ class Replica:
         Not to be nested. `session` says whose change it is (0: pulled from the log; default: this process's).
         On return it survives `kill -9`; with `durable` a power cut, with all before it.
         """
-        door = self._door
+        door = self.door
         return Transaction(door, session=door.session if session is None else session, durable=durable)
 
     def sync(self) -> None:
@@ -176,6 +177,14 @@ class Replica:
         """Changes after journal row `last`, oldest first."""
         with self.lock, translated(self.connection.path):
             rows = self.connection.rows("SELECT * FROM journal WHERE id>? ORDER BY id LIMIT ?", (last, limit))
+        return [JournalRow(row[0], row[1], ChangeKind(row[2]), *row[3:]) for row in rows]
+
+    def journal_after_by_others(self, last: int, *, session: int, limit: int) -> list[JournalRow]:
+        """As `journal_after`, without the changes of `session`."""
+        with self.lock, translated(self.connection.path):
+            rows = self.connection.rows(
+                "SELECT * FROM journal WHERE id>? AND session!=? ORDER BY id LIMIT ?", (last, session, limit)
+            )
         return [JournalRow(row[0], row[1], ChangeKind(row[2]), *row[3:]) for row in rows]
 
     def journal_end(self) -> int:
@@ -251,13 +260,20 @@ class Replica:
                 (os.getpid(), stamp, session_kind, mountpoint, tx.now_ns),
             )
             assert row is not None
-            unlinked = [row[0] for row in tx.sql.rows("SELECT ino FROM inode WHERE nlink=0")] if alone else []
-            purged = [ino for ino in unlinked if tx.purge(ino)]
-        self._door.session = cast(int, row[0])
+            purged = self._recover_unlinked(tx) if alone else []
+        self.door.session = cast(int, row[0])
         for ino in purged:
             self.files.remove(ino)
         if alone:
             self.files.clear_staging()
+
+    def _recover_unlinked(self, tx: Transaction) -> list[int]:
+        """Settle and purge what nothing names any more. Returns the inodes whose backing files are to go."""
+        agent = tx.sql.one("SELECT value FROM state WHERE key='volume_id'")
+        for (ino,) in tx.sql.rows("SELECT ino FROM detached"):
+            digest = file_digest(self.files, ino)
+            settle_detached(tx, ino, digest=digest, agent=str(agent[0]) if agent else "local")
+        return [row[0] for row in tx.sql.rows("SELECT ino FROM inode WHERE nlink=0") if tx.purge(row[0])]
 
     def _recover_written(self, tx: Transaction, ino: int) -> None:
         """A process died while it may have been writing `ino`: what the backing file holds now is the content."""
@@ -274,13 +290,15 @@ class Replica:
             )
 
     def close(self) -> None:
-        """Leave. Repeating it is harmless."""
+        """Leave. Repeating it is harmless. What is still marked as being written is taken in as after a crash."""
         with self.lock:
             if self.session:
                 with self.transaction() as tx:
+                    for (ino,) in tx.sql.rows("SELECT ino FROM write_open WHERE session=?", (self.session,)):
+                        self._recover_written(tx, ino)
                     tx.sql.execute("DELETE FROM write_open WHERE session=?", (self.session,))
                     tx.sql.execute("DELETE FROM session WHERE id=?", (self.session,))
-                self._door.session = 0
+                self.door.session = 0
                 self.connection.close()
 
     def __enter__(self) -> "Replica":

@@ -24,6 +24,10 @@ RESIDENCY_LOCAL = 1
 RESIDENCY_SUSPECT = 2
 
 
+ROOT = 1
+"""The root directory's number on every machine."""
+
+
 class InodeRow(NamedTuple):
     """A row of `inode`, all columns in the order of the schema."""
 
@@ -106,7 +110,7 @@ _TOUCH_AND_MARK = (
     "pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?2 END, pending=pending|1 WHERE ino=?1"
 )
 _WRITTEN = (
-    "UPDATE inode SET size_bytes=?2, mtime_ns=?3, ctime_ns=?4, residency=1, change=change+1, "
+    "UPDATE inode SET size_bytes=?2, mtime_ns=?3, ctime_ns=max(ctime_ns,?4), residency=1, change=change+1, "
     "content_change=content_change+1"
 )
 _WRITTEN_IF_PENDING = _WRITTEN + " WHERE ino=?1 AND (pending=3 OR local)"

