@@ -125,3 +125,18 @@ CREATE TABLE live_database (            -- SQLite databases open on a mount: wha
     stamp    TEXT NOT NULL,             -- sizes and times of the file and its -wal at that moment
     at_ns    INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE changed_field (            -- attributes that this machine changed and the log has not yet: a pulled record keeps
+    ino   INTEGER NOT NULL,             -- these and replaces the others
+    field BLOB NOT NULL,                -- mode, owner, or x: and the name of an extended attribute
+    PRIMARY KEY (ino, field)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER mode_changed AFTER UPDATE OF mode ON inode WHEN old.id IS NOT NULL AND old.mode IS NOT new.mode
+BEGIN INSERT OR IGNORE INTO changed_field VALUES(new.ino, x'6D6F6465'); END;
+CREATE TRIGGER owner_changed AFTER UPDATE OF uid, gid ON inode
+WHEN old.id IS NOT NULL AND (old.uid IS NOT new.uid OR old.gid IS NOT new.gid)
+BEGIN INSERT OR IGNORE INTO changed_field VALUES(new.ino, x'6F776E6572'); END;
+CREATE TRIGGER xattr_set AFTER INSERT ON xattr
+BEGIN INSERT OR IGNORE INTO changed_field SELECT ino, CAST('x:' || new.name AS BLOB) FROM inode WHERE ino=new.ino AND id IS NOT NULL; END;
+CREATE TRIGGER xattr_removed AFTER DELETE ON xattr
+BEGIN INSERT OR IGNORE INTO changed_field SELECT ino, CAST('x:' || old.name AS BLOB) FROM inode WHERE ino=old.ino AND id IS NOT NULL; END;

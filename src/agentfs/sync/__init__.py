@@ -1,1 +1,1 @@
-"""Between the replica and the store: pushing, pulling, merging."""
+"""The engine: pushing what is pending, pulling what others committed, fetching bytes. See `engine.Engine`."""

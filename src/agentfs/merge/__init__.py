@@ -1,0 +1,1 @@
+"""Pure decisions: what becomes of changes that met. No I/O, no clock, no SQL."""

@@ -1,0 +1,363 @@
+"""A commit of another writer onto this replica: the log's side moves, and what is pending stays on top.
+
+One transaction: the commit becomes visible whole or not at all, and `head` moves with it. Decisions are
+`merge.rebase`'s; here they are carried out.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentfs.errors import HistoryBroken
+from agentfs.merge.rebase import (
+    Attributes,
+    ContentChoice,
+    NameChoice,
+    NameFacts,
+    decide_content,
+    decide_dentry,
+    merge_attributes,
+)
+from agentfs.model.records import Commit, InodeId, InodeRecord, Kind
+from agentfs.replica.apply_base import BaseMove, Name, ancestors, content_of
+from agentfs.replica.apply_show import Show
+from agentfs.replica.journal import ChangeKind
+from agentfs.replica.replica import Replica
+from agentfs.replica.transaction import PENDING_CONTENT, ROOT, InodeRow, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a pull did here."""
+
+    stale: tuple[int, ...] = ()
+    """Backing files that hold bytes which are no longer the content (`drop_stale`)."""
+    orphans: tuple[int, ...] = ()
+    """Inodes that nothing names any more."""
+    fetched: Mapping[InodeId, int] = field(default_factory=dict)
+    """Files of the commit whose bytes are wanted here: id in the log → ino."""
+    conflicts: int = 0
+
+
+def apply_commit(
+    replica: Replica,
+    commit: Commit,
+    digest: bytes,
+    *,
+    agent: str,
+    digests: Mapping[int, tuple[int, bytes]] | None = None,
+    whole: bool = False,
+) -> Applied:
+    """Make `commit` this replica's head. On return it survives `kill -9`.
+
+    `digests` tells the SHA-256 of pending files, by ino, with the `content_change` that it was computed at
+    (see `same_size_pending`). `whole`: the commit is the difference to a snapshot, not the next entry of the log.
+    Raises `HistoryBroken` when the commit does not continue the head; the replica is then unchanged.
+    """
+    with replica.transaction(session=0) as tx:
+        _check_head(tx, commit, whole=whole)
+        return _Rebase(tx, commit, agent, digests or {}).run(digest)
+
+
+def _check_head(tx: Transaction, commit: Commit, *, whole: bool) -> None:
+    state: dict[str, Any] = dict(
+        tx.sql.rows("SELECT key, value FROM state WHERE key IN ('head_sequence','head_digest')")
+    )
+    sequence, digest = state["head_sequence"], state["head_digest"]
+    if whole:
+        if commit.sequence < sequence:
+            raise HistoryBroken(f"a snapshot at {commit.sequence} is older than this replica ({sequence})")
+    elif commit.sequence != sequence + 1 or commit.parent != digest:
+        raise HistoryBroken(
+            f"log entry {commit.sequence} of {commit.volume} does not continue entry {sequence} as this replica "
+            "has it: another store or a rewritten log; run agentfs fsck"
+        )
+
+
+def same_size_pending(replica: Replica, commit: Commit) -> list[tuple[int, int]]:
+    """Pending files that may hold bytes of `commit`, by size: (ino, content_change). Hash them before `apply_commit`,
+    outside any transaction; what is not hashed counts as different."""
+    sizes = {record.content.size_bytes for record in commit.inodes if record.content is not None}
+    with replica.lock:
+        rows = replica.connection.rows(
+            "SELECT ino, content_change, size_bytes FROM inode WHERE pending != 0 AND pending & 2 AND nlink > 0"
+        )
+    return [(row[0], row[1]) for row in rows if row[2] in sizes]
+
+
+def drop_stale(replica: Replica, stale: Iterable[int], orphans: Iterable[int]) -> None:
+    """Forget orphans, and remove backing files that the log's step made useless, unless they came to hold something
+    since. May be skipped: a crash before it costs disk space, nothing else."""
+    stale, orphans = tuple(stale), tuple(orphans)
+    if not stale and not orphans:
+        return
+    with replica.transaction(session=0) as tx:
+        purged = [ino for ino in orphans if tx.purge(ino)]
+        for ino in stale:
+            row = tx.sql.one("SELECT residency, pending FROM inode WHERE ino=?", (ino,))
+            if row is None or (row[0] == 0 and not row[1] & PENDING_CONTENT and not tx.is_write_open(ino)):
+                replica.files.remove(ino)
+    for ino in purged:
+        replica.files.remove(ino)
+
+
+class _Rebase(Show):
+    def __init__(self, tx: Transaction, commit: Commit, agent: str, digests: Mapping[int, tuple[int, bytes]]) -> None:
+        super().__init__(tx, agent=agent, digests=digests)
+        self.commit = commit
+        self.stale: list[int] = []
+        self.fetched: dict[InodeId, int] = {}
+        self.edited: list[int] = []
+        """Inodes that are not shown here and got new bytes in the log: they come back."""
+        self.dropped_twice: set[int] = set()
+        """Inodes that lost a name in the log which we had taken from them, too."""
+
+    def run(self, digest: bytes) -> Applied:
+        new = [self._record(record) for record in self.commit.inodes]
+        self._bases()
+        self.find_gone(also=[ino for ino in new if ino is not None])
+        alive = self._alive()
+        self._clear(alive)
+        self._show_all(alive)
+        for ino in self.edited:
+            self._bring_back(ino)
+        orphans = self.retire()
+        self.tidy()
+        self._write_conflicts()
+        self.set_head(self.commit.sequence, digest, self.commit.time_ns)
+        return Applied(tuple(self.stale), tuple(orphans + self.dropped), self.fetched, len(self.met))
+
+    # ---- inodes ----
+
+    def _record(self, record: InodeRecord) -> int | None:
+        """Take one inode of the commit. Returns its number if it is new here."""
+        ino = self.find(record.id)
+        if ino is None:
+            ino = self.insert(record)
+            if record.kind is Kind.FILE:
+                self.fetched[record.id] = ino
+            return ino
+        row = self.tx.inode(ino)
+        assert row is not None
+        if record.content is None:
+            self._attributes(row, record, times=False)
+            return None
+        known = self.tx.content(ino)
+        choice = decide_content(
+            changed_in_log=known is None or known.digest != record.content.digest,
+            pending=bool(row.pending & PENDING_CONTENT),
+            write_open=self.tx.is_write_open(ino),
+            shown=row.nlink > 0,
+            equal=self.pending_digest(row) == record.content.digest,
+        )
+        if choice in (ContentChoice.SPLIT, ContentChoice.DETACH):
+            self._split(row, record, detach=choice is ContentChoice.DETACH)
+            return None
+        self._attributes(row, record, times=choice is ContentChoice.TAKE)
+        if known is None or content_of(known) != record.content:
+            self.set_content(ino, record.content)
+        if choice is ContentChoice.ADOPT:
+            self.tx.sql.execute("UPDATE inode SET pending=pending & ~2 WHERE ino=?", (ino,))
+        elif choice is ContentChoice.TAKE:
+            self._take_content(row, record)
+        return None
+
+    def _take_content(self, row: InodeRow, record: InodeRecord) -> None:
+        assert record.content is not None
+        self.tx.sql.execute(
+            "UPDATE inode SET size_bytes=?, residency=0, pending=pending & ~2, content_change=content_change+1, "
+            "change=change+1 WHERE ino=?",
+            (record.content.size_bytes, row.ino),
+        )
+        self.tx.record(ChangeKind.CONTENT, row.ino)
+        self.fetched[record.id] = row.ino
+        if row.residency:
+            self.stale.append(row.ino)
+        if row.nlink == 0:
+            self.edited.append(row.ino)
+
+    def _split(self, row: InodeRow, record: InodeRecord, *, detach: bool) -> None:
+        """The log's version becomes another inode and takes the names; ours keeps its bytes and open handles."""
+        tx, old = self.tx, row.ino
+        known = tx.content(old)
+        in_log, places = self.names_of(old), self.shown_at(old)
+        tx.sql.execute("UPDATE inode SET id=NULL WHERE ino=?", (old,))
+        ino = self.insert(record)
+        self.fetched[record.id] = ino
+        for parent, name in in_log:
+            tx.sql.execute("UPDATE dentry SET base=? WHERE parent=? AND name=?", (ino, parent, name))
+            self.touched.add((parent, name))
+        for parent, name in places:
+            self.unshow(parent, name, old)
+            self.show(parent, name, ino)
+        tx.sql.execute("DELETE FROM content WHERE ino=?", (old,))
+        tx.sql.execute("DELETE FROM changed_field WHERE ino=?", (old,))
+        if not places:
+            tx.sql.execute("UPDATE inode SET pending=0 WHERE ino=?", (old,))
+            self.edited.append(ino)
+        elif detach:
+            tx.sql.execute("UPDATE inode SET pending=0 WHERE ino=?", (old,))
+            self.detach(old, places[0], known.digest if known is not None else None)
+        else:
+            tx.sql.execute("UPDATE inode SET pending=3 WHERE ino=?", (old,))
+            parent, name = places[0]
+            kept = self.show_aside(parent, name, old)
+            self.meet("content", parent, name, kept, "both changed; the version that came later was kept aside")
+
+    def _attributes(self, row: InodeRow, record: InodeRecord, *, times: bool) -> None:
+        tx, ino = self.tx, row.ino
+        fields = {bytes(it[0]) for it in tx.sql.rows("SELECT field FROM changed_field WHERE ino=?", (ino,))}
+        theirs = Attributes(record.mode, record.uid, record.gid, record.mtime_ns, record.ctime_ns)
+        ours = Attributes(row.mode, row.uid, row.gid, row.mtime_ns, row.ctime_ns)
+        merged = merge_attributes(
+            ours,
+            theirs,
+            pending=bool(row.pending),
+            ours_changed=frozenset(it.decode() for it in fields if it in (b"mode", b"owner")),
+            theirs_times=times,
+        )
+        changed = self._xattrs(ino, record, fields)
+        if merged.attributes != ours:
+            it = merged.attributes
+            tx.sql.execute(
+                "UPDATE inode SET mode=?, uid=?, gid=?, mtime_ns=?, ctime_ns=?, change=change+1 WHERE ino=?",
+                (it.mode, it.uid, it.gid, it.mtime_ns, it.ctime_ns, ino),
+            )
+            changed = True
+        if changed:
+            tx.record(ChangeKind.ATTRIBUTES, ino)
+            tx.sql.execute("DELETE FROM changed_field WHERE ino=?", (ino,))
+            tx.sql.executemany("INSERT INTO changed_field VALUES(?,?)", [(ino, it) for it in fields])
+        if merged.conflict and row.nlink:
+            parent, name = self.shown_at(ino)[0] if ino != ROOT else (ROOT, b"")
+            if name:
+                self.meet("attributes", parent, name, b"", "both changed mode or owner; the later change stays")
+
+    def _xattrs(self, ino: int, record: InodeRecord, fields: set[bytes]) -> bool:
+        ours: dict[bytes, bytes] = dict(self.tx.sql.rows("SELECT name, value FROM xattr WHERE ino=?", (ino,)))
+        wanted = {name: value for name, value in record.xattrs if b"x:" + name not in fields}
+        wanted |= {name: value for name, value in ours.items() if b"x:" + name in fields}
+        if wanted == ours:
+            return False
+        self.tx.sql.execute("DELETE FROM xattr WHERE ino=?", (ino,))
+        self.tx.sql.executemany("INSERT INTO xattr VALUES(?,?,?)", [(ino, *pair) for pair in wanted.items()])
+        return True
+
+    # ---- names ----
+
+    def _bases(self) -> None:
+        wanted: dict[Name, int | None] = {}
+        for unlink in self.commit.unlinks:
+            wanted[self.ino(unlink.parent), unlink.name] = None
+        for link in self.commit.links:
+            wanted[self.ino(link.parent), link.name] = self.ino(link.child)
+        for (parent, name), ino in wanted.items():
+            self.set_base(parent, name, ino)
+
+    def _alive(self) -> set[int]:
+        """Of the gone inodes, those that hold work of ours and must stay: bytes not yet in the log, directories with
+        something of ours inside, and what we moved (with all that is in it)."""
+        alive: set[int] = set()
+        moved = [ino for ino in self.gone if any(self._base_was(place) != ino for place in self.shown_at(ino))]
+        while moved:
+            ino = moved.pop()
+            if ino not in alive:
+                alive.add(ino)
+                rows = self.tx.sql.rows("SELECT ino FROM dentry WHERE parent=? AND ino IS NOT NULL", (ino,))
+                moved += [row[0] for row in rows if row[0] in self.gone]
+        for ino, kind in self.gone.items():
+            if kind is Kind.FILE and self._has_our_bytes(ino):
+                alive.add(ino)
+        seeds = set(alive)
+        for ino, kind in self.gone.items():
+            if kind is Kind.DIRECTORY and self._holds_ours(ino):
+                seeds.add(ino)
+        for seed in seeds:
+            alive.add(seed)
+            for ino, (parent, _) in ancestors(self, seed):
+                alive.add(ino)
+                if parent not in self.gone:
+                    break
+        return alive & self.gone.keys()
+
+    def _has_our_bytes(self, ino: int) -> bool:
+        row = self.tx.sql.one("SELECT pending & 2, nlink FROM inode WHERE ino=?", (ino,))
+        return row is not None and bool(row[0]) and row[1] > 0
+
+    def _holds_ours(self, directory: int) -> bool:
+        rows = self.tx.sql.rows("SELECT name, ino FROM dentry WHERE parent=? AND ino IS NOT NULL", (directory,))
+        return any(self._base_was((directory, name)) != ino for name, ino in rows)
+
+    def _base_was(self, place: Name) -> int | None:
+        if place in self.changes:
+            return self.changes[place][0]
+        row = self.tx.sql.one("SELECT base FROM dentry WHERE parent=? AND name=?", place)
+        return None if row is None else row[0]
+
+    def _clear(self, alive: set[int]) -> None:
+        """Take away what we show unchanged and the log has no longer there."""
+        for (parent, name), (old, new) in self.changes.items():
+            if old is None or old == new:
+                continue
+            ours = self.shown(parent, name)
+            if ours != old:
+                self.dropped_twice.add(old)
+            elif old not in alive:
+                known = self.tx.content(old)
+                self.unshow(parent, name, old)
+                if old in self.gone and self.tx.is_write_open(old) and not self.shown_at(old):
+                    self.detach(old, (parent, name), known.digest if known is not None else None)
+
+    def _show_all(self, alive: set[int]) -> None:
+        """Show what the log has now, as far as our changes let it."""
+        for (parent, name), (old, new) in list(self.changes.items()):
+            if new is None or new in self.gone:
+                continue
+            ours = self.shown(parent, name)
+            moved = self._moved_by_us(new, (parent, name))
+            facts = NameFacts(
+                must_live=ours is not None and ours in alive,
+                moved_by_us=moved,
+                ours=self.thing(ours) if ours is not None else None,
+                theirs=self.thing(new),
+            )
+            choice = decide_dentry(old, ours, new, facts)
+            if choice is not NameChoice.KEEP:
+                self.place(parent, name, new)
+            elif moved:
+                self.meet("rename", parent, name, b"", "both renamed it; the later rename stays")
+
+    def _moved_by_us(self, ino: int, place: Name) -> bool:
+        places = [it for it in self.shown_at(ino) if it != place]
+        if not places:
+            return False
+        if self.kind(ino) is Kind.DIRECTORY:
+            return True
+        if ino not in self.dropped_twice:
+            return False
+        return any(self._base_now(it) != ino for it in places)
+
+    def _base_now(self, place: Name) -> int | None:
+        row = self.tx.sql.one("SELECT base FROM dentry WHERE parent=? AND name=?", place)
+        return None if row is None else row[0]
+
+    def _bring_back(self, ino: int) -> None:
+        """New bytes against our delete: the file lives."""
+        if ino in self.gone or self.shown_at(ino):
+            return
+        parent, name = self.names_of(ino)[0]
+        self.place(parent, name, ino)
+        self.meet("delete", parent, name, b"", "changed by one and deleted by the other; it was kept")
+
+    # ---- conflicts ----
+
+    def _write_conflicts(self) -> None:
+        rows: list[tuple[str, int | None, bytes, bytes, str, int | None, int]] = [
+            (it.kind, self.find(it.parent), it.name, it.kept_as, it.detail, self.commit.sequence, self.tx.now_ns)
+            for it in self.commit.conflicts
+        ]
+        rows += [(*it, None, self.tx.now_ns) for it in self.met]
+        self.tx.sql.executemany(
+            "INSERT INTO conflict(kind,parent,name,kept_as,detail,sequence,at_ns) VALUES(?,?,?,?,?,?,?)",
+            [row for row in rows if row[1] is not None],
+        )

@@ -1,0 +1,188 @@
+"""Changing what is shown because the log changed: names, directories that must be there, conflict copies."""
+
+from collections.abc import Mapping
+
+from agentfs.errors import ReplicaDamaged
+from agentfs.merge.conflict_names import conflict_name
+from agentfs.merge.rebase import NameChoice, Thing, collide
+from agentfs.model.records import Kind
+from agentfs.replica.apply_base import BaseMove, Name, ancestors
+from agentfs.replica.journal import ChangeKind
+from agentfs.replica.transaction import PENDING_CONTENT, ROOT, InodeRow, Transaction
+
+
+class Show(BaseMove):
+    """The shown side of one step of the log."""
+
+    def __init__(self, tx: Transaction, *, agent: str, digests: Mapping[int, tuple[int, bytes]]) -> None:
+        super().__init__(tx)
+        self._agent = agent
+        self._digests = digests
+        self.met: list[tuple[str, int, bytes, bytes, str]] = []
+        """Conflicts that were settled here: kind, parent, name, kept_as, detail."""
+        self.dropped: list[int] = []
+        """Inodes of ours that lost their name to equal bytes, or were emptied by a union."""
+
+    # ---- what is there ----
+
+    def shown(self, parent: int, name: bytes) -> int | None:
+        return self.tx.child(parent, name)
+
+    def pending_digest(self, row: InodeRow) -> bytes | None:
+        """SHA-256 of the pending bytes of a file, if somebody computed it and they did not change since."""
+        change, digest = self._digests.get(row.ino, (0, None))
+        return digest if change == row.content_change else None
+
+    def thing(self, ino: int) -> Thing:
+        row = self.tx.inode(ino)
+        assert row is not None
+        digest = None
+        if row.kind is Kind.FILE and not (row.nlink and self.tx.is_write_open(ino)):
+            known = self.tx.content(ino)
+            if row.pending & PENDING_CONTENT:
+                digest = self.pending_digest(row)
+            elif known is not None:
+                digest = known.digest
+        return Thing(row.kind, digest, row.target, row.rdev)
+
+    # ---- the two primitive changes ----
+
+    def show(self, parent: int, name: bytes, ino: int) -> None:
+        """Let `name`, which is free here, mean `ino`."""
+        directory = self.kind(ino) is Kind.DIRECTORY
+        tx = self.tx
+        tx.sql.execute(
+            "INSERT INTO dentry(parent,name,ino,local) VALUES(?1,?2,?3,(SELECT local FROM inode WHERE ino=?3)) "
+            "ON CONFLICT(parent,name) DO UPDATE SET ino=?3, local=(base IS NULL AND excluded.local)",
+            (parent, name, ino),
+        )
+        self._links(parent, ino, 1, directory=directory)
+        tx.record(ChangeKind.LINK, ino, parent, name)
+        self.touched.add((parent, name))
+
+    def unshow(self, parent: int, name: bytes, ino: int) -> None:
+        """Take `name`, which means `ino`, away."""
+        self.tx.sql.execute("UPDATE dentry SET ino=NULL WHERE parent=? AND name=?", (parent, name))
+        self._links(parent, ino, -1, directory=self.kind(ino) is Kind.DIRECTORY)
+        self.tx.record(ChangeKind.UNLINK, ino, parent, name)
+        self.touched.add((parent, name))
+
+    def _links(self, parent: int, ino: int, by: int, *, directory: bool) -> None:
+        update = "UPDATE inode SET nlink=nlink+?2, change=change+1 WHERE ino=?1"
+        self.tx.sql.execute(update, (ino, by * (1 + directory)))
+        if directory:
+            self.tx.sql.execute(update, (parent, by))
+
+    def detach(self, ino: int, place: Name, digest: bytes | None) -> None:
+        """An inode that is open for writing lost its names: whoever closes it last decides what becomes of it."""
+        self.tx.sql.execute(
+            "INSERT OR IGNORE INTO detached VALUES(?,?,?,?,?)", (ino, place[0], place[1], digest, self.tx.now_ns)
+        )
+
+    def meet(self, kind: str, parent: int, name: bytes, kept_as: bytes, detail: str) -> None:
+        self.met.append((kind, parent, name, kept_as, detail))
+
+    # ---- placing ----
+
+    def place(self, parent: int, name: bytes, ino: int) -> None:
+        """Show `ino`, which is not shown elsewhere unless it is a file, at `name`, where the log has it. What
+        stands there gives way."""
+        self.ensure_shown(parent)
+        if self.kind(ino) is Kind.DIRECTORY:
+            self._break_cycle(parent, ino)
+        ours = self.shown(parent, name)
+        if ours == ino:
+            return
+        if ours is None:
+            self.show(parent, name, ino)
+            return
+        choice = collide(self.thing(ours), self.thing(ino))
+        if choice is NameChoice.ASIDE:
+            kept = self.show_aside(parent, name, ours, moving=True)
+            self.show(parent, name, ino)
+            same = self.kind(ours) is self.kind(ino) is Kind.FILE
+            kind = "content" if same else "name"
+            self.meet(
+                kind, parent, name, kept, "the name was taken by two; the version that came later was kept aside"
+            )
+            return
+        self.unshow(parent, name, ours)
+        self.show(parent, name, ino)
+        if choice is NameChoice.UNITE:
+            self._unite(ours, ino)
+        self.dropped.append(ours)
+
+    def show_aside(self, parent: int, name: bytes, ino: int, *, moving: bool = False) -> bytes:
+        """Show `ino` under the name of a conflict copy beside `name` (`moving`: it stands at `name` now)."""
+        kept = conflict_name(
+            name,
+            agent=self._agent,
+            at_ns=self.tx.now_ns,
+            taken=lambda it: (
+                self.tx.sql.one("SELECT 1 FROM dentry WHERE parent=? AND name=?", (parent, it)) is not None
+            ),
+        )
+        if moving:
+            self.unshow(parent, name, ino)
+        self.show(parent, kept, ino)
+        return kept
+
+    def _unite(self, source: int, target: int) -> None:
+        """Move what the directory `source` (shown nowhere) shows into `target`; what is in `target` keeps its name."""
+        work = [(source, target)]
+        while work:
+            source, target = work.pop()
+            for name, ino in self.tx.sql.rows(
+                "SELECT name, ino FROM dentry WHERE parent=? AND ino IS NOT NULL", (source,)
+            ):
+                self.unshow(source, name, ino)
+                there = self.shown(target, name)
+                if there is None:
+                    self.show(target, name, ino)
+                    continue
+                choice = collide(self.thing(ino), self.thing(there))
+                if choice is NameChoice.ASIDE:
+                    kept = self.show_aside(target, name, ino)
+                    self.meet("name", target, name, kept, "two directories were united; this name was in both")
+                    continue
+                if choice is NameChoice.UNITE:
+                    work.append((ino, there))
+                self.dropped.append(ino)
+
+    def ensure_shown(self, directory: int) -> None:
+        """Show a directory of the log that we had removed, and those above it: something came into it."""
+        missing = []
+        while directory != ROOT:
+            places = self.shown_at(directory)
+            if not places:
+                missing.append(directory)
+                places = self.names_of(directory)
+                if not places:
+                    raise ReplicaDamaged(f"directory {directory} is neither shown nor in the log")
+            directory = places[0][0]
+        for directory in reversed(missing):
+            if not self.shown_at(directory):
+                parent, name = self.names_of(directory)[0]
+                self.place(parent, name, directory)
+
+    def _break_cycle(self, parent: int, ino: int) -> None:
+        """Before directory `ino` is shown in `parent`: if `parent` is inside it, undo the move of ours that put it
+        there."""
+        while True:
+            path = list(ancestors(self, parent))
+            if ino not in (directory for directory, _ in path):
+                return
+            for directory, (above, name) in path:
+                row = self.tx.dentry(above, name)
+                assert row is not None
+                home = self.names_of(directory)
+                if row.base != directory and home:
+                    break
+            else:
+                raise ReplicaDamaged(f"directories {parent} and {ino} are in each other")
+            self.unshow(above, name, directory)
+            self.meet(
+                "cycle", above, name, b"", "two moves would have put directories into each other; this was undone"
+            )
+            self.place(*home[0], directory)
+            self.ensure_shown(parent)

@@ -1,0 +1,95 @@
+"""Our own commit stands in the log: what it captured is no longer pending."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agentfs.errors import HistoryBroken
+from agentfs.model.records import InodeRecord
+from agentfs.replica.apply_base import BaseMove
+from agentfs.replica.replica import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedInode:
+    ino: int
+    record: InodeRecord
+    """As committed; `record.id` is the number in the log, given by this commit if it was new."""
+    change: int
+    content_change: int
+    """The inode's counters when it was captured: pending is cleared only as far as they did not move since."""
+    with_content: bool
+    """The bytes were captured, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedName:
+    parent: int
+    name: bytes
+    ino: int | None
+    """What the commit put there; None: it took the name away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a commit of ours contains, in this machine's numbers."""
+
+    sequence: int
+    time_ns: int
+    inodes: tuple[CapturedInode, ...]
+    names: tuple[CapturedName, ...]
+    conflicts: tuple[int, ...] = ()
+    """Rows of `conflict` that it reported."""
+
+
+def settle_commit(replica: Replica, captured: Captured, digest: bytes, *, parent: bytes | None) -> tuple[int, ...]:
+    """Make our commit `digest` this replica's head. Returns the inodes that nothing names any more (`drop_stale`).
+
+    Drops the prepared rows of all sequences up to it. `parent`, where it is known, must be the head's digest.
+    """
+    with replica.transaction(session=0) as tx:
+        state: dict[str, object] = dict(
+            tx.sql.rows("SELECT key, value FROM state WHERE key IN ('head_sequence','head_digest')")
+        )
+        if state["head_sequence"] != captured.sequence - 1 or parent not in (None, state["head_digest"]):
+            raise HistoryBroken(f"our commit {captured.sequence} does not continue this replica's head")
+        move = BaseMove(tx)
+        inos = {it.ino: _settle_inode(move, it) for it in captured.inodes}
+        for name in captured.names:
+            ino = None if name.ino is None else inos.get(name.ino, name.ino)
+            move.set_base(inos.get(name.parent, name.parent), name.name, ino)
+        move.find_gone()
+        orphans = move.retire()
+        move.tidy()
+        _settle_conflicts(move, captured)
+        tx.sql.execute("DELETE FROM prepared WHERE sequence<=?", (captured.sequence,))
+        move.set_head(captured.sequence, digest, captured.time_ns)
+    return tuple(orphans)
+
+
+def _settle_inode(move: BaseMove, captured: CapturedInode) -> int:
+    """Returns the inode's number: another one if it was forgotten here after it was captured."""
+    tx, ino, record = move.tx, captured.ino, captured.record
+    row = tx.inode(ino)
+    if row is None:
+        return move.insert(record)
+    if row.id is None:
+        tx.sql.execute("UPDATE inode SET id=? WHERE ino=?", (record.id, ino))
+    move.remember(record.id, ino)
+    if captured.with_content and record.content is not None:
+        move.set_content(ino, record.content)
+    pending = row.pending
+    if captured.with_content and row.content_change == captured.content_change:
+        pending &= ~2
+    if row.change == captured.change:
+        pending &= ~1
+        tx.sql.execute("DELETE FROM changed_field WHERE ino=?", (ino,))
+    if row.nlink == 0:
+        pending = 0
+    if pending != row.pending:
+        tx.sql.execute("UPDATE inode SET pending=? WHERE ino=?", (pending, ino))
+    return ino
+
+
+def _settle_conflicts(move: BaseMove, captured: Captured) -> None:
+    numbers: Iterable[tuple[int, int]] = ((captured.sequence, it) for it in captured.conflicts)
+    move.tx.sql.executemany("UPDATE conflict SET sequence=? WHERE id=?", numbers)

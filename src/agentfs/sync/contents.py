@@ -1,0 +1,125 @@
+"""Reading the bytes of pending files for a commit: whole, stable, and not while somebody writes them."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from agentfs.format.layout import blob_name
+from agentfs.model.records import CHUNK_BYTES, INLINE_BYTES_MAX, ChunkedContent, Kind
+from agentfs.replica.pending import PendingState
+from agentfs.replica.replica import Replica
+from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, InodeRow
+
+PutAll = Callable[[Iterable[tuple[str, bytes]]], None]
+"""Puts objects, perhaps in parallel; returns when all are durable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A file's bytes, as they go into a commit."""
+
+    content: bytes | ChunkedContent
+    """Bytes to be inlined, or chunks that are on the store."""
+    mtime_ns: int
+    content_change: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which files' bytes the next commit should carry."""
+
+    size_bytes: dict[int, int]
+    """By inode: what is to be read."""
+    held: frozenset[int]
+    """New files whose bytes cannot be had now."""
+    unchanged: frozenset[int]
+    """Files of the log whose new bytes cannot be had now."""
+    absent: tuple[int, ...]
+    """Of the held: the bytes are not on this machine and must be fetched first."""
+
+
+def wanted_contents(replica: Replica, state: PendingState, *, may_take: Callable[[int], bool]) -> Wanted:
+    """Look at every pending file. `may_take` tells whether one that is open for writing may be read now."""
+    size_bytes: dict[int, int] = {}
+    held: set[int] = set()
+    unchanged: set[int] = set()
+    absent: list[int] = []
+    for row in state.inodes.values():
+        if row.kind is not Kind.FILE or not row.nlink or row.local or not row.pending:
+            continue
+        if row.id is not None and not row.pending & PENDING_CONTENT:
+            continue
+        waiting = held if row.id is None else unchanged
+        if row.ino in state.write_open and not may_take(row.ino):
+            waiting.add(row.ino)
+            continue
+        facts = replica.files.stat(row.ino)
+        if not row.pending & PENDING_CONTENT and row.residency != RESIDENCY_LOCAL:
+            waiting.add(row.ino)
+            absent.append(row.ino)
+        elif facts is None:
+            waiting.add(row.ino)
+        else:
+            size_bytes[row.ino] = facts.st_size
+    return Wanted(size_bytes, frozenset(held), frozenset(unchanged), tuple(absent))
+
+
+class Torn(Exception):  # noqa: N818 - not an error: it is being written
+    """The file changed while it was read."""
+
+
+def take(replica: Replica, row: InodeRow, *, known: bytes, prefix: str, put_all: PutAll) -> Taken:
+    """Read a file; put its chunks if it is large. `known`: the chunks that the log has of it already, joined.
+    Raises `Torn`, `FileNotFoundError`, `StoreError`."""
+    fd = replica.files.open(row.ino, write=False)
+    try:
+        return take_from(fd, row, known=known, prefix=prefix, put_all=put_all)
+    finally:
+        os.close(fd)
+
+
+def take_from(fd: int, row: InodeRow, *, known: bytes, prefix: str, put_all: PutAll) -> Taken:
+    """As `take`, from any descriptor."""
+    before = os.fstat(fd)
+    mtime_ns = row.mtime_ns if before.st_size == row.size_bytes else before.st_mtime_ns
+    content: bytes | ChunkedContent
+    if before.st_size <= INLINE_BYTES_MAX:
+        content = os.pread(fd, INLINE_BYTES_MAX + 1, 0)
+        length = len(content)
+    else:
+        content = _take_chunks(fd, before.st_size, known, prefix, put_all)
+        length = content.size_bytes
+    after = os.fstat(fd)
+    same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    if length != before.st_size or not same:
+        raise Torn
+    return Taken(content, mtime_ns, row.content_change)
+
+
+def _take_chunks(fd: int, size_bytes: int, known: bytes, prefix: str, put_all: PutAll) -> ChunkedContent:
+    have = {known[at : at + 32] for at in range(0, len(known), 32)}
+    whole = hashlib.sha256()
+    digests: list[bytes] = []
+
+    def missing() -> Iterable[tuple[str, bytes]]:
+        for at in range(0, size_bytes, CHUNK_BYTES):
+            chunk = os.pread(fd, min(CHUNK_BYTES, size_bytes - at), at)
+            whole.update(chunk)
+            digest = hashlib.sha256(chunk).digest()
+            digests.append(digest)
+            if digest not in have:
+                have.add(digest)
+                yield blob_name(prefix, digest), chunk
+
+    put_all(missing())
+    return ChunkedContent(size_bytes, whole.digest(), tuple(digests))
+
+
+def file_digest(path: str) -> bytes | None:
+    """SHA-256 of a local file; None when it is not there."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except FileNotFoundError:
+        return None

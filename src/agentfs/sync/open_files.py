@@ -1,0 +1,72 @@
+"""Files that stay open for writing: a log that a program keeps open for days must reach the log of the volume too.
+
+A file counts as *quiet* when it has been open for a while and its backing file was not written for a moment. What was
+written shows in the backing file only (the writer's last close is yet to come), so a quiet file whose size or time
+differ from its row is marked pending here.
+"""
+
+from dataclasses import dataclass, field
+
+from agentfs.replica.transaction import PENDING_CONTENT
+from agentfs.sync.ground import EngineGround
+
+_Stamp = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Seen:
+    since: float
+    stamp: _Stamp
+    stamp_since: float
+
+
+@dataclass(slots=True)
+class OpenFiles:
+    ground: EngineGround
+    _seen: dict[int, _Seen] = field(default_factory=dict)
+
+    def look(self) -> bool:
+        """Remember how the open files stand, and mark those that are quiet and changed. Returns whether any was."""
+        ground = self.ground
+        with ground.replica.lock:
+            inos = [row[0] for row in ground.replica.connection.rows("SELECT DISTINCT ino FROM write_open")]
+        now = ground.clock.monotonic()
+        for gone in self._seen.keys() - set(inos):
+            del self._seen[gone]
+        marked = False
+        for ino in inos:
+            facts = ground.replica.files.stat(ino)
+            if facts is None:
+                continue
+            stamp = (facts.st_size, facts.st_mtime_ns)
+            seen = self._seen.get(ino)
+            if seen is None:
+                self._seen[ino] = _Seen(now, stamp, now)
+            elif seen.stamp != stamp:
+                seen.stamp, seen.stamp_since = stamp, now
+            elif self.is_quiet(ino):
+                marked = self._mark(ino, stamp) or marked
+        return marked
+
+    def is_quiet(self, ino: int) -> bool:
+        """Whether the file has been open for long and was not written for a moment."""
+        seen = self._seen.get(ino)
+        if seen is None:
+            return False
+        now = self.ground.clock.monotonic()
+        options = self.ground.options
+        return now - seen.since >= options.open_long_s and now - seen.stamp_since >= options.open_quiet_s
+
+    def _mark(self, ino: int, stamp: _Stamp) -> bool:
+        replica = self.ground.replica
+        row = replica.inode(ino)
+        if row is None or row.local or not row.nlink or row.pending & PENDING_CONTENT:
+            return False
+        if stamp == (row.size_bytes, row.mtime_ns):
+            return False
+        with replica.transaction() as tx:
+            current = tx.inode(ino)
+            if current is None or current.change != row.change or not tx.is_write_open(ino):
+                return False
+            tx.content_written(ino, size_bytes=stamp[0], mtime_ns=stamp[1], ctime_ns=max(row.ctime_ns, stamp[1]))
+        return True

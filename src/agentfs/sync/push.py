@@ -1,0 +1,158 @@
+"""Committing what is pending: one put for a burst of small files."""
+
+from dataclasses import dataclass, field
+
+from agentfs.clock import hybrid_time_ns
+from agentfs.errors import AgentFSError, Unavailable
+from agentfs.replica.apply import drop_stale
+from agentfs.replica.pending import PendingState, pending_state, still_the_same, write_prepared
+from agentfs.replica.settle import settle_commit
+from agentfs.replica.transaction import InodeRow
+from agentfs.sync.batch import Batch, choose
+from agentfs.sync.capture import Draft, pack_capture
+from agentfs.sync.contents import Taken, Torn, Wanted, take, wanted_contents
+from agentfs.sync.databases import Databases
+from agentfs.sync.ground import EngineGround
+from agentfs.sync.hydration import Hydration
+from agentfs.sync.log import Appended, Entry
+from agentfs.sync.open_files import OpenFiles
+from agentfs.sync.pull import Pull
+
+_ROUNDS_MAX = 5
+_ABSENT_MAX = 256
+"""Files fetched for one commit because the log lost them and we keep them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    committed: bool
+    """A commit of ours was appended."""
+    rest: bool
+    """More is waiting, and can be committed at once."""
+    inodes: frozenset[int] = frozenset()
+    """Whose changes the commit carries: all that was pending of them when `push` was called."""
+    names: frozenset[tuple[int, bytes]] = frozenset()
+
+
+@dataclass(slots=True)
+class Push:
+    ground: EngineGround
+    hydration: Hydration
+    pulling: Pull
+    open_files: OpenFiles
+    databases: Databases
+    trouble: dict[int, str] = field(default_factory=dict)
+    """Files that could not be read for a commit: why."""
+
+    def push(self, *, force: bool = False) -> Pushed:
+        """Append one commit of what is pending, and settle it. `force`: also files that are open for writing, as they
+        are. What another commit was faster than is rebased: call again.
+
+        On return with `committed` it is remotely durable. Raises `StoreError`; then it may or may not stand in the
+        log: `Pull.pull` finds out.
+        """
+        state = pending_state(self.ground.replica)
+        wanted = wanted_contents(
+            self.ground.replica,
+            state,
+            may_take=lambda ino: force or self.open_files.is_quiet(ino) or self.databases.is_capturable(ino),
+        )
+        if wanted.absent and self._fetch_absent(wanted):
+            return Pushed(committed=False, rest=True)
+        chosen = self._choose(state, wanted, force=force)
+        if chosen is None:
+            return Pushed(committed=False, rest=False)
+        batch, taken = chosen
+        return self._commit(state, batch, taken)
+
+    def _fetch_absent(self, wanted: Wanted) -> bool:
+        fetched = False
+        for ino in wanted.absent[:_ABSENT_MAX]:
+            try:
+                self.hydration.hydrate(ino)
+                fetched = True
+            except AgentFSError as error:
+                self.trouble[ino] = str(error)
+        return fetched
+
+    # ---- choosing ----
+
+    def _choose(self, state: PendingState, wanted: Wanted, *, force: bool) -> tuple[Batch, dict[int, Taken]] | None:
+        """A batch whose contents are read and were stable; None when there is nothing to commit now."""
+        held, unchanged = set(wanted.held), set(wanted.unchanged)
+        taken: dict[int, Taken] = {}
+        for _ in range(_ROUNDS_MAX):
+            inline = {ino: size if size <= 128 * 1024 else 0 for ino, size in wanted.size_bytes.items()}
+            batch = choose(state, inline_bytes=inline, held=frozenset(held), unchanged=frozenset(unchanged))
+            if not batch.names and not batch.inodes:
+                return None
+            missed = set()
+            for ino in batch.inodes:
+                if ino in wanted.size_bytes and ino not in taken:
+                    found = self._take(state, state.inodes[ino])
+                    if found is None:
+                        missed.add(ino)
+                    else:
+                        taken[ino] = found
+            missed |= self._torn(state, batch, taken, force=force)
+            if not missed:
+                return batch, {ino: taken[ino] for ino in batch.inodes if ino in taken}
+            for ino in missed:
+                taken.pop(ino, None)
+                (held if state.inodes[ino].id is None else unchanged).add(ino)
+        return None
+
+    def _torn(self, state: PendingState, batch: Batch, taken: dict[int, Taken], *, force: bool) -> set[int]:
+        captured = {ino: taken[ino].content_change for ino in batch.inodes if ino in taken}
+        allowed = frozenset(
+            ino for ino in captured if force or (ino in state.write_open and self.open_files.is_quiet(ino))
+        )
+        allowed |= self.databases.live & captured.keys()
+        return still_the_same(self.ground.replica, captured, open_allowed=allowed)
+
+    def _take(self, state: PendingState, row: InodeRow) -> Taken | None:
+        base = state.contents.get(row.ino)
+        known = base.chunks if base is not None and base.chunks else b""
+        ground = self.ground
+        try:
+            taken = self.databases.take(row, known=known)
+            if taken is None:
+                taken = take(ground.replica, row, known=known, prefix=ground.log.prefix, put_all=ground.put_all)
+        except (Torn, FileNotFoundError):
+            return None
+        except Unavailable as error:
+            self.trouble[row.ino] = str(error)
+            return None
+        self.trouble.pop(row.ino, None)
+        return taken
+
+    # ---- committing ----
+
+    def _commit(self, state: PendingState, batch: Batch, taken: dict[int, Taken]) -> Pushed:
+        ground = self.ground
+        replica = ground.replica
+        encoded, captured = Draft(state, batch, taken).build(
+            volume=ground.log.volume,
+            commit_id=ground.entropy(16),
+            time_ns=hybrid_time_ns(ground.clock.wall_ns(), state.head_time_ns),
+            author=ground.author,
+            replica=str(replica.state("replica_id")),
+        )
+        ground.failpoint("push.captured")
+        write_prepared(replica, encoded.digest, captured.sequence, pack_capture(captured))
+        ground.failpoint("push.prepared")
+        result = ground.log.append(captured.sequence, encoded.data, encoded.digest)
+        ground.failpoint("push.appended")
+        if not isinstance(result, Appended):
+            self.pulling.receive(captured.sequence, Entry(result.digest, result.data, None))
+            return Pushed(committed=False, rest=True)
+        orphans = settle_commit(replica, captured, encoded.digest, parent=state.head_digest)
+        ground.failpoint("push.settled")
+        drop_stale(replica, (), orphans)
+        self.databases.captured(taken)
+        return Pushed(
+            committed=True,
+            rest=batch.rest,
+            inodes=frozenset(batch.inodes),
+            names=frozenset((it.parent, it.name) for it in batch.names),
+        )

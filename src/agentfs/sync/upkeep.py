@@ -1,0 +1,140 @@
+"""What the engine does when there is nothing to push or pull: evicting, fetching ahead, trimming, snapshots."""
+
+from dataclasses import dataclass, field
+
+from agentfs.errors import AgentFSError, FormatError, ReplicaDamaged, StoreError, Unavailable
+from agentfs.format import layout
+from agentfs.format.snapshot import encode_snapshot_rows
+from agentfs.replica.apply import drop_stale
+from agentfs.replica.bulk import snapshot_of
+from agentfs.sync.ground import EngineGround
+from agentfs.sync.hydration import Hydration
+
+_EVICTABLE = (
+    "FROM inode WHERE kind=1 AND residency!=0 AND pending & 2 = 0 AND local=0 AND id IS NOT NULL "
+    "AND EXISTS (SELECT 1 FROM content c WHERE c.ino=inode.ino) "
+    "AND NOT EXISTS (SELECT 1 FROM write_open w WHERE w.ino=inode.ino) "
+    "AND NOT EXISTS (SELECT 1 FROM live_database l WHERE l.ino=inode.ino)"
+)
+_EVICT_BATCH = 256
+
+
+@dataclass(slots=True)
+class Upkeep:
+    ground: EngineGround
+    hydration: Hydration
+    _unfetchable: dict[int, int] = field(default_factory=dict)
+    """Files whose bytes could not be fetched ahead, at which content_change: left to those who open them."""
+
+    def resident_bytes(self) -> int:
+        replica = self.ground.replica
+        with replica.lock:
+            row = replica.connection.one(
+                "SELECT coalesce(sum(size_bytes), 0) FROM inode WHERE kind=1 AND residency!=0"
+            )
+        return int(row[0]) if row else 0
+
+    def evict(self, *, cache_bytes: int | None = None) -> int:
+        """Drop clean bytes, least recently used first, until the cache fits. Pending files and files open for writing
+        are never touched. Returns the bytes dropped."""
+        limit = self.ground.options.cache_bytes if cache_bytes is None else cache_bytes
+        replica = self.ground.replica
+        excess = self.resident_bytes() - limit
+        dropped = 0
+        while dropped < excess:
+            with replica.transaction(session=0) as tx:
+                rows = tx.sql.rows(
+                    f"SELECT ino, size_bytes {_EVICTABLE} ORDER BY used_at_ns LIMIT ?", (_EVICT_BATCH,)
+                )
+                gone = []
+                for ino, size in rows:
+                    if dropped >= excess:
+                        break
+                    tx.sql.execute("UPDATE inode SET residency=0 WHERE ino=?", (ino,))
+                    gone.append(ino)
+                    dropped += size
+            self.ground.failpoint("evict.marked")
+            drop_stale(replica, gone, ())
+            if not gone:
+                break
+        return dropped
+
+    # ---- fetching ahead ----
+
+    def fetch_ahead(self) -> bool:
+        """Fetch a batch of contents that are not here, the latest first. Returns whether there is more."""
+        options = self.ground.options
+        wanted = self._wanted(options.prefetch_batch)
+        if not wanted:
+            return False
+        failure: list[StoreError | Unavailable] = []
+
+        def fetch(item: tuple[str, bytes]) -> None:
+            ino = int(item[0])
+            try:
+                self.hydration.hydrate(ino)
+            except (FormatError, ReplicaDamaged) as error:
+                self._unfetchable[ino] = dict(wanted)[ino]
+                failure.append(Unavailable(str(error)))
+            except Unavailable as error:
+                self._unfetchable[ino] = dict(wanted)[ino]
+                failure.append(error)
+            except AgentFSError:
+                self._unfetchable[ino] = dict(wanted)[ino]
+
+        self.ground.each(fetch, ((str(ino), b"") for ino, _ in wanted))
+        return len(wanted) == options.prefetch_batch and len(failure) < len(wanted)
+
+    def _wanted(self, count: int) -> list[tuple[int, int]]:
+        room = self.ground.options.cache_bytes - self.resident_bytes()
+        replica = self.ground.replica
+        with replica.lock:
+            rows = replica.connection.rows(
+                "SELECT ino, content_change, size_bytes FROM inode WHERE kind=1 AND residency=0 AND nlink>0 "
+                "AND pending & 2 = 0 AND id IS NOT NULL ORDER BY mtime_ns DESC LIMIT ?",
+                (count + len(self._unfetchable),),
+            )
+        found: list[tuple[int, int]] = []
+        for ino, change, size in rows:
+            room -= size
+            if room < 0 or len(found) == count:
+                break
+            if self._unfetchable.get(ino) != change:
+                found.append((ino, change))
+        return found
+
+    # ---- local housekeeping ----
+
+    def trim(self) -> None:
+        """Drop old journal rows, and move the WAL into the database."""
+        replica = self.ground.replica
+        end = replica.journal_end() - self.ground.options.journal_rows_max
+        with replica.lock:
+            old = replica.connection.one("SELECT 1 FROM journal WHERE id<=? LIMIT 1", (end,)) is not None
+        if old:
+            with replica.transaction(session=0) as tx:
+                tx.sql.execute("DELETE FROM journal WHERE id<=?", (end,))
+        with replica.lock:
+            replica.connection.checkpoint()
+
+    # ---- snapshots ----
+
+    def commits_since_snapshot(self) -> int:
+        replica = self.ground.replica
+        return int(replica.state("head_sequence")) - int(replica.state("snapshot_sequence") or 0)
+
+    def snapshot(self, *, at_least: int) -> bool:
+        """Put a snapshot of the head if at least `at_least` commits came since the newest one on the store (another
+        machine may have made it). Not while something is pending. Returns whether one was put."""
+        replica, log = self.ground.replica, self.ground.log
+        found = self.ground.store.list(layout.snapshot_prefix(log.prefix), limit=1)
+        if found:
+            replica.set_state("snapshot_sequence", layout.parse_snapshot_name(log.prefix, found[0].name))
+        if self.commits_since_snapshot() < at_least:
+            return False
+        rows = snapshot_of(replica, log.volume)
+        if rows is None or rows.sequence == 0:
+            return False
+        log.put_snapshot(encode_snapshot_rows(rows))
+        replica.set_state("snapshot_sequence", rows.sequence)
+        return True
