@@ -205,6 +205,9 @@ def test_a_full_page_is_one_request(proxied_store: Opener, fault_proxy: FaultPro
         fault_proxy.forget_requests()
         assert len(store.list(prefix, limit=limit)) == min(limit, 100 if prefix == "00" else 1000)
         assert fault_proxy.count() == 1, (prefix, limit)
+    fault_proxy.forget_requests()
+    assert [entry.name for entry in store.list("10", limit=2)] == ["1000", "1001"]
+    assert fault_proxy.count() == 1, "a partial name starts where it must, not at the first page"
 
 
 # ---- what a person must set right ----

@@ -1,7 +1,7 @@
 """The object store as the rest of AgentFS sees it: four methods, each a contract.
 
-Names are `/`-separated relative paths of printable ASCII without `.`/`..` parts; the backend adds its own root.
-All methods are synchronous, may be called from any thread, and never hold a lock of the caller. Any method may
+Names are `/`-separated relative paths of printable ASCII without empty, `.` or `..` parts, at most 1024 bytes; the
+backend adds its own root. Other names raise `InvalidArgument` before anything is sent. All methods are synchronous, may be called from any thread, and never hold a lock of the caller. Any method may
 raise `StoreUnavailable`, `StoreDenied` or `BucketNotFound` besides what it names; on those nothing was written.
 """
 
@@ -55,8 +55,9 @@ class Store(Protocol):
 
         Readers never see part of it. With `create_only` an existing object is never replaced: raises
         `ObjectExists`, and is sent **once**: any doubt about whether it took effect is `OutcomeUnknown`,
-        never a blind second try. Without it, a put may be repeated (the last one wins).
-        `attributes` (lower-case ASCII keys; `content-type` is the media type) are kept by S3, GCS, Azure and
+        never a blind second try. Without it, a put may be repeated (the last one wins), and `OutcomeUnknown` is
+        raised when doubt remains after the last try. A full directory raises `NoSpace`.
+        `attributes` (keys of lower-case letters, digits and `-`, printable ASCII values; `content-type` is the media type) are kept by S3, GCS, Azure and
         memory; a local directory drops them.
         """
         ...
