@@ -32,10 +32,16 @@ from agentfs.tree.values import (
 )
 
 ROOT = 1
+AT_EMPTY_PATH = 0x1000
+UTIME_OMIT = (1 << 30) - 2
+libc = ctypes.CDLL(None, use_errno=True)
 NAMES = {
     value: name
     for name, value in vars(wire).items()
-    if type(value) is int and name.isupper() and "_" not in name and name not in ("MAJOR", "MINOR", "BODY")
+    if type(value) is int
+    and name.isupper()
+    and ("_" not in name or name in ("BATCH_FORGET", "COPY_FILE_RANGE"))
+    and name not in ("MAJOR", "MINOR", "BODY")
 }
 _BY_ERRNO = {
     cls.errno: cls
@@ -50,6 +56,12 @@ def translated(error: OSError) -> AgentFSError:
     if known is None:
         known = type("Other", (AgentFSError,), {"errno": error.errno, "code": "other"})
     return known(str(error))
+
+
+def check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def guarded(method):
@@ -129,18 +141,14 @@ class Loopback:
         if change.size_bytes is not None:
             os.truncate(path if handle is None else handle.fd, change.size_bytes)
         if change.atime_ns is not None or change.mtime_ns is not None:
-            old = os.fstat(self._fds[ino])
-            atime = old.st_atime_ns if change.atime_ns is None else change.atime_ns
-            mtime = old.st_mtime_ns if change.mtime_ns is None else change.mtime_ns
-            if stat.S_ISLNK(old.st_mode):
-                return self.attributes(ino)
-            os.utime(path, ns=(atime, mtime))
+            times = (ctypes.c_long * 4)()
+            for at, ns in enumerate((change.atime_ns, change.mtime_ns)):
+                times[2 * at : 2 * at + 2] = (0, UTIME_OMIT) if ns is None else divmod(ns, 10**9)
+            check(libc.utimensat(self._fds[ino], b"", times, AT_EMPTY_PATH))
         return self.attributes(ino)
 
     def _chown(self, ino: int, uid: int, gid: int) -> None:
-        if stat.S_ISLNK(os.fstat(self._fds[ino]).st_mode):
-            return
-        os.chown(self._path(ino), uid, gid)
+        check(libc.fchownat(self._fds[ino], b"", uid, gid, AT_EMPTY_PATH))
 
     def _own(self, parent: int, name: bytes, caller: Caller) -> Attributes:
         os.chown(
@@ -155,7 +163,8 @@ class Loopback:
     # ---- files ----
 
     def _handle(self, ino: int, fd: int, flags: int, direct: bool) -> Handle:
-        return Handle(next(self._numbers), ino, fd, flags, flags & os.O_ACCMODE != os.O_RDONLY, direct)
+        writable = flags & os.O_ACCMODE != os.O_RDONLY
+        return Handle(next(self._numbers), ino, fd, flags, writable, direct, os.fstat(fd).st_mtime_ns)
 
     @guarded
     def create(self, parent, name, mode, caller, flags, *, direct=False):
@@ -184,7 +193,7 @@ class Loopback:
         return os.pwrite(handle.fd, data, offset)
 
     def flush(self, handle: Handle) -> None:
-        pass
+        handle.content_change = os.fstat(handle.fd).st_mtime_ns
 
     @guarded
     def fsync(self, handle: Handle, *, data_only: bool) -> None:
@@ -322,29 +331,62 @@ class Loopback:
 
 
 def rename2(source_fd: int, name: bytes, target_fd: int, new_name: bytes, flags: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(source_fd, name, target_fd, new_name, ctypes.c_uint(flags)) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    check(libc.renameat2(source_fd, name, target_fd, new_name, ctypes.c_uint(flags)))
+
+
+def become(uid: int) -> None:
+    """Give up root. The process stays dumpable, or it could not open its own /proc/self/fd."""
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+    pr_set_dumpable = 4
+    check(libc.prctl(pr_set_dumpable, 1, 0, 0, 0))
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser()
+    made.add_argument("directory")
+    made.add_argument("mountpoint")
+    made.add_argument("--passthrough", default="auto")
+    made.add_argument("--allow-other", action="store_true")
+    made.add_argument("--read-only", action="store_true")
+    made.add_argument("--owner", default="preserve")
+    made.add_argument("--uid", type=int)
+    made.add_argument("--profile")
+    return made
+
+
+def options_of(arguments: argparse.Namespace) -> FuseOptions:
+    return FuseOptions(
+        allow_other=arguments.allow_other,
+        read_only=arguments.read_only,
+        passthrough=arguments.passthrough,
+        owner=arguments.owner,
+    )
+
+
+def served(mount: FuseMount, profile: str | None = None) -> None:
+    """Say when there is something to answer, answer until the unmount, and say how many requests of each kind
+    there were."""
+    mount.session.on_ready.append(lambda negotiated: print("ready", flush=True))
+    if profile:
+        cProfile.runctx("mount.serve()", {}, {"mount": mount}, profile)
+    else:
+        mount.serve()
+    print(json.dumps(counted(mount)), flush=True)
+
+
+def counted(mount: FuseMount) -> dict[str, int]:
+    return {NAMES.get(n, str(n)): count for n, count in enumerate(mount.session.requests) if count}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("directory")
-    parser.add_argument("mountpoint")
-    parser.add_argument("--passthrough", default="auto")
-    parser.add_argument("--allow-other", action="store_true")
-    parser.add_argument("--profile")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     os.umask(0)
-    options = FuseOptions(allow_other=arguments.allow_other, passthrough=arguments.passthrough)
-    mount = FuseMount(Loopback(arguments.directory), arguments.mountpoint, options)
-    if arguments.profile:
-        cProfile.runctx("mount.serve()", globals(), locals(), arguments.profile)
-    else:
-        mount.serve()
-    counts = {NAMES.get(n, str(n)): c for n, c in enumerate(mount.session.requests) if c}
-    print(json.dumps(counts), flush=True)
+    if arguments.uid is not None:
+        become(arguments.uid)
+    tree = Loopback(arguments.directory)
+    served(FuseMount(tree, arguments.mountpoint, options_of(arguments)), arguments.profile)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from agentfs.fuse.context import Context, one_name
 from agentfs.fuse.files import without_set_id
 from agentfs.fuse.session import Handler, Request
 from agentfs.fuse.wire import BODY, GETATTR_IN, SETATTR_IN, SIZE_OUT, STATFS_OUT, STATX_IN, XATTR_IN
-from agentfs.tree.hydration import NotResident
 from agentfs.tree.values import AttributeChange
 
 _SECOND = 1_000_000_000
@@ -70,10 +69,7 @@ class AttributeRequests:
             ctime_ns=ctime * _SECOND + ctime_ns if valid & wire.FATTR_CTIME else None,
         )
         handle = self._handles.get(number) if valid & wire.FATTR_FH else None
-        try:
-            return self._replies.attributes(self._tree.set_attributes(request.node, change, handle=handle))
-        except NotResident as error:
-            raise self._context.hydrated(self.setattr, error) from error
+        return self._replies.attributes(self._tree.set_attributes(request.node, change, handle=handle))
 
     def _mode(self, ino: int, valid: int, mode: int) -> int | None:
         if valid & wire.FATTR_MODE:

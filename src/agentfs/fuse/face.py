@@ -1,6 +1,7 @@
 """The face: which part answers which request."""
 
 from agentfs.clock import Clock
+from agentfs.errors import NotResident, Unavailable
 from agentfs.fuse import wire
 from agentfs.fuse.attributes import AttributeRequests
 from agentfs.fuse.context import Context
@@ -13,7 +14,10 @@ from agentfs.fuse.operations import Operations
 from agentfs.fuse.options import FuseOptions
 from agentfs.fuse.passthrough import Backings
 from agentfs.fuse.replies import Replies
-from agentfs.fuse.session import Handler
+from agentfs.fuse.session import Handler, Request
+
+_HYDRATIONS_MAX = 3
+"""Bytes that were fetched can be evicted before the second try; more often than this is a fault."""
 
 
 class Face:
@@ -42,6 +46,23 @@ class Face:
             **self._files.table(),
             **self._directories.table(),
         }
+
+    def retry(self, error: Exception, handler: Handler) -> Handler | None:
+        """Missing bytes are fetched where waiting is allowed, and the request is handled again."""
+        if not isinstance(error, NotResident):
+            return None
+        ino = error.ino
+
+        def again(request: Request) -> bytes | int | None:
+            for _ in range(_HYDRATIONS_MAX):
+                self._tree.hydrate(ino)
+                try:
+                    return handler(request)
+                except NotResident:
+                    continue
+            raise Unavailable(f"the bytes of inode {ino} were evicted as fast as they were fetched")
+
+        return again
 
     def unanswered(self, opcode: int, body: bytes) -> None:
         if opcode == wire.OPENDIR:

@@ -1,6 +1,7 @@
 """Requests on open files: OPEN, CREATE, READ, WRITE and what else takes a handle."""
 
 import os
+import stat
 
 from agentfs.errors import BadHandle, InvalidArgument
 from agentfs.fuse import wire
@@ -24,9 +25,9 @@ from agentfs.fuse.wire import (
     WRITE_IN,
     WRITE_OUT,
 )
-from agentfs.tree.hydration import NotResident
 from agentfs.tree.values import AttributeChange, Caller, Handle
 
+_SET_ID = stat.S_ISUID | stat.S_ISGID
 _COPY_AT_ONCE_BYTES = 1024 * 1024
 """A longer copy goes to the pool: at 2 GB/s this much holds up the reader for half a millisecond."""
 _COPY_BYTES_MAX = 1 << 30
@@ -63,23 +64,24 @@ class Files:
         ino = request.node
         if extra & wire.OPEN_KILL_SUIDGID:
             self.drop_set_id(ino)
-        try:
-            handle = self._tree.open(ino, flags, direct=self._files.wants_direct(ino, flags))
-        except NotResident as error:
-            raise self._context.hydrated(self.open, error) from error
-        return self._files.opened(handle)
+        return self._files.opened(self._tree.open(ino, flags, direct=self._direct(ino, flags, request.uid)))
+
+    def _direct(self, ino: int, flags: int, uid: int) -> bool:
+        """Whether to let the kernel write the backing file itself. Not where a write has to take set-user-id away:
+        the kernel then leaves that to us, and we would not see the write."""
+        joining, writing = self._files.wants_direct(ino, flags)
+        if joining or not writing or uid == 0:
+            return joining or writing
+        return not self._tree.attributes(ino).mode & _SET_ID
 
     def create(self, request: Request) -> bytes:
         flags, mode, umask, _ = CREATE_IN.unpack_from(request.data, BODY)
         name = one_name(request, CREATE_IN.size)
         caller = Caller(request.uid, request.gid, umask)
         context = self._context
-        try:
-            attributes, handle = self._tree.create(
-                request.node, name, mode & 0o7777, caller, flags, direct=self._files.direct_default
-            )
-        except NotResident as error:
-            raise context.hydrated(self.create, error) from error
+        attributes, handle = self._tree.create(
+            request.node, name, mode & 0o7777, caller, flags, direct=self._files.direct_default
+        )
         entry = context.replies.entry(attributes)
         context.nodes.refer(attributes.ino)
         return entry + self._files.opened(handle)
@@ -122,7 +124,9 @@ class Files:
         return handle
 
     def flush(self, request: Request) -> bytes:
-        self._tree.flush(self._handle(FLUSH_IN.unpack_from(request.data, BODY)[0]))
+        handle = self._handle(FLUSH_IN.unpack_from(request.data, BODY)[0])
+        self._tree.flush(handle)
+        self._files.flushed(handle)
         return b""
 
     def fsync(self, _request: Request) -> bytes:

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agentfs.clock import Clock, SystemClock
@@ -35,31 +36,33 @@ class FuseMount:
         mountpoint: str | bytes,
         options: FuseOptions | None = None,
         *,
-        journal_id: int = 0,
+        journal_end: Callable[[], int] = lambda: 0,
         backing_directory: str | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Raises `MountFailed`. A stale mount at `mountpoint` is cleared away first.
 
-        `journal_id`: changes after this row are told to the kernel (what it learns, it learns after now).
+        `journal_end`: the number of the newest journal row (`Replica.journal_end`). What others write after this
+        moment is told to the kernel.
         `backing_directory`: where backing files lie; without it passthrough assumes an ordinary file system.
         """
         options = options or FuseOptions()
+        self._journal_end = journal_end
+        self._journal_id = journal_end()
         clock = clock or SystemClock()
         self._tree = tree
+        depth = 0
+        if options.passthrough == "auto" and privileged():
+            depth = device.stack_depth(backing_directory) if backing_directory else 1
         self.mountpoint = device.prepare_mountpoint(mountpoint)
         self._fd = device.mount(self.mountpoint, options)
         facts = device.mounted_at(self.mountpoint)
         self._device = None if facts is None else facts.device
         self._backings = Backings(self._fd)
         self._face = Face(tree, options, clock=clock, backings=self._backings)
-        depth = 0
-        if options.passthrough == "auto" and privileged():
-            depth = device.stack_depth(backing_directory) if backing_directory else 1
         self.session = Session(self._fd, self._face, passthrough_depth=depth, workers=options.workers)
         self.session.on_ready.append(self._on_ready)
         self._clock = clock
-        self._journal_id = journal_id
         self._notifier: Notifier | None = None
         self.ready = threading.Event()
         """Set once the kernel and we agree: from then on the directory is in use."""
@@ -71,6 +74,7 @@ class FuseMount:
             self._tree,
             self._face.files,
             clock=self._clock,
+            journal_end=self._journal_end,
             journal_id=self._journal_id,
             expire=bool(negotiated.flags & wire.INIT_HAS_EXPIRE_ONLY),
         )
@@ -136,7 +140,7 @@ def fuse_available() -> FuseFacts:
     problem = None
     if not there:
         problem = f"{device.DEVICE} is missing: load the module fuse, or give the container the device"
-    elif not opened and helper is None:
+    elif not opened:
         problem = f"{device.DEVICE} may not be opened: allow the device for this container or user"
     elif not root and helper is None:
         problem = "fusermount3 is not installed: install the package fuse3, or mount as root"

@@ -7,7 +7,6 @@ is believed here is never freer than the truth.
 """
 
 import os
-import stat
 import threading
 from dataclasses import dataclass
 
@@ -16,8 +15,6 @@ from agentfs.fuse.operations import Operations
 from agentfs.fuse.passthrough import Backings
 from agentfs.fuse.wire import FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, FOPEN_PASSTHROUGH, OPEN_OUT
 from agentfs.tree.values import Handle
-
-_SET_ID = stat.S_ISUID | stat.S_ISGID
 
 
 @dataclass(slots=True)
@@ -39,8 +36,9 @@ class OpenFiles:
         self.handles: dict[int, Handle] = {}
         """Open handles by the number that the kernel has. The hot path reads it directly."""
         self._modes: dict[int, _Mode] = {}
-        self._kept: set[int] = set()
-        """Inodes whose pages in the kernel are right, if it has any: the next cached open may keep them."""
+        self._kept: dict[int, int] = {}
+        """Inode → the version of its content that the kernel's pages show, if it has any. An open of that version may
+        keep them."""
         self._using: dict[int, int] = {}
         self._closing: set[int] = set()
 
@@ -48,17 +46,15 @@ class OpenFiles:
 
     @property
     def direct_default(self) -> bool:
-        """The same for a file that is being created."""
+        """Whether a file that is being created should be in passthrough."""
         return self._backings.available
 
-    def wants_direct(self, ino: int, flags: int) -> bool:
-        """Whether an open should ask the tree for a handle whose bytes may change behind its back."""
-        if not self._backings.available:
-            return False
+    def wants_direct(self, ino: int, flags: int) -> tuple[bool, bool]:
+        """Whether an open has to be in passthrough because the inode is, and whether it would like to be."""
         mode = self._modes.get(ino)
         if mode is not None:
-            return mode.backing is not None
-        return flags & os.O_ACCMODE != os.O_RDONLY
+            return mode.backing is not None, False
+        return False, self._backings.available and flags & os.O_ACCMODE != os.O_RDONLY
 
     def opened(self, handle: Handle) -> bytes:
         """Take in a handle from the tree and return the kernel's OPEN reply for it."""
@@ -75,12 +71,12 @@ class OpenFiles:
             if mode.backing is not None:
                 handle.direct = True
                 if writable:
-                    self._kept.discard(handle.ino)
+                    self._kept.pop(handle.ino, None)
                 return OPEN_OUT.pack(handle.number, flags | FOPEN_PASSTHROUGH, mode.backing)
-            if handle.ino in self._kept:
+            if self._kept.get(handle.ino) == handle.content_change:
                 flags |= FOPEN_KEEP_CACHE
             else:
-                self._kept.add(handle.ino)
+                self._kept[handle.ino] = handle.content_change
         return OPEN_OUT.pack(handle.number, flags, 0)
 
     def release(self, number: int) -> None:
@@ -132,9 +128,16 @@ class OpenFiles:
 
     # ---- the kernel's pages ----
 
+    def flushed(self, handle: Handle) -> None:
+        """What was written through `handle` is committed. Unless it went past the kernel's pages, they show it."""
+        if not handle.direct:
+            with self._lock:
+                if handle.ino in self._kept:
+                    self._kept[handle.ino] = handle.content_change
+
     def content_changed(self, ino: int) -> None:
         """Someone else changed the bytes: the next open must not keep what the kernel has."""
         with self._lock:
-            self._kept.discard(ino)
+            self._kept.pop(ino, None)
 
     forgotten = content_changed

@@ -47,10 +47,10 @@ class Backings:
 def privileged() -> bool:
     """Whether this process may register backing files: CAP_SYS_ADMIN in the first user namespace."""
     try:
-        with open("/proc/self/status", encoding="ascii") as file:
-            effective = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
-        with open("/proc/self/uid_map", encoding="ascii") as file:
-            whole = file.read().split() == ["0", "0", "4294967295"]
+        with open("/proc/self/status", "rb") as status:
+            effective = next(int(line.split()[1], 16) for line in status if line.startswith(b"CapEff:"))
+        with open("/proc/self/uid_map", "rb") as uid_map:
+            whole = uid_map.read().split() == [b"0", b"0", b"4294967295"]
     except (OSError, StopIteration):
         return False
     return bool(effective >> _CAP_SYS_ADMIN & 1) and whole

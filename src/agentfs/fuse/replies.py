@@ -50,28 +50,15 @@ class Replies:
             self.negative = ENTRY_OUT.pack(0, 0, negative_s, 0, negative_ns, 0, *(0,) * 16)
 
     def _fields(self, a: Attributes) -> tuple[int, ...]:
-        atime, atime_ns = divmod(a.atime_ns, _SECOND)
-        mtime, mtime_ns = divmod(a.mtime_ns, _SECOND)
-        ctime, ctime_ns = divmod(a.ctime_ns, _SECOND)
-        uid, gid = self._owner or (a.uid, a.gid)
-        return (
-            a.ino,
-            a.size_bytes,
-            a.blocks,
-            atime,
-            mtime,
-            ctime,
-            atime_ns,
-            mtime_ns,
-            ctime_ns,
-            _MODE[a.kind] | a.mode,
-            a.nlink,
-            uid,
-            gid,
-            a.rdev,
-            _BLOCK_BYTES,
-            0,
-        )
+        ino, kind, mode, nlink, uid, gid, rdev, size, blocks, atime_ns, mtime_ns, ctime_ns, _, _ = a
+        if self._owner is not None:
+            uid, gid = self._owner
+        atime, atime_ns = divmod(atime_ns, _SECOND)
+        mtime, mtime_ns = divmod(mtime_ns, _SECOND)
+        ctime, ctime_ns = divmod(ctime_ns, _SECOND)
+        mode |= _MODE[kind]
+        times = (atime, mtime, ctime, atime_ns, mtime_ns, ctime_ns)
+        return (ino, size, blocks, *times, mode, nlink, uid, gid, rdev, _BLOCK_BYTES, 0)
 
     def attributes(self, a: Attributes) -> bytes:
         return ATTR_OUT.pack(self._attr_s, self._attr_ns, 0, *self._fields(a))

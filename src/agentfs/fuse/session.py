@@ -85,6 +85,11 @@ class Handlers(Protocol):
         """Opcode → handler. What is not in it is answered ENOSYS, which most often stops the kernel asking."""
         ...
 
+    def retry(self, error: Exception, handler: Handler) -> Handler | None:
+        """When `handler` raised `error` because something must be waited for: what to call, on the pool, to wait
+        and then to handle the request. None: the error is the answer."""
+        ...
+
     def unanswered(self, opcode: int, body: bytes) -> None:
         """A reply could not be delivered (the caller was gone): give back what it handed out."""
         ...
@@ -151,7 +156,7 @@ class Session:
                 try:
                     body = handler(request)
                 except Exception as error:  # noqa: BLE001 - one place turns every fault into a reply
-                    self._refused(request, error)
+                    self._refused(request, error, handler)
                     continue
                 if body is None:
                     continue
@@ -178,10 +183,11 @@ class Session:
         table[wire.DESTROY] = _destroy
         return table
 
-    def _refused(self, request: Request, error: Exception) -> None:
+    def _refused(self, request: Request, error: Exception, handler: Handler) -> None:
         """Answer a request whose handler raised."""
-        if isinstance(error, Waits):
-            self._defer(request.copy(), error.again)
+        again = error.again if isinstance(error, Waits) else self._handlers.retry(error, handler)
+        if again is not None:
+            self._defer(request.copy(), again)
             return
         self._write((OUT_HEADER.pack(16, -_errno_of(request, error), request.unique),))
         if request.opcode == wire.INIT:
