@@ -1,8 +1,10 @@
 """The object store as the rest of AgentFS sees it: four methods, each a contract.
 
 Names are `/`-separated relative paths of printable ASCII without empty, `.` or `..` parts, at most 1024 bytes; the
-backend adds its own root. Other names raise `InvalidArgument` before anything is sent. All methods are synchronous, may be called from any thread, and never hold a lock of the caller. Any method may
-raise `StoreUnavailable`, `StoreDenied` or `BucketNotFound` besides what it names; on those nothing was written.
+backend adds its own root. Other names raise `InvalidArgument` before anything is sent. All methods are synchronous,
+may be called from any thread, and never hold a lock of the caller. Any method may raise `StoreUnavailable`,
+`StoreDenied`, `BucketNotFound` or a plain `StoreError` (the store refused, and will again) besides what it names; on
+those nothing was written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,8 +59,8 @@ class Store(Protocol):
         `ObjectExists`, and is sent **once**: any doubt about whether it took effect is `OutcomeUnknown`,
         never a blind second try. Without it, a put may be repeated (the last one wins), and `OutcomeUnknown` is
         raised when doubt remains after the last try. A full directory raises `NoSpace`.
-        `attributes` (keys of lower-case letters, digits and `-`, printable ASCII values; `content-type` is the media type) are kept by S3, GCS, Azure and
-        memory; a local directory drops them.
+        `attributes` (keys of lower-case letters, digits and `-`, printable ASCII values; `content-type` is the
+        media type) are kept by S3, GCS, Azure and memory; a local directory drops them.
         """
         ...
 
