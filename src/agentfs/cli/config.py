@@ -15,7 +15,7 @@ from agentfs.model.names import check_id
 class ConfigGroup(click.Group):
     """`agentfs config` alone shows everything; its help ends with examples."""
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click gives it
         with formatter.section("Examples"):
             for line in (
                 "agentfs config",
@@ -31,7 +31,7 @@ class ConfigGroup(click.Group):
 @settings_options
 @json_option
 @click.pass_context
-def config_group(ctx: click.Context, *, as_json: bool, **options: str | None) -> None:
+def config_group(ctx: click.Context, /, *, as_json: bool, **options: str | None) -> None:
     """Show every setting and where it comes from; `set`, `get`, `unset` edit the file.
 
     Credentials are no settings: they come from the environment (AWS_*, GOOGLE_*, AZURE_*) and are never shown.

@@ -62,8 +62,9 @@ class Daemon:
         self._ending = threading.Lock()
 
     def run(self) -> Pending:
-        """Mount, serve, push, leave. Returns what is still only on this machine. Raises `AgentFSError` when it cannot be
-        mounted."""
+        """Mount, serve, push, leave. Returns what is still only on this machine.
+
+        Raises `AgentFSError` when it cannot be mounted."""
         plan = self._plan
         state_dir = plan.settings.state_dir
         os.makedirs(os.path.join(state_dir, "mounts"), mode=0o700, exist_ok=True)
@@ -96,7 +97,7 @@ class Daemon:
                 volume.tree,
                 plan.mountpoint,
                 fuse_options(plan.settings),
-                journal_id=volume.replica.journal_end(),
+                journal_end=volume.replica.journal_end,
                 backing_directory=os.path.join(volume.directory, "files"),
                 clock=self._clock,
             )
@@ -216,7 +217,7 @@ def main() -> int:
         _LOG.error("%s", error)
         _write({"error": error_message(error)})
         return 1
-    except Exception as error:  # the last line of defence: the log has the rest, the waiting command one line
+    except Exception as error:  # noqa: BLE001 - the last line of defence: the log has the rest, the waiting command one line
         _LOG.exception("the mount failed")
         _write({"error": {"code": "error", "message": f"the mount failed ({type(error).__name__}): see its log"}})
         return 1

@@ -47,7 +47,9 @@ class Finding:
     fix: str = ""
 
 
-@click.command(cls=ExampleCommand, examples="agentfs doctor\nagentfs doctor --store s3://bucket/agents\nagentfs doctor --json")
+@click.command(
+    cls=ExampleCommand, examples="agentfs doctor\nagentfs doctor --store s3://bucket/agents\nagentfs doctor --json"
+)
 @click.option("--no-store", is_flag=True, help="Do not ask the store anything.")
 @settings_options
 @json_option
@@ -126,7 +128,9 @@ def _state(settings: Settings) -> Iterator[Finding]:
         yield Finding("disk", "ok" if free > settings.cache_size_bytes else "note", detail)
     first, ours = shutil.which("agentfs"), os.path.realpath(sys.argv[0])
     if first and os.path.basename(ours) == "agentfs" and os.path.realpath(first) != ours:
-        yield Finding("PATH", "warning", f"{first} comes first, this is {ours}", "call it by its path, or change PATH")
+        yield Finding(
+            "PATH", "warning", f"{first} comes first, this is {ours}", "call it by its path, or change PATH"
+        )
 
 
 def _mounts(settings: Settings) -> Iterator[Finding]:
@@ -153,7 +157,9 @@ def _credentials(settings: Settings) -> Iterator[Finding]:
     home = os.environ.get("HOME", "")
     if found is None and scheme == "s3" and os.path.exists(os.path.join(home, ".aws", "credentials")):
         found = "~/.aws/credentials"
-    yield Finding("credentials", "ok" if found else "note", found or "none in the environment; asking the machine's role")
+    yield Finding(
+        "credentials", "ok" if found else "note", found or "none in the environment; asking the machine's role"
+    )
 
 
 def _store(settings: Settings) -> Iterator[Finding]:
@@ -172,13 +178,15 @@ def _store(settings: Settings) -> Iterator[Finding]:
         return
     for check in report.checks:
         if not check.passed:
-            yield Finding("store", "problem", f"{check.name}: {check.detail}", "use a store that keeps two writers apart")
+            yield Finding(
+                "store", "problem", f"{check.name}: {check.detail}", "use a store that keeps two writers apart"
+            )
     if report.safe:
         yield Finding("store", "ok", f"{store.url}: all {len(report.checks)} checks passed in {took:.1f} s")
 
 
 def _skew(store: Store, clock: Clock) -> Iterator[Finding]:
-    """The store's clock against ours. Nothing depends on it but what people read; a large difference surprises them."""
+    """The store's clock against ours. Nothing depends on it but what people read."""
     name = f".agentfs/probe/clock-{os.getpid()}-{clock.wall_ns()}"
     store.put(name, b"what time is it?\n")
     try:

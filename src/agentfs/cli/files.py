@@ -115,7 +115,9 @@ def _fields(entry: "Entry") -> dict[str, object]:
     }
 
 
-@click.command(cls=ExampleCommand, examples="agentfs cat notes.md\nagentfs cat logs/a.log logs/b.log -a myagent > both.log")
+@click.command(
+    cls=ExampleCommand, examples="agentfs cat notes.md\nagentfs cat logs/a.log logs/b.log -a myagent > both.log"
+)
 @click.argument("paths", nargs=-1, required=True)
 @settings_options
 def cat(*, paths: tuple[str, ...], **options: str | None) -> None:

@@ -35,9 +35,7 @@ from agentfs.volume.mounts import mount_file
 @click.option("--owner", metavar="preserve|me", help="Whose the files seem to be.")
 @settings_options
 @json_option
-def mount(
-    *, mountpoint: str, foreground: bool, offline: bool, as_json: bool, **options: str | bool | None
-) -> None:
+def mount(*, mountpoint: str, foreground: bool, offline: bool, as_json: bool, **options: str | bool | None) -> None:
     """Mount an agent's home on a directory.
 
     Returns once the directory answers; a background process serves it until `agentfs unmount`. When the store is
@@ -64,7 +62,13 @@ def mount(
         warn(f"the store cannot be reached, working from this machine's copy: {report['problem']}")
     if as_json:
         print_json(
-            {"mounted": True, "mountpoint": path, "agent_id": agent_id, "pid": pid, "online": not report.get("problem")}
+            {
+                "mounted": True,
+                "mountpoint": path,
+                "agent_id": agent_id,
+                "pid": pid,
+                "online": not report.get("problem"),
+            }
         )
 
 

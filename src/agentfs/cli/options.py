@@ -53,7 +53,7 @@ class ExampleCommand(click.Command):
         super().__init__(*arguments, **options)
         self.examples = [line.strip() for line in examples.strip().splitlines()]
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click gives it
         with formatter.section("Examples"):
             for line in self.examples:
                 formatter.write_text(line)

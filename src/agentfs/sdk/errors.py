@@ -34,9 +34,17 @@ _BUILTIN: dict[type[AgentFSError], type[OSError]] = {
 }
 
 
-@functools.cache
+_MADE: dict[type[AgentFSError], type[AgentFSError]] = {}
+
+
 def both(kind: type[AgentFSError]) -> type[AgentFSError]:
     """The class that is `kind` and the built-in error of the same meaning (`OSError` for all others)."""
+    if kind not in _MADE:
+        _MADE[kind] = _make(kind)
+    return _MADE[kind]
+
+
+def _make(kind: type[AgentFSError]) -> type[AgentFSError]:
     builtin = next((_BUILTIN[base] for base in kind.__mro__ if base in _BUILTIN), OSError)
     return type(kind.__name__, (kind, builtin), {"__module__": kind.__module__, "__doc__": kind.__doc__})
 

@@ -6,9 +6,10 @@ symbolic link leads out. What a call changed survives `kill -9` when it returns,
 `FileExistsError`, `PermissionError`, else `OSError`).
 """
 
+import contextlib
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -37,7 +38,6 @@ _KINDS: Mapping[Kind, EntryKind] = {
     Kind.CHARACTER_DEVICE: "device",
     Kind.BLOCK_DEVICE: "device",
 }
-_READ_BYTES = 1 << 20
 
 
 class Home:
@@ -92,8 +92,10 @@ class Home:
         return self._volume.volume_id
 
     def close(self) -> None:
-        """Push what is pending, waiting for the store up to the `timeout` setting, and leave. What could not be
-        pushed is safe on this machine and goes with the next process that opens the home. Repeating it is harmless."""
+        """Push what is pending, waiting for the store up to the `timeout` setting, and leave.
+
+        What could not be pushed is safe on this machine and goes with the next process that opens the home. Repeating
+        it is harmless."""
         with translated():
             self._volume.close()
 
@@ -112,14 +114,11 @@ class Home:
         """The whole content of a file; fetched from the store when it is not here. Raises `NotFound`,
         `IsADirectory`, `Unavailable`."""
         _, attributes = existing(self._tree, path)
-        handle = self._open(attributes, os.O_RDONLY, path)
+        handle = self._open(attributes, os.O_RDONLY, path, direct=True)
         try:
-            pieces: list[bytes] = []
-            offset = 0
-            while piece := self._tree.read(handle, offset, _READ_BYTES):
-                pieces.append(piece)
-                offset += len(piece)
-            return b"".join(pieces)
+            # From the descriptor itself: it keeps the bytes that were opened when a pull replaces them meanwhile.
+            with open(handle.fd, "rb", buffering=0, closefd=False) as file:
+                return file.readall()
         finally:
             self._tree.release(handle)
 
@@ -142,13 +141,13 @@ class Home:
             return False
 
     @speaks_python
-    def list(self, path: Path = "") -> "list[Entry]":
+    def list(self, path: Path = "") -> Sequence[Entry]:
         """What is in a directory, sorted by name. Raises `NotFound` and `NotADirectory`."""
         _, attributes = existing(self._tree, path)
         return [entry for entry, _ in self._children(attributes, parts(path))]
 
     @speaks_python
-    def walk(self, path: Path = "") -> "list[Entry]":
+    def walk(self, path: Path = "") -> Sequence[Entry]:
         """Everything below a directory, each directory before what is in it. Symbolic links are not followed."""
         _, attributes = existing(self._tree, path)
         found: list[Entry] = []
@@ -164,7 +163,7 @@ class Home:
             ]
         return sorted(found, key=lambda entry: os.fsencode(entry.path).split(b"/"))
 
-    def _children(self, directory: Attributes, names: tuple[bytes, ...]) -> "list[tuple[Entry, Attributes]]":
+    def _children(self, directory: Attributes, names: tuple[bytes, ...]) -> Sequence[tuple[Entry, Attributes]]:
         if directory.kind is not Kind.DIRECTORY:
             raise NotADirectory(f"{shown(b'/'.join(names))} is not a directory")
         number = self._tree.open_directory(directory.ino)
@@ -205,7 +204,14 @@ class Home:
         """
         place = self._place(path, parents=parents)
         self._must_be_file(place, path)
-        replace(self._volume, place.parent, place.name, place.attributes, _bytes(data))
+        replace(
+            self._volume.replica,
+            self._tree,
+            parent=place.parent,
+            name=place.name,
+            existing=place.attributes,
+            data=_bytes(data),
+        )
 
     @speaks_python
     def append(self, path: Path, data: bytes | bytearray | memoryview | str, *, parents: bool = True) -> None:
@@ -322,7 +328,8 @@ class Home:
 
     @speaks_python
     def pull(self) -> None:
-        """Return when every change that was in the store before the call is visible here. Raises `StoreUnavailable`."""
+        """Return when every change that was in the store before the call is visible here. Raises
+        `StoreUnavailable`."""
         self._volume.pull()
 
     @speaks_python
@@ -363,10 +370,8 @@ class Home:
         for end in range(1, len(names)):
             above = resolve(self._tree, b"/".join(names[:end]))
             if above.attributes is None:
-                try:
+                with contextlib.suppress(Exists):  # another process was faster: as good
                     self._tree.mkdir(above.parent, above.name, 0o755, Caller.process())
-                except Exists:
-                    pass  # another process was faster: as good
         return resolve(self._tree, path, follow=follow)
 
     def _must_be_file(self, place: Place, path: Path) -> None:
@@ -375,12 +380,12 @@ class Home:
         if place.attributes is not None and place.attributes.kind is not Kind.FILE:
             raise InvalidArgument(f"{shown(os.fsencode(path))} is not a regular file")
 
-    def _open(self, attributes: Attributes, flags: int, path: Path) -> Handle:
+    def _open(self, attributes: Attributes, flags: int, path: Path, *, direct: bool = False) -> Handle:
         if attributes.kind is Kind.DIRECTORY:
             raise IsADirectory(f"{shown(os.fsencode(path)) or '/'} is a directory")
         if attributes.kind is not Kind.FILE:
             raise InvalidArgument(f"{shown(os.fsencode(path))} is not a regular file")
-        return open_resident(self._tree, attributes.ino, flags)
+        return open_resident(self._tree, attributes.ino, flags, direct=direct)
 
     def _open_place(self, place: Place, flags: int, path: Path) -> Handle:
         """Open what is at `place`, made when it is missing."""

@@ -6,19 +6,23 @@ from agentfs.tree.tree import Tree
 from agentfs.tree.values import Handle
 
 
-class RemoteDurableTree(Tree):
-    """As `Tree`, but after `fsync` a change survives the loss of this machine. The calls wait for the network: the
-    face makes them where waiting is allowed."""
+def wait_for_store(tree: Tree, push: Callable[[], None]) -> None:
+    """Let `fsync` and `fsync_directory` of `tree` return only when the change survives the loss of this machine.
 
-    push: Callable[[], None]
-    """Returns when everything pending is in the store; raises what `Volume.sync` raises."""
+    `push` returns when everything pending is in the store, files that are open for writing as they are now
+    included; what it raises, they raise. They wait for the network then: the face calls them where that is allowed.
+    """
+    fsync, fsync_directory = tree.fsync, tree.fsync_directory
 
-    def fsync(self, handle: Handle, *, data_only: bool) -> None:
-        """See `Tree.fsync`; then the store. Raises `SyncTimedOut` too."""
-        super().fsync(handle, data_only=data_only)
-        self.push()
+    def fsync_remotely(handle: Handle, *, data_only: bool) -> None:
+        """See `Tree.fsync`; then the store."""
+        fsync(handle, data_only=data_only)
+        push()
 
-    def fsync_directory(self, ino: int) -> None:
+    def fsync_directory_remotely(ino: int) -> None:
         """See `Tree.fsync_directory`; then the store."""
-        super().fsync_directory(ino)
-        self.push()
+        fsync_directory(ino)
+        push()
+
+    tree.fsync = fsync_remotely
+    tree.fsync_directory = fsync_directory_remotely

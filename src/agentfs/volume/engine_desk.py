@@ -3,12 +3,14 @@
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from agentfs.clock import Clock
-from agentfs.errors import InvalidArgument
+from agentfs.errors import BucketNotFound, InvalidArgument, StoreDenied
 from agentfs.sync.engine import Engine
-from agentfs.volume.messages import Message
+from agentfs.sync.status import EngineStatus
+from agentfs.volume.messages import Message, error_of
 
 _ECHO_SECONDS = 0.06
 """Pokes come at most every 50 ms (`engine_link`): a second look this much later sees what the last one hid."""
@@ -94,13 +96,14 @@ class EngineDesk:
             self._announcer.announce()
 
     def _wake(self, _request: Message, _progress: Progress) -> Message:
+        """Of another process: its journal rows are news to the others, too."""
         self._engine.wake()
         self._announcer.announce()
         self._echo.set()
         return {}
 
     def _touch(self, _request: Message, _progress: Progress) -> Message:
-        self._engine.wake()
+        self._engine.touch()
         return {}
 
     def _hydrate(self, request: Message, _progress: Progress) -> Message:
@@ -108,13 +111,39 @@ class EngineDesk:
         return {}
 
     def _sync(self, request: Message, progress: Progress) -> Message:
-        return {}
+        deadline = self._clock.monotonic() + float(request.get("seconds") or 0)
+        seen = self._engine.status().last_error_ns
+
+        def say(_inodes: int, _names: int) -> None:
+            status = self._engine.status()
+            self._refuse_to_wait(status, seen)
+            progress(
+                {
+                    "changes": status.pending_inodes + status.pending_names,
+                    "size_bytes": status.pending_bytes,
+                }
+            )
+
+        self._engine.push_until_clean(deadline, say)
+        return {"head_sequence": self._engine.status().head_sequence}
+
+    def _refuse_to_wait(self, status: EngineStatus, seen: int | None) -> None:
+        """Time does not heal everything: a wrong key or a bucket that is gone is said at once."""
+        if status.online or not status.last_error or status.last_error_ns == seen:
+            return
+        code, _, text = status.last_error.partition(": ")
+        if code in (StoreDenied.code, BucketNotFound.code):
+            raise error_of({"code": code, "message": text})
 
     def _pull(self, _request: Message, _progress: Progress) -> Message:
-        return {}
+        return {"commits": self._engine.pull_now()}
 
     def _status(self, _request: Message, _progress: Progress) -> Message:
-        return {"pid": os.getpid()}
+        status = self._engine.status()
+        facts = asdict(status)
+        facts["head_digest"] = status.head_digest.hex()
+        problem = status.last_error if status.broken or not status.online else ""
+        return {"pid": os.getpid(), "online": status.online, "problem": problem, **facts}
 
     def _subscribe(self, _request: Message, progress: Progress) -> Message:
         seen = -1

@@ -4,6 +4,7 @@ Reads one line from standard input (the plan), writes one line to standard outpu
 error), and then works until standard input closes, SIGTERM comes, or somebody asks it to stop over its socket.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -49,10 +50,8 @@ def main() -> int:
 
 def _report(message: Message) -> None:
     """Tell the parent, and give up standard output: the parent closes its end."""
-    try:
+    with contextlib.suppress(OSError):  # the parent is gone already; standard input says so too
         os.write(1, json.dumps(message).encode() + b"\n")
-    except OSError:
-        pass  # the parent is gone already; standard input says so too
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)

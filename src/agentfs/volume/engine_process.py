@@ -139,4 +139,3 @@ class EngineProcess:
 def engine_log_path(directory: str) -> str:
     """Where the engine process of a replica logs."""
     return os.path.join(directory, "engine.log")
-

@@ -91,7 +91,7 @@ class Listener:
             say(error=error_message(error))
         except Gone:
             raise
-        except Exception as error:  # the other side waits for an answer whatever happened here
+        except Exception as error:  # noqa: BLE001 - the other side waits for an answer whatever happened here
             _LOG.exception("request %r failed", request.get("do"))
             say(error={"code": "error", "message": f"the request failed ({type(error).__name__}): see the log"})
         else:

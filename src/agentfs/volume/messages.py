@@ -1,11 +1,12 @@
 """What processes of one machine say to each other: JSON objects, one a line, over a unix socket.
 
 A request is `{"do": word, …}`. With an `"id"` it is answered: any number of `{"id", "progress": {…}}` lines, then
-one `{"id", "result": {…}}` or `{"id", "error": {"code", "message"}}`. Without one nothing is sent back. Only processes
-of the same user (or root) are heard.
+one `{"id", "result": {…}}` or `{"id", "error": {"code", "message"}}`. Without one nothing is sent back. Only
+processes of the same user (or root) are heard.
 """
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -21,7 +22,7 @@ LINE_BYTES_MAX = 1 << 20
 _PATH_BYTES_MAX = 107
 
 
-class Gone(Exception):
+class Gone(Exception):  # noqa: N818 - said of the other side, not an error of ours
     """The other side is not there, or went away."""
 
 
@@ -41,9 +42,9 @@ class Connection:
 
     def receive(self, *, timeout_seconds: float | None = None) -> Message:
         """The next message. Raises `Gone` at the end and `TimeoutError`."""
-        self._stream.settimeout(timeout_seconds)
         while b"\n" not in self._buffer:
             try:
+                self._stream.settimeout(timeout_seconds)
                 data = self._stream.recv(65536)
             except TimeoutError:
                 raise
@@ -151,15 +152,22 @@ def error_message(error: AgentFSError) -> Message:
 def error_of(message: Mapping[str, Any]) -> AgentFSError:
     """The error that `error_message` described, as its own class again."""
     code, text = str(message.get("code", "")), str(message.get("message", ""))
-    return _CLASSES.get(code, AgentFSError)(text)
+    kind = _classes().get(code, AgentFSError)
+    try:
+        return kind(text)
+    except TypeError:  # it carries more than a text: nobody beyond its process can use that
+        error = AgentFSError(text)
+        error.code = code  # type: ignore[misc]
+        return error
 
 
-def _classes(base: type[AgentFSError]) -> dict[str, type[AgentFSError]]:
-    found = {base.code: base}
-    for derived in base.__subclasses__():
-        for code, kind in _classes(derived).items():
-            found.setdefault(code, kind)
+@functools.cache
+def _classes() -> dict[str, type[AgentFSError]]:
+    """Code → class, for every error there is."""
+    found: dict[str, type[AgentFSError]] = {}
+    todo: list[type[AgentFSError]] = [AgentFSError]
+    while todo:
+        kind = todo.pop(0)
+        found.setdefault(kind.code, kind)
+        todo += kind.__subclasses__()
     return found
-
-
-_CLASSES = _classes(AgentFSError)

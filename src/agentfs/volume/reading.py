@@ -8,7 +8,7 @@ from agentfs.tree.values import Handle
 _TRIES_MAX = 8
 
 
-def open_resident(tree: Tree, ino: int, flags: int) -> Handle:
+def open_resident(tree: Tree, ino: int, flags: int, *, direct: bool = False) -> Handle:
     """`Tree.open`, with the bytes fetched first where they are not here. Waits for the store then.
 
     A file that another machine changes all the time may change again between fetch and open; after some tries
@@ -16,7 +16,7 @@ def open_resident(tree: Tree, ino: int, flags: int) -> Handle:
     """
     for _ in range(_TRIES_MAX):
         try:
-            return tree.open(ino, flags)
+            return tree.open(ino, flags, direct=direct)
         except NotResident:
             tree.hydrate(ino)
     raise Unavailable("the file changes faster than it can be fetched: try again")

@@ -97,7 +97,7 @@ def peek(directory: str) -> Status:
     """Look at a replica without joining it. Raises `ReplicaDamaged`, and `AgentFSError` when it cannot be read."""
     path = os.path.join(directory, "replica.db")
     with _reading(path) as connection:
-        state = dict(connection.rows("SELECT key, value FROM state"))
+        state: dict[str, Any] = dict(connection.rows("SELECT key, value FROM state"))
         cached = connection.one("SELECT sum(size_bytes) FROM inode WHERE kind=1 AND residency=1")
         conflicts = connection.one("SELECT count(*) FROM conflict")
         sessions = connection.rows("SELECT kind, pid, started FROM session ORDER BY id")

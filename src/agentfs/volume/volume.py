@@ -7,7 +7,6 @@ engine's work: the interpreter's lock belongs to the answers.
 
 import contextlib
 import logging
-import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Literal, TypeAlias
@@ -21,7 +20,7 @@ from agentfs.model.ignore import DEFAULT_PATTERNS, IgnorePatterns
 from agentfs.replica.replica import Replica
 from agentfs.tree.options import TreeOptions
 from agentfs.tree.tree import Tree
-from agentfs.volume.durable_tree import RemoteDurableTree
+from agentfs.volume.durable_tree import wait_for_store
 from agentfs.volume.engine_host import EngineHost
 from agentfs.volume.engine_link import EngineLink
 from agentfs.volume.engine_plan import EnginePlan
@@ -77,10 +76,8 @@ class Volume:
         self.link = link
         self.clock = clock
         self._process = process
-        self._closed = False
+        self.closed = False
         self._gave_up = False
-        self._heard = threading.Condition()
-        self._news = 0
         self._listeners: list[Callable[[], None]] = []
         self._attended = False
 
@@ -125,8 +122,7 @@ class Volume:
             undo.callback(link.close)
             if engine != "none":
                 link.ensure()
-            kind_of_tree = RemoteDurableTree if settings.durability == "remote" and session_kind == "mount" else Tree
-            tree = kind_of_tree(
+            tree = Tree(
                 replica,
                 session=replica.session,
                 clock=clock,
@@ -142,8 +138,8 @@ class Volume:
                 process=process,
                 clock=clock,
             )
-            if isinstance(tree, RemoteDurableTree):
-                tree.push = lambda: volume.sync() and None
+            if settings.durability == "remote":
+                wait_for_store(tree, volume.push_now)
             if engine != "none":
                 replica.changed.append(link.poke)
             undo.pop_all()
@@ -192,6 +188,11 @@ class Volume:
             raise
         return SyncResult(int(result.get("head_sequence", 0)))
 
+    def push_now(self) -> None:
+        """As `sync`: files that are open for writing are pushed as they are now. For a remote-durable fsync."""
+        seconds = self.settings.timeout_seconds
+        self.link.request("sync", timeout_seconds=seconds + _SLACK_SECONDS, seconds=seconds)
+
     def pull(self) -> None:
         """Return when what was in the store before the call is visible here. Raises `StoreUnavailable`."""
         self.link.request("pull", timeout_seconds=self.settings.timeout_seconds)
@@ -216,21 +217,22 @@ class Volume:
     # ---- the end ----
 
     def close(self, *, timeout_seconds: float | None = None, progress: ProgressCallback | None = None) -> Pending:
-        """Push what is pending (waiting at most `timeout_seconds`, by default the setting; hardly at all when the store
-        is known to be away), stop this process's engine and leave. Returns what is still only on this machine.
-        Repeating it is harmless."""
-        if self._closed:
+        """Push what is pending, stop this process's engine and leave. Returns what is still only on this machine.
+
+        Waits for the push at most `timeout_seconds` (by default the setting; hardly at all when the store is known to
+        be away). Repeating it is harmless."""
+        if self.closed:
             return Pending(0, 0, None)
-        self._closed = True
+        self.closed = True
         try:
             self.tree.close()
             self._last_push(timeout_seconds, progress)
         finally:
             if self.link.poke in self.replica.changed:
                 self.replica.changed.remove(self.link.poke)
+            self.link.close()
             if self._process is not None:
                 self._process.stop()
-            self.link.close()
             left = self._left()
             self.replica.close()
         return left

@@ -1,0 +1,105 @@
+"""`AsyncHome`: `Home` for asyncio. Every call runs on a thread; the core is synchronous."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from agentfs.config.settings import Settings
+from agentfs.sdk.home import Home
+from agentfs.sdk.paths import Path
+from agentfs.sdk.values import Change, Entry
+from agentfs.volume.status import Status, SyncResult
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class AsyncHome:
+    """The methods of `Home`, awaited: `async with await AsyncHome.open("myagent") as home`."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    @classmethod
+    async def open(
+        cls,
+        agent_id: str | None = None,
+        store: str | None = None,
+        *,
+        state_dir: str | None = None,
+        offline: bool = False,
+        settings: Settings | None = None,
+    ) -> "AsyncHome":
+        """See `Home.open`."""
+        home = await asyncio.to_thread(
+            Home.open, agent_id, store, state_dir=state_dir, offline=offline, settings=settings
+        )
+        return cls(home)
+
+    async def _run(self, function: Callable[_P, _T], *arguments: _P.args, **options: _P.kwargs) -> _T:
+        return await asyncio.to_thread(function, *arguments, **options)
+
+    async def close(self) -> None:
+        """See `Home.close`."""
+        await self._run(self._home.close)
+
+    async def __aenter__(self) -> "AsyncHome":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def read(self, path: Path) -> bytes:
+        return await self._run(self._home.read, path)
+
+    async def read_text(self, path: Path, encoding: str = "utf-8") -> str:
+        return await self._run(self._home.read_text, path, encoding)
+
+    async def write(self, path: Path, data: bytes | str, *, parents: bool = True) -> None:
+        await self._run(self._home.write, path, data, parents=parents)
+
+    async def append(self, path: Path, data: bytes | str, *, parents: bool = True) -> None:
+        await self._run(self._home.append, path, data, parents=parents)
+
+    async def stat(self, path: Path, *, follow: bool = True) -> Entry:
+        return await self._run(self._home.stat, path, follow=follow)
+
+    async def exists(self, path: Path) -> bool:
+        return await self._run(self._home.exists, path)
+
+    async def list(self, path: Path = "") -> Sequence[Entry]:
+        return await self._run(self._home.list, path)
+
+    async def walk(self, path: Path = "") -> Sequence[Entry]:
+        return await self._run(self._home.walk, path)
+
+    async def mkdir(self, path: Path, *, parents: bool = True, exist_ok: bool = True) -> None:
+        await self._run(self._home.mkdir, path, parents=parents, exist_ok=exist_ok)
+
+    async def move(self, source: Path, target: Path, *, overwrite: bool = True) -> None:
+        await self._run(self._home.move, source, target, overwrite=overwrite)
+
+    async def copy(self, source: Path, target: Path) -> None:
+        await self._run(self._home.copy, source, target)
+
+    async def delete(self, path: Path, *, recursive: bool = False, missing_ok: bool = False) -> None:
+        await self._run(self._home.delete, path, recursive=recursive, missing_ok=missing_ok)
+
+    async def sync(self, timeout: float | None = None) -> SyncResult:
+        return await self._run(self._home.sync, timeout)
+
+    async def pull(self) -> None:
+        await self._run(self._home.pull)
+
+    async def status(self) -> Status:
+        return await self._run(self._home.status)
+
+    async def watch(self, path: Path = "", *, timeout: float | None = None) -> AsyncIterator[Change]:
+        """See `Home.watch`."""
+        changes = self._home.watch(path, timeout=timeout)
+        end: Any = object()
+        while (change := await asyncio.to_thread(next, changes, end)) is not end:
+            yield change

@@ -1,0 +1,178 @@
+"""The engine at work in this process: holds the engine lock, runs the loop in a thread, answers on the socket.
+
+The same in a mount's engine process and in a program that uses the SDK. The engine has a connection of its own to the
+replica, so that its transactions and those of the process meet only in SQLite.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from agentfs.clock import Clock
+from agentfs.errors import AgentFSError, StoreUnavailable
+from agentfs.replica.replica import Replica
+from agentfs.replica.sessions import is_alive
+from agentfs.stores.protocol import Store
+from agentfs.stores.retrying import RetryPolicy
+from agentfs.sync.engine import Engine
+from agentfs.sync.options import EngineOptions
+from agentfs.volume.engine_desk import Announcer, EngineDesk
+from agentfs.volume.engine_plan import EnginePlan
+from agentfs.volume.gate import pass_gate
+from agentfs.volume.listener import Listener
+from agentfs.volume.lock_file import LockFile
+from agentfs.volume.opening import QUICK, opened_store
+
+_LOG = logging.getLogger(__name__)
+
+_END_SECONDS_MAX = 10.0
+_ANSWERED_SECONDS_MAX = 2.0
+_FIRST_CONTACT = RetryPolicy(tries_max=3, budget_seconds=10.0)
+"""For a home that this machine has no copy of: an answer within some ten seconds, even if it is no."""
+
+
+class EngineHost:
+    """Made by `claim`; ends with `close`, or by itself when the engine fails in a way that nobody foresaw."""
+
+    def __init__(
+        self, lock: LockFile, replica: Replica, engine: Engine, *, clock: Clock, stop: threading.Event, problem: str
+    ) -> None:
+        self.problem = problem
+        """Why the store could not be reached at the start; empty when it was."""
+        self.alive = True
+        self.announcer = Announcer()
+        self.on_end: list[Callable[[], None]] = []
+        self._lock = lock
+        self._replica = replica
+        self._engine = engine
+        self._clock = clock
+        self._stop = stop
+        self._closing = threading.Lock()
+        self.desk = EngineDesk(engine, self.announcer, clock=clock, on_stop=self._say_end)
+        replica.changed.append(self.announcer.announce)
+        self._listener = Listener(os.path.join(replica.directory, "engine.sock"), self.desk)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def claim(
+        cls, plan: EnginePlan, *, clock: Clock, on_end: Callable[[], None] | None = None
+    ) -> "EngineHost | None":
+        """Take the lock and start the engine: on return the replica has been brought to the end of the log, or
+        `problem` says why not. None when another process holds the lock.
+
+        Raises what opening the store and the replica raises; `StoreUnavailable` only when this replica never reached
+        the store and the plan does not say `offline`.
+        """
+        os.makedirs(plan.directory, mode=0o700, exist_ok=True)
+        lock = LockFile.acquire(os.path.join(plan.directory, "engine.lock"))
+        if lock is None:
+            return None
+        replica = None
+        try:
+            replica = Replica.open(
+                plan.directory,
+                volume_kind=plan.kind,
+                volume_id=plan.volume_id,
+                session_kind="engine",
+                clock=clock,
+            )
+            host = cls._started(plan, lock, replica, clock)
+        except BaseException:
+            if replica is not None:
+                replica.close()
+            lock.release()
+            raise
+        if on_end is not None:
+            host.on_end.append(on_end)
+        return host
+
+    @classmethod
+    def _started(cls, plan: EnginePlan, lock: LockFile, replica: Replica, clock: Clock) -> "EngineHost":
+        settings = plan.settings
+        known = replica.state("last_contact_ns") is not None
+        hurried = opened_store(settings, clock=clock, retry=QUICK if known else _FIRST_CONTACT)
+        problem = ""
+        options = EngineOptions(cache_bytes=settings.cache_size_bytes)
+        try:
+            pass_gate(hurried, store_url=settings.store, state_dir=settings.state_dir, clock=clock)
+            # The first look goes through the store that gives up early; the loop's has the long patience.
+            first = _engine(plan, replica, hurried, clock, options)
+            try:
+                first.bootstrap()
+            finally:
+                first.close()
+        except StoreUnavailable as error:
+            if not known and not plan.offline:
+                raise StoreUnavailable(
+                    f"{error}; this machine has no copy of {plan.volume_id} yet: try again, or start empty and merge "
+                    "later with --offline"
+                ) from error
+            problem = str(error)
+            replica.set_state("online", 0)
+        stop = threading.Event()
+        store = opened_store(settings, clock=clock, stop=stop)
+        engine = _engine(plan, replica, store, clock, options)
+        return cls(lock, replica, engine, clock=clock, stop=stop, problem=problem)
+
+    def wake(self) -> None:
+        """Something changed in this process. Never waits."""
+        self._engine.wake()
+
+    def _run(self) -> None:
+        try:
+            self._engine.run(self._stop)
+        except Exception:  # noqa: BLE001 - a bug must not leave a lock that nobody works under
+            _LOG.exception("the engine failed")
+            self.close()
+            self._say_end()
+
+    def _say_end(self) -> None:
+        for callback in self.on_end:
+            callback()
+
+    def close(self) -> None:
+        """Finish what is being done, put a snapshot if one is due, let the lock go. Pushes nothing by itself.
+        Repeating it is harmless."""
+        with self._closing:
+            if not self.alive:
+                return
+            self.alive = False
+        self._stop.set()
+        self._engine.wake()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_END_SECONDS_MAX)
+        self.desk.close()
+        self._listener.drain(_ANSWERED_SECONDS_MAX)
+        self._listener.close()
+        self._engine.close()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            # It waits for a store that does not answer. The lock must stay with it; both end with the process.
+            _LOG.warning("the engine does not end: a request to the store is still running")
+            return
+        try:
+            self._replica.close()
+        except AgentFSError:
+            _LOG.exception("the engine's replica was not closed cleanly")
+        self._lock.release()
+
+
+def _engine(plan: EnginePlan, replica: Replica, store: Store, clock: Clock, options: EngineOptions) -> Engine:
+    return Engine(
+        replica,
+        store,
+        volume_kind=plan.kind,
+        volume_id=plan.volume_id,
+        author=plan.volume_id,
+        clock=clock,
+        options=options,
+        mountpoint=lambda: mountpoint_of(replica),
+    )
+
+
+def mountpoint_of(replica: Replica) -> str | None:
+    """Where a living process of this machine has the replica mounted."""
+    with replica.lock:
+        rows = replica.connection.rows("SELECT pid, started, mountpoint FROM session WHERE mountpoint IS NOT NULL")
+    return next((os.fsdecode(place) for pid, started, place in rows if is_alive(pid, started)), None)

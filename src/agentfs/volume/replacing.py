@@ -1,0 +1,102 @@
+"""Replacing a file's whole content at once: readers see the old bytes or the new, never part of either.
+
+The file keeps its identity (number, mode, links, attributes, history): its backing file is replaced by rename, as a
+pull does. Only while somebody has it open for writing is the *name* replaced instead, as editors do it, so that
+the writer's bytes are not pulled from under it.
+"""
+
+import contextlib
+import os
+import secrets
+
+from agentfs.errors import NotFound
+from agentfs.model.records import Kind
+from agentfs.replica.backing import translate
+from agentfs.replica.replica import Replica
+from agentfs.tree.tree import Tree
+from agentfs.tree.values import AttributeChange, Attributes, Caller
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+
+
+def replace(
+    replica: Replica, tree: Tree, *, parent: int, name: bytes, existing: Attributes | None, data: bytes
+) -> None:
+    """Make `data` the content of the file at `name` in `parent`, made when it is missing. It survives `kill -9`.
+
+    `existing` is what stands there, a regular file, or None. Raises `NoSpace`, and `NotFound` when the directory
+    is gone.
+    """
+    if existing is None or not _in_place(replica, existing.ino, data):
+        _by_name(tree, parent, name, existing, data)
+
+
+def _in_place(replica: Replica, ino: int, data: bytes) -> bool:
+    """Replace the backing file. False: the file is being written, or gone."""
+    staged = _staged(replica, data)
+    try:
+        with replica.lock:
+            # The mark first, in a transaction of its own: killed after the rename, the file is taken as changed.
+            with replica.transaction() as tx:
+                row = tx.inode(ino)
+                if row is None or row.kind is not Kind.FILE or row.nlink == 0 or tx.is_write_open(ino):
+                    return False
+                tx.mark_write_open(ino)
+            with replica.transaction() as tx:
+                others = tx.sql.one("SELECT 1 FROM write_open WHERE ino=? AND session!=?", (ino, tx.session))
+                tx.clear_write_open(ino)
+                if others is not None:
+                    return False
+                replica.files.adopt(staged, ino)
+                staged = ""
+                facts = os.stat(replica.files.path(ino))
+                tx.content_written(
+                    ino, size_bytes=facts.st_size, mtime_ns=facts.st_mtime_ns, ctime_ns=facts.st_ctime_ns
+                )
+        return True
+    finally:
+        if staged:
+            os.unlink(staged)
+
+
+def _staged(replica: Replica, data: bytes) -> str:
+    fd, path = replica.files.stage()
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    except OSError as error:
+        os.unlink(path)
+        raise translate(error, path) from error
+    finally:
+        os.close(fd)
+    return path
+
+
+def _by_name(tree: Tree, parent: int, name: bytes, existing: Attributes | None, data: bytes) -> None:
+    """Write beside it and rename over it. The name meanwhile is an ignored one: it never leaves this machine."""
+    temporary = b".agentfs-%s.swp" % secrets.token_hex(8).encode()
+    mode = 0o644 if existing is None else existing.mode
+    made, handle = tree.create(parent, temporary, mode, Caller.process(), _FLAGS)
+    try:
+        try:
+            offset = 0
+            while offset < len(data):
+                offset += tree.write(handle, offset, memoryview(data)[offset:])
+            tree.flush(handle)
+        finally:
+            tree.release(handle)
+        if existing is not None:
+            _like(tree, made.ino, existing)
+        tree.rename(parent, temporary, parent, name)
+    except BaseException:
+        with contextlib.suppress(NotFound):  # somebody took the directory away with all that was in it
+            tree.unlink(parent, temporary)
+        raise
+
+
+def _like(tree: Tree, ino: int, existing: Attributes) -> None:
+    for attribute in tree.list_xattrs(existing.ino):
+        tree.set_xattr(ino, attribute, tree.get_xattr(existing.ino, attribute), 0)
+    if (existing.uid, existing.gid) != (os.geteuid(), os.getegid()) and os.geteuid() == 0:
+        tree.set_attributes(ino, AttributeChange(uid=existing.uid, gid=existing.gid))
