@@ -19,6 +19,7 @@ from typing import Protocol
 
 from agentfs.errors import AgentFSError, MountFailed
 from agentfs.fuse import wire
+from agentfs.fuse.nearness import EVERY, Nearness
 from agentfs.fuse.pool import Pool
 from agentfs.fuse.wire import BODY, IN_HEADER, INIT_IN, INIT_IN_SHORT, INIT_OUT, OPCODE_COUNT, OUT_HEADER
 
@@ -128,6 +129,7 @@ class Session:
         buffers, fd, counts = [buffer], self.fd, self.requests
         readv, write, writev = os.readv, os.write, os.writev
         unpack, pack_header = IN_HEADER.unpack_from, OUT_HEADER.pack
+        nearness, until_look = Nearness(), 1
         try:
             while True:
                 try:
@@ -152,6 +154,10 @@ class Session:
                 if opcode >= OPCODE_COUNT:
                     opcode = 0
                 counts[opcode] += 1
+                until_look -= 1
+                if not until_look:
+                    until_look = EVERY
+                    nearness.approach(request.pid)
                 handler = table[opcode]
                 try:
                     body = handler(request)
