@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from agentfs.errors import AgentFSError, Unavailable
+from agentfs.errors import AgentFSError, NotResident, Unavailable
 from agentfs.stores.memory import MemoryStore
 from agentfs.sync.options import EngineOptions
 from faults import FaultyStore, Network
@@ -259,9 +259,10 @@ class World:
         """As editors do: a new file, renamed over the old."""
         if files:
             path, token = self.random.choice(files), self.fresh()
-            lost = self.seen_if_any(machine.node, path)
+            lost = self.seen_if_any(machine.node, path + ".tmp")
             self.log(f"{machine.name} save {path} {token!r} (over {lost})")
             machine.node.write(path + ".tmp", token)
+            self.excused |= lost
             self.acknowledged[token] = machine.name
             if self.random.random() < 0.3:
                 self.tick(machine)
@@ -347,7 +348,11 @@ class World:
             tree = machine.node.tree
             data = self.bytes_of(handle)
             if token not in data and self.random.random() < 0.7:
-                tree.write(handle, 0, token)
+                try:
+                    tree.write(handle, 0, token)
+                except NotResident:
+                    tree.hydrate(handle.ino)
+                    tree.write(handle, 0, token)
                 data = self.bytes_of(handle)
             tree.flush(handle)
             tree.release(handle)

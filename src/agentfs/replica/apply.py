@@ -108,7 +108,8 @@ class _Rebase(Show):
         self.stale: list[int] = []
         self.fetched: dict[InodeId, int] = {}
         self.edited: list[int] = []
-        """Inodes that are not shown here and got new bytes in the log: they come back."""
+        """Inodes that got new bytes in the log, or lost a name there and keep others: should our own changes hide all
+        that is left of one, it comes back."""
         self.dropped_twice: set[int] = set()
         """Inodes that lost a name in the log which we had taken from them, too."""
 
@@ -173,8 +174,7 @@ class _Rebase(Show):
         self.fetched[record.id] = row.ino
         if row.residency:
             self.stale.append(row.ino)
-        if row.nlink == 0:
-            self.edited.append(row.ino)
+        self.edited.append(row.ino)
 
     def _split(self, row: InodeRow, record: InodeRecord, *, detach: bool) -> None:
         """The log's version becomes another inode and takes the names; ours keeps its bytes and open handles."""
@@ -305,7 +305,9 @@ class _Rebase(Show):
             elif old not in alive:
                 known = self.tx.content(old)
                 self.unshow(parent, name, old)
-                if old in self.gone and self.tx.is_write_open(old) and not self.shown_at(old):
+                if old not in self.gone:
+                    self.edited.append(old)
+                elif self.tx.is_write_open(old) and not self.shown_at(old):
                     self.detach(old, (parent, name), known.digest if known is not None else None)
 
     def _show_all(self, alive: set[int]) -> None:
@@ -343,7 +345,7 @@ class _Rebase(Show):
 
     def _bring_back(self, ino: int) -> None:
         """New bytes against our delete: the file lives."""
-        if ino in self.gone or self.shown_at(ino):
+        if ino in self.gone or self.shown_at(ino) or self.kind(ino) is Kind.DIRECTORY:
             return
         parent, name = self.names_of(ino)[0]
         self.place(parent, name, ino)
