@@ -13,6 +13,7 @@ import pytest
 import agentfs
 from agentfs import AsyncHome, Home, errors
 from agentfs.config.settings import Settings, load
+from agentfs.tree.values import Caller
 
 
 def settings_for(tmp_path: Path, machine: str = "one", **flags: object) -> Settings:
@@ -81,8 +82,6 @@ def test_paths_that_are_refused(home: Home, path: str) -> None:
 
 def test_no_link_leads_out(home: Home) -> None:
     tree = home._tree
-    from agentfs.tree.values import Caller
-
     tree.symlink(1, b"absolute", b"/etc/passwd", Caller.process())
     tree.symlink(1, b"above", b"../../etc/passwd", Caller.process())
     tree.symlink(1, b"loop", b"loop", Caller.process())

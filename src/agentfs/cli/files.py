@@ -84,7 +84,7 @@ def ls(*, path: str, long: bool, recursive: bool, as_json: bool, **options: str 
         return
     if long:
         rows = [_long(entry, recursive) for entry in entries]
-        text = table(rows, right=frozenset({1, 4}))
+        text = table(rows, right=frozenset({1, 3}))
     else:
         text = "\n".join(_name(entry, recursive) for entry in entries)
     if text:
@@ -98,7 +98,7 @@ def _name(entry: "Entry", full: bool) -> str:
 def _long(entry: "Entry", full: bool) -> tuple[str, ...]:
     mode = stat.filemode(_TYPES[entry.kind] | entry.mode)
     owner = f"{entry.uid}:{entry.gid}"
-    return mode, str(entry.links), owner, "", str(entry.size_bytes), local_time(entry.modified_ns), _name(entry, full)
+    return mode, str(entry.links), owner, str(entry.size_bytes), local_time(entry.modified_ns), _name(entry, full)
 
 
 def _fields(entry: "Entry") -> dict[str, object]:

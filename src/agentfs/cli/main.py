@@ -71,12 +71,17 @@ def _show_version(ctx: click.Context) -> None:
 def main() -> NoReturn:
     """Run the command line and exit."""
     try:
-        code = cli.main(prog_name="agentfs", standalone_mode=False)
+        # Not `cli.main`: that answers a closed pipe and Ctrl-C in its own way.
+        with cli.make_context("agentfs", sys.argv[1:]) as context:
+            code = cli.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as error:
         code = error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        code = exits.USAGE
     except click.ClickException as error:
-        code = _fail("usage", _one_line(error.format_message() + _hint(error)), exits.USAGE)
+        code = _fail("usage", _one_line(error.format_message().rstrip(".") + _hint(error)), exits.USAGE)
     except (click.Abort, KeyboardInterrupt):
         code = _fail("interrupted", "interrupted", exits.INTERRUPTED)
     except BrokenPipeError:

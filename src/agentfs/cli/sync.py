@@ -26,6 +26,7 @@ def sync(*, as_json: bool, **options: str | None) -> None:
     settings = settings_of(options)
     with Volume.open(settings, agent_of(settings), session_kind="cli") as volume, Progress("pushing") as progress:
         result = volume.sync(progress=lambda left: progress.left(left.changes, left.size_bytes))
+        volume.pull()
         pulled = volume.status()
     if as_json:
         print_json({"synced": True, "head_sequence": max(result.head_sequence, pulled.head_sequence), "pending": 0})
