@@ -14,6 +14,7 @@ from agentfs.cli.output import warn
 from agentfs.config.settings import Settings
 from agentfs.errors import MountFailed
 from agentfs.volume.engine_plan import settings_message
+from agentfs.volume.logs import private_file
 from agentfs.volume.messages import Gone, Message, decode, error_of
 from agentfs.volume.mounts import mount_file
 
@@ -83,8 +84,7 @@ def _check_fuse() -> None:
 def _start(request: Message, settings: Settings, path: str) -> tuple[int, Message]:
     """Start the daemon and wait for its one line. It lives on when this process and its terminal are gone."""
     log_path = mount_file(settings.state_dir, path, "log")
-    os.makedirs(os.path.dirname(log_path), mode=0o700, exist_ok=True)
-    with open(log_path, "ab") as log:
+    with open(private_file(log_path), "ab") as log:
         daemon = subprocess.Popen(
             [sys.executable, "-P", "-m", "agentfs.cli.daemon"],
             stdin=subprocess.PIPE,

@@ -167,7 +167,7 @@ class _Run:
 
 
 def _put_back(volume: Volume, saved: Saved) -> bytes | None:
-    """Write saved bytes at their path, or beside it when something else stands there. None: they are there already."""
+    """Write saved bytes at their path, or beside it when something else is there. None: they are there already."""
     with open(saved.backing, "rb") as file:
         data = file.read()
     *directories, name = saved.path.split(b"/")

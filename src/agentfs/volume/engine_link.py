@@ -10,12 +10,14 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, SyncTimedOut, Unavailable
-from agentfs.volume.engine_host import EngineHost
 from agentfs.volume.messages import Connection, Gone, Message, connect, connect_stream, encode, error_of
+
+if TYPE_CHECKING:  # a mount's process never loads the engine
+    from agentfs.volume.engine_host import EngineHost
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ _RETRY_SECONDS_FIRST = 0.5
 _RETRY_SECONDS_MAX = 15.0
 _POKE_RETRY_SECONDS = 1.0
 
-Start = Callable[[], "EngineHost | None"]
+Start: TypeAlias = "Callable[[], EngineHost | None]"
 """Take the engine's lock and run it in this process (returns it), or see to it that a process does (returns None).
 Raises what opening the engine raises. May be called again and again."""
 
@@ -100,7 +102,7 @@ class EngineLink:
             self._host = self._start()
 
     @property
-    def host(self) -> EngineHost | None:
+    def host(self) -> "EngineHost | None":
         """The engine, if it runs in this process."""
         host = self._host
         return host if host is not None and host.alive else None
@@ -163,7 +165,7 @@ class EngineLink:
                 self._clock.wait(self._closed, wait)
                 wait = min(wait * 2, _RETRY_SECONDS_MAX)
 
-    def _listen_here(self, host: EngineHost, on_change: Callable[[], None]) -> None:
+    def _listen_here(self, host: "EngineHost", on_change: Callable[[], None]) -> None:
         seen, over = -1, False
         while not over and not self._closed.is_set():
             on_change()

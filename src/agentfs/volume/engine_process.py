@@ -15,6 +15,7 @@ import threading
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, Unavailable
 from agentfs.volume.engine_plan import EnginePlan
+from agentfs.volume.logs import private_file
 from agentfs.volume.messages import Gone, Message, decode, error_of
 
 _LOG = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class EngineProcess:
         self._forget()
 
     def _spawn(self) -> None:
-        with open(self._log_path, "ab") as log:
+        with open(private_file(self._log_path), "ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "agentfs.volume.engine_main"],
                 stdin=subprocess.PIPE,

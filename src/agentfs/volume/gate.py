@@ -9,6 +9,7 @@ from agentfs.format.layout import STORE_FILE
 from agentfs.format.store_file import StoreFile, decode_store_file, encode_store_file, new_store_file
 from agentfs.stores.probe import ProbeReport, probe
 from agentfs.stores.protocol import Store
+from agentfs.volume.logs import private_file
 from agentfs.volume.places import probe_path
 
 
@@ -52,8 +53,7 @@ def probed(store: Store, *, store_url: str, state_dir: str, clock: Clock) -> Pro
         "checks": [{"name": c.name, "passed": c.passed, "detail": c.detail} for c in report.checks],
     }
     path = probe_path(state_dir, store_url)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
+    with open(private_file(f"{path}.new"), "w", encoding="utf-8") as file:
         json.dump(facts, file, indent=2)
     os.rename(f"{path}.new", path)
     return report

@@ -8,11 +8,18 @@ _BYTES_MAX = 2 << 20
 _FILES = 3
 
 
-def log_to_file(path: str, level: str) -> None:
-    """Send this process's log to `path` (private to the user), rotated at 2 MiB, three old ones kept."""
+def private_file(path: str) -> str:
+    """Make sure that `path` exists and that only its user can read it."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=_BYTES_MAX, backupCount=_FILES, encoding="utf-8")
+    return path
+
+
+def log_to_file(path: str, level: str) -> None:
+    """Send this process's log to `path` (private to the user), rotated at 2 MiB, three old ones kept."""
+    handler = logging.handlers.RotatingFileHandler(
+        private_file(path), maxBytes=_BYTES_MAX, backupCount=_FILES, encoding="utf-8"
+    )
     _install(handler, level)
 
 

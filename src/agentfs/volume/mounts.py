@@ -10,6 +10,7 @@ import os
 from dataclasses import asdict, dataclass
 
 from agentfs.replica.sessions import is_alive
+from agentfs.volume.logs import private_file
 from agentfs.volume.places import mount_key, mounts_directory
 
 
@@ -38,8 +39,7 @@ def mount_file(state_dir: str, mountpoint: str, suffix: str) -> str:
 
 def write_record(state_dir: str, record: MountRecord) -> None:
     path = mount_file(state_dir, record.mountpoint, "json")
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
+    with open(private_file(f"{path}.new"), "w", encoding="utf-8") as file:
         json.dump(asdict(record), file, indent=2)
     os.rename(f"{path}.new", path)
 

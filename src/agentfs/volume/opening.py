@@ -7,9 +7,10 @@ import threading
 from agentfs.clock import Clock
 from agentfs.config.settings import Settings
 from agentfs.format.store_file import StoreFile
-from agentfs.stores.open import open_store, parse_store_url
+from agentfs.stores.open import open_store
 from agentfs.stores.protocol import Store
 from agentfs.stores.retrying import RetryPolicy
+from agentfs.stores.url import parse_store_url
 from agentfs.volume.gate import pass_gate
 
 QUICK = RetryPolicy(tries_max=2, budget_seconds=3.0)

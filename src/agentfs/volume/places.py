@@ -9,7 +9,7 @@ import hashlib
 import os
 
 from agentfs.format.layout import VolumeKind, volume_name
-from agentfs.stores.open import parse_store_url
+from agentfs.stores.url import parse_store_url
 
 
 def store_key(url: str) -> str:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from types import TracebackType
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from agentfs.clock import Clock, SystemClock
 from agentfs.config.settings import Settings
@@ -21,13 +21,15 @@ from agentfs.replica.replica import Replica
 from agentfs.tree.options import TreeOptions
 from agentfs.tree.tree import Tree
 from agentfs.volume.durable_tree import wait_for_store
-from agentfs.volume.engine_host import EngineHost
 from agentfs.volume.engine_link import EngineLink
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.engine_process import EngineProcess, engine_log_path
 from agentfs.volume.messages import Message
 from agentfs.volume.places import replica_directory
 from agentfs.volume.status import Pending, Status, SyncResult, peek, peek_pending
+
+if TYPE_CHECKING:
+    from agentfs.volume.engine_host import EngineHost
 
 _LOG = logging.getLogger(__name__)
 
@@ -258,13 +260,16 @@ class Volume:
 
 def _starter(
     engine: EngineMode, plan: EnginePlan, process: EngineProcess | None, clock: Clock
-) -> Callable[[], EngineHost | None]:
-    def start() -> EngineHost | None:
+) -> "Callable[[], EngineHost | None]":
+    def start() -> "EngineHost | None":
         if engine == "none":
             raise Unavailable("this volume was opened without an engine")
         if process is not None:
             process.start()
             return None
+        # Loaded only where it runs: the engine brings the store's client, which a mount's process never needs.
+        from agentfs.volume.engine_host import EngineHost  # noqa: PLC0415
+
         return EngineHost.claim(plan, clock=clock)
 
     return start
