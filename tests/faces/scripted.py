@@ -4,6 +4,7 @@ cold NAME      the bytes of NAME are not here: opening waits until `warm`
 warm           what waits gets its bytes
 unreachable    what waits is told that the bytes cannot be had
 remote NAME TEXT   someone else wrote TEXT to NAME (made if it is not there) and the journal says so
+silent NAME TEXT   the same, and nobody wakes the mount
 remove NAME    someone else removed NAME
 break          the next lookup hits a fault of ours
 hang           fsync waits until `warm`
@@ -99,6 +100,8 @@ class Scripted(Loopback):
         if new:
             self.row(ChangeKind.LINK, self.ino(name), name)
 
+    do_silent = do_remote
+
     def do_remove(self, name: str) -> None:
         ino = self.ino(name)
         os.unlink(self.real(name))
@@ -120,7 +123,8 @@ def obey(tree: Scripted, mount: FuseMount) -> None:
         command, *words = line.split()
         do = getattr(tree, f"do_{command}", None)
         answer = do(*words) if do else json.dumps(counted(mount))
-        mount.wake()
+        if command != "silent":
+            mount.wake()
         print("ok" if answer is None else answer, flush=True)
 
 

@@ -342,6 +342,19 @@ def test_a_listing_shows_remote_names_that_nobody_looked_up(scripted: Mounted) -
     until(lambda: os.listdir(scripted.path) == ["a"], "the new name is listed")
 
 
+def test_an_open_before_the_notification_is_never_cut_at_the_old_size(scripted: Mounted) -> None:
+    """Another process changes a file and nothing wakes the mount; the kernel still believes in the old size."""
+    path = scripted.path
+    for number in range(20):
+        scripted.ask(f"remote f{number} short")
+        until((path / f"f{number}").exists, "the file shows")
+        assert (path / f"f{number}").stat().st_size == 5
+        if number % 2:
+            assert (path / f"f{number}").read_text() == "short"
+        scripted.ask(f"silent f{number} a much longer text")
+        assert (path / f"f{number}").read_text() == "a much longer text"
+
+
 def test_remote_change_of_mapped_and_locked_files_does_not_deadlock(scripted: Mounted) -> None:
     """Invalidations wait for the kernel's locks; requests must go on meanwhile."""
     (scripted.path / "busy").write_bytes(bytes(1 << 20))

@@ -9,6 +9,7 @@ from agentfs.fuse.directories import Directories
 from agentfs.fuse.entries import Entries
 from agentfs.fuse.files import Files
 from agentfs.fuse.nodes import Nodes
+from agentfs.fuse.notify import Notifier
 from agentfs.fuse.open_files import OpenFiles
 from agentfs.fuse.operations import Operations
 from agentfs.fuse.options import FuseOptions
@@ -23,7 +24,9 @@ _HYDRATIONS_MAX = 3
 class Face:
     """Translates one mount's requests to `tree`. It holds no rules: only what the kernel was told."""
 
-    def __init__(self, tree: Operations, options: FuseOptions, *, clock: Clock, backings: Backings) -> None:
+    def __init__(
+        self, tree: Operations, options: FuseOptions, *, clock: Clock, backings: Backings, notifier: Notifier
+    ) -> None:
         self._tree = tree
         self.files = OpenFiles(tree, backings)
         context = Context(
@@ -36,7 +39,7 @@ class Face:
         )
         self._entries = Entries(context)
         self._attributes = AttributeRequests(context)
-        self._files = Files(context)
+        self._files = Files(context, notifier)
         self._directories = Directories(context)
 
     def table(self) -> dict[int, Handler]:

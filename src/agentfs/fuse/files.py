@@ -6,6 +6,7 @@ import stat
 from agentfs.errors import BadHandle, InvalidArgument
 from agentfs.fuse import wire
 from agentfs.fuse.context import Context, one_name
+from agentfs.fuse.notify import Notifier
 from agentfs.fuse.session import Handler, Request, Waits
 from agentfs.fuse.wire import (
     BODY,
@@ -35,8 +36,9 @@ _COPY_BYTES_MAX = 1 << 30
 
 
 class Files:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, notifier: Notifier) -> None:
         self._context = context
+        self._notifier = notifier
         self._tree = context.tree
         self._files = context.files
         self._handles = context.files.handles
@@ -64,7 +66,15 @@ class Files:
         ino = request.node
         if extra & wire.OPEN_KILL_SUIDGID:
             self.drop_set_id(ino)
-        return self._files.opened(self._tree.open(ino, flags, direct=self._direct(ino, flags, request.uid)))
+        handle = self._tree.open(ino, flags, direct=self._direct(ino, flags, request.uid))
+        if not self._files.is_known(handle) and self._notifier.behind():
+            # The kernel may still believe in the size of an older version and cut the new one at it.
+            raise Waits(lambda _request: self._open_told(handle))
+        return self._files.opened(handle)
+
+    def _open_told(self, handle: Handle) -> bytes:
+        self._notifier.catch_up()
+        return self._files.opened(handle)
 
     def _direct(self, ino: int, flags: int, uid: int) -> bool:
         """Whether to let the kernel write the backing file itself. Not where a write has to take set-user-id away:

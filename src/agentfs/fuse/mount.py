@@ -47,10 +47,7 @@ class FuseMount:
         `backing_directory`: where backing files lie; without it passthrough assumes an ordinary file system.
         """
         options = options or FuseOptions()
-        self._journal_end = journal_end
-        self._journal_id = journal_end()
         clock = clock or SystemClock()
-        self._tree = tree
         depth = 0
         if options.passthrough == "auto" and privileged():
             depth = device.stack_depth(backing_directory) if backing_directory else 1
@@ -59,25 +56,17 @@ class FuseMount:
         facts = device.mounted_at(self.mountpoint)
         self._device = None if facts is None else facts.device
         self._backings = Backings(self._fd)
-        self._face = Face(tree, options, clock=clock, backings=self._backings)
+        self._notifier = Notifier(self._fd, tree, clock=clock, journal_end=journal_end)
+        self._face = Face(tree, options, clock=clock, backings=self._backings, notifier=self._notifier)
         self.session = Session(self._fd, self._face, passthrough_depth=depth, workers=options.workers)
         self.session.on_ready.append(self._on_ready)
-        self._clock = clock
-        self._notifier: Notifier | None = None
         self.ready = threading.Event()
         """Set once the kernel and we agree: from then on the directory is in use."""
 
     def _on_ready(self, negotiated: Negotiated) -> None:
         self._backings.available = negotiated.passthrough
-        self._notifier = Notifier(
-            self._fd,
-            self._tree,
-            self._face.files,
-            clock=self._clock,
-            journal_end=self._journal_end,
-            journal_id=self._journal_id,
-            expire=bool(negotiated.flags & wire.INIT_HAS_EXPIRE_ONLY),
-        )
+        if negotiated.flags & wire.INIT_HAS_EXPIRE_ONLY:
+            self._notifier.entry_flags = wire.EXPIRE_ONLY
         self._notifier.start()
         self.ready.set()
 
@@ -94,7 +83,7 @@ class FuseMount:
             # The conversation ended without an unmount (aborted, interrupted): leave no dead mount behind.
             with contextlib.suppress(NotMounted):
                 device.unmount(self.mountpoint, lazy=True)
-        stopped = self._notifier is None or self._notifier.stop(_STOP_SECONDS_MAX)
+        stopped = self._notifier.stop(_STOP_SECONDS_MAX)
         self._face.files.release_all()
         if stopped:
             os.close(self._fd)
@@ -110,8 +99,7 @@ class FuseMount:
 
     def wake(self) -> None:
         """The journal may have rows of others. From any thread."""
-        if self._notifier is not None:
-            self._notifier.wake()
+        self._notifier.wake()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from agentfs.clock import Clock
 from agentfs.fuse import wire
-from agentfs.fuse.open_files import OpenFiles
 from agentfs.fuse.operations import Operations
 from agentfs.replica.journal import ChangeKind, JournalRow
 
@@ -25,27 +24,19 @@ log = logging.getLogger(__name__)
 
 
 class Notifier:
-    def __init__(
-        self,
-        fd: int,
-        tree: Operations,
-        files: OpenFiles,
-        *,
-        clock: Clock,
-        journal_end: Callable[[], int],
-        journal_id: int,
-        expire: bool,
-    ) -> None:
-        """Rows after `journal_id` are told; `journal_end` is the number of the newest. `expire`: the kernel knows
-        EXPIRE_ONLY (Linux 6.2)."""
+    """**Lock:** `_telling`, held while the kernel is told. Nothing that answers the kernel waits for it."""
+
+    def __init__(self, fd: int, tree: Operations, *, clock: Clock, journal_end: Callable[[], int]) -> None:
+        """Rows after now are told; `journal_end` is the number of the newest."""
         self._fd = fd
         self._tree = tree
-        self._files = files
         self._clock = clock
         self._journal_end = journal_end
-        self.journal_id = journal_id
+        self.journal_id = journal_end()
         """The last row that the kernel has been told of."""
-        self._entry_flags = wire.EXPIRE_ONLY if expire else 0
+        self.entry_flags = 0
+        """EXPIRE_ONLY where the kernel knows it (Linux 6.2)."""
+        self._telling = threading.Lock()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="agentfs-notify", daemon=True)
@@ -65,27 +56,34 @@ class Notifier:
             self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def behind(self) -> bool:
+        """Whether others have changed something that the kernel has not been told of. Never waits."""
+        told = self.journal_id
+        return self._journal_end() > told and bool(self._tree.changes_since(told, 1))
+
+    def catch_up(self) -> None:
+        """Tell the kernel of everything up to now. May block: not on the thread that answers it."""
+        with self._telling:
+            while not self._stopping and self._tell():
+                pass
+
     def _run(self) -> None:
         while not self._stopping:
             self._clock.wait(self._wake, _POLL_SECONDS)
             self._wake.clear()
             try:
-                while not self._stopping and self._tell():
-                    pass
+                self.catch_up()
             except Exception:
                 # Without this thread the kernel would show old files for an hour: say it loudly and go on.
                 log.exception("telling the kernel of changes failed; trying again")
 
     def _tell(self) -> bool:
-        """Tell the kernel of the next rows. Whether there were any."""
+        """Tell the kernel of the next rows. Whether there may be more."""
         end = self._journal_end()
         if end <= self.journal_id:
             return False
         rows = self._tree.changes_since(self.journal_id, _ROWS_MAX)
-        for row in rows:
-            if row.kind is ChangeKind.CONTENT:
-                self._files.content_changed(row.ino)
-        for message in messages(rows, self._entry_flags):
+        for message in messages(rows, self.entry_flags):
             if not self._send(message):
                 return False
         # Up to `end` the rest of the rows are our own; stepping over them keeps the next look short.

@@ -135,9 +135,11 @@ class OpenFiles:
                 if handle.ino in self._kept:
                     self._kept[handle.ino] = handle.content_change
 
-    def content_changed(self, ino: int) -> None:
-        """Someone else changed the bytes: the next open must not keep what the kernel has."""
+    def is_known(self, handle: Handle) -> bool:
+        """Whether the kernel's pages are known to show what `handle` shows."""
+        return self._kept.get(handle.ino) == handle.content_change
+
+    def forgotten(self, ino: int) -> None:
+        """The kernel has nothing of this inode any more."""
         with self._lock:
             self._kept.pop(ino, None)
-
-    forgotten = content_changed
