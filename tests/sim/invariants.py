@@ -10,7 +10,9 @@ def broken(replica: Replica) -> list[str]:
     """One line for each rule that is broken."""
     sql = replica.connection
     found: list[str] = []
-    inodes = {row[0]: row for row in sql.rows("SELECT ino,id,kind,nlink,residency,pending,local,content_change FROM inode")}
+    inodes = {
+        row[0]: row for row in sql.rows("SELECT ino,id,kind,nlink,residency,pending,local,content_change FROM inode")
+    }
     dentries = sql.rows("SELECT parent,name,ino,base,pending,local FROM dentry")
     contents = {row[0]: row for row in sql.rows("SELECT ino,digest,size_bytes FROM content")}
     shown, based, subdirectories = defaultdict(list), defaultdict(list), Counter()
@@ -52,7 +54,15 @@ def broken(replica: Replica) -> list[str]:
         if kind == 1 and nlink and residency == 1 and replica.files.stat(ino) is None:
             found.append(f"file {ino}: its bytes are missing")
         is_open = sql.one("SELECT 1 FROM write_open WHERE ino=?", (ino,)) is not None
-        if kind == 1 and nlink and residency == 1 and not pending & 2 and not local and ino in contents and not is_open:
+        if (
+            kind == 1
+            and nlink
+            and residency == 1
+            and not pending & 2
+            and not local
+            and ino in contents
+            and not is_open
+        ):
             if file_digest(replica.files.path(ino)) != contents[ino][1]:
                 found.append(f"file {ino}: clean, and its bytes are not the log's")
     found += _circles("shown", shown, inodes) + _circles("log", based, inodes)

@@ -389,7 +389,9 @@ class World:
             ):
                 break
         else:
-            raise Violation(f"no quiescence: {[(it.head_sequence, it.pending_inodes, it.pending_names) for it in states]}")
+            raise Violation(
+                f"no quiescence: {[(it.head_sequence, it.pending_inodes, it.pending_names) for it in states]}"
+            )
         self.compare()
 
     def compare(self) -> None:

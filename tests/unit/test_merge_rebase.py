@@ -76,9 +76,7 @@ def test_bytes_that_are_not_known_are_never_equal(thing: Thing) -> None:
 def test_pending_bytes_survive_any_change_of_the_log(
     changed: bool, pending: bool, write_open: bool, shown: bool, equal: bool | None
 ) -> None:
-    choice = decide_content(
-        changed_in_log=changed, pending=pending, write_open=write_open, shown=shown, equal=equal
-    )
+    choice = decide_content(changed_in_log=changed, pending=pending, write_open=write_open, shown=shown, equal=equal)
     if not changed:
         assert choice is ContentChoice.SAME
     elif shown and pending:
@@ -98,11 +96,15 @@ def test_attributes_are_merged_field_by_field(
     merged = merge_attributes(ours, theirs, pending=True, ours_changed=changed, theirs_times=times).attributes
     assert merged.mode == (ours.mode if "mode" in changed else theirs.mode)
     assert (merged.uid, merged.gid) == ((ours.uid, ours.gid) if "owner" in changed else (theirs.uid, theirs.gid))
-    assert merge_attributes(ours, theirs, pending=False, ours_changed=changed, theirs_times=times).attributes == theirs
+    assert (
+        merge_attributes(ours, theirs, pending=False, ours_changed=changed, theirs_times=times).attributes == theirs
+    )
 
 
 @given(
-    st.binary(min_size=1, max_size=255).filter(lambda it: b"/" not in it and b"\0" not in it and it not in (b".", b"..")),
+    st.binary(min_size=1, max_size=255).filter(
+        lambda it: b"/" not in it and b"\0" not in it and it not in (b".", b"..")
+    ),
     st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,60}", fullmatch=True),
     st.integers(0, 4_000_000_000 * 10**9),
 )
@@ -121,6 +123,8 @@ def test_conflict_names_read_well() -> None:
     assert made == b"notes.conflict-bob-20260131T120000Z.md"
     again = conflict_name(made, agent="bob", at_ns=at_ns, taken={made}.__contains__)
     assert again == b"notes.conflict-bob-20260131T120000Z-2.md"
-    assert conflict_name(b".profile", agent="bob", at_ns=at_ns, taken=lambda _: False).startswith(b".profile.conflict-")
+    assert conflict_name(b".profile", agent="bob", at_ns=at_ns, taken=lambda _: False).startswith(
+        b".profile.conflict-"
+    )
     long = "é".encode() * 127
     conflict_name(long, agent="bob", at_ns=at_ns, taken=lambda _: False).decode()

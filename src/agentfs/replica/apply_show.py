@@ -6,7 +6,7 @@ from agentfs.errors import ReplicaDamaged
 from agentfs.merge.conflict_names import conflict_name
 from agentfs.merge.rebase import NameChoice, Thing, collide
 from agentfs.model.records import Kind
-from agentfs.replica.apply_base import BaseMove, Name, ancestors
+from agentfs.replica.apply_base import BaseMove, Name
 from agentfs.replica.journal import ChangeKind
 from agentfs.replica.transaction import PENDING_CONTENT, ROOT, InodeRow, Transaction
 
@@ -87,9 +87,7 @@ class Show(BaseMove):
     def place(self, parent: int, name: bytes, ino: int) -> None:
         """Show `ino`, which is not shown elsewhere unless it is a file, at `name`, where the log has it. What
         stands there gives way."""
-        self.ensure_shown(parent)
-        if self.kind(ino) is Kind.DIRECTORY:
-            self._break_cycle(parent, ino)
+        self.ensure_shown(parent, child=ino if self.kind(ino) is Kind.DIRECTORY else None)
         ours = self.shown(parent, name)
         if ours == ino:
             return
@@ -149,40 +147,46 @@ class Show(BaseMove):
                     work.append((ino, there))
                 self.dropped.append(ino)
 
-    def ensure_shown(self, directory: int) -> None:
-        """Show a directory of the log that we had removed, and those above it: something came into it."""
-        missing = []
-        while directory != ROOT:
-            places = self.shown_at(directory)
-            if not places:
-                missing.append(directory)
-                places = self.names_of(directory)
-                if not places:
-                    raise ReplicaDamaged(f"directory {directory} is neither shown nor in the log")
-            directory = places[0][0]
-        for directory in reversed(missing):
-            if not self.shown_at(directory):
-                parent, name = self.names_of(directory)[0]
-                self.place(parent, name, directory)
+    def ensure_shown(self, directory: int, *, child: int | None = None) -> None:
+        """Show a directory of the log that we had removed, and those above it: something came into it.
 
-    def _break_cycle(self, parent: int, ino: int) -> None:
-        """Before directory `ino` is shown in `parent`: if `parent` is inside it, undo the move of ours that put it
-        there."""
-        while True:
-            path = list(ancestors(self, parent))
-            if ino not in (directory for directory, _ in path):
+        `child` is a directory that is about to be shown in it: a move of ours that put `directory` inside `child` is
+        undone, as it comes later than the log's.
+        """
+        path = self._climb(directory, child)
+        while path[-1][1][0] != ROOT:
+            self._undo_move(path)
+            path = self._climb(directory, child)
+        for missing, _, is_shown in reversed(path):
+            if not is_shown and missing != ROOT and not self.shown_at(missing):
+                parent, name = self.names_of(missing)[0]
+                self.place(parent, name, missing)
+
+    def _climb(self, directory: int, child: int | None) -> list[tuple[int, Name, bool]]:
+        """From `directory` up: each with its place, and whether it is shown there (else the log has it there). Ends
+        at the root, at `child`, or where it would come round again (the last place is then in that directory)."""
+        path: list[tuple[int, Name, bool]] = [(directory, (ROOT, b""), True)] if directory == ROOT else []
+        seen: set[int] = set()
+        while directory not in (ROOT, child) and directory not in seen:
+            seen.add(directory)
+            places = self.shown_at(directory)
+            is_shown = bool(places)
+            places = places or self.names_of(directory)
+            if not places:
+                raise ReplicaDamaged(f"directory {directory} is neither shown nor in the log")
+            path.append((directory, places[0], is_shown))
+            directory = places[0][0]
+        return path
+
+    def _undo_move(self, path: list[tuple[int, Name, bool]]) -> None:
+        numbers = [directory for directory, _, _ in path]
+        again = path[-1][1][0]  # where it comes round, unless that is the child
+        for directory, place, is_shown in path[numbers.index(again) if again in numbers else 0 :]:
+            row = self.tx.dentry(*place)
+            if is_shown and row is not None and row.base != directory and self.names_of(directory):
+                self.unshow(*place, directory)
+                self.meet(
+                    "cycle", *place, b"", "two moves would have put directories into each other; this was undone"
+                )
                 return
-            for directory, (above, name) in path:
-                row = self.tx.dentry(above, name)
-                assert row is not None
-                home = self.names_of(directory)
-                if row.base != directory and home:
-                    break
-            else:
-                raise ReplicaDamaged(f"directories {parent} and {ino} are in each other")
-            self.unshow(above, name, directory)
-            self.meet(
-                "cycle", above, name, b"", "two moves would have put directories into each other; this was undone"
-            )
-            self.place(*home[0], directory)
-            self.ensure_shown(parent)
+        raise ReplicaDamaged(f"directories {numbers} are in each other")
