@@ -1,0 +1,14 @@
+"""A few seeds in every test run; `make sim` runs many (`run.py`)."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from run import run_seed  # noqa: E402
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_machines_converge_and_nothing_is_lost(seed: int) -> None:
+    run_seed(seed, 120)
