@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from command import PROGRAM, Machine, machine
 
+from agentfs import Home
 from agentfs.cli import exits
 from agentfs.cli.documentation import cli_page, configuration_page, errors_page
 from agentfs.cli.main import COMMANDS
+from agentfs.config.settings import load
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 
@@ -182,20 +184,24 @@ def test_a_newer_store_is_left_alone(me: Machine) -> None:
     assert "store.json is damaged" in me.refused(exits.DAMAGED, "ls")
 
 
-def test_sync_says_what_is_still_local_when_the_store_goes_away(me: Machine) -> None:
+def test_sync_pushes_what_another_process_left(me: Machine) -> None:
     me.ok("put", "-", "a", stdin=b"1")
-    (me.root / "store").rename(me.root / "away")
-    (me.root / "store").write_text("not a directory")
-    me.extra = {"AGENTFS_TIMEOUT": "2s"}
-    result = me.run("put", "-", "important.md", stdin=b"kept")
-    assert result.code in (exits.STILL_LOCAL, exits.UNREACHABLE, exits.NOT_FOUND)
-    (me.root / "store").unlink()
-    (me.root / "away").rename(me.root / "store")
-    me.extra = {}
-    if result.code == exits.STILL_LOCAL:
-        me.ok("sync")
-        with machine(me.root, name="two") as other:
-            assert other.ok("cat", "important.md").out == b"kept"
+    with Home.open("me", settings=load(environment=me.environment), engine="none") as home:
+        home.write("important.md", b"kept")
+    assert "changes pending" in me.ok("status").text
+    me.ok("sync")
+    assert "everything is in the store" in me.ok("status").text
+    with machine(me.root, name="two") as other:
+        assert other.ok("cat", "important.md").out == b"kept"
+
+
+def test_put_without_sync_stays_pending(me: Machine) -> None:
+    assert me.ok("put", "-", "a", "--no-sync", "--json", stdin=b"1").json["synced"] is False
+    me.ok("put", "-", "b/c", "--no-sync", stdin=b"1")
+    assert me.ok("status", "--json").json["volumes"][0]["pending"]["paths"] == ["a", "b/c"]
+    me.ok("rm", "a")
+    assert me.ok("ls").text == "b/\n"
+    assert "everything is in the store" in me.ok("status").text
 
 
 def test_a_reader_that_stops_early_is_no_error(me: Machine) -> None:

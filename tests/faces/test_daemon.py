@@ -4,7 +4,6 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,7 +94,7 @@ def test_kill_9_of_the_daemon_loses_nothing_that_was_closed(me: Machine) -> None
     for n in range(20):
         (place / f"f{n}").write_bytes(bytes([n]) * (n * 1000))
     os.kill(me.mount_pid(place), signal.SIGKILL)
-    until(lambda: processes_of(me.root) == [])  # the engine ends with its mount
+    until(lambda: not processes_of(me.root))  # the engine ends with its mount
     with pytest.raises(OSError):
         os.listdir(place)
     assert not me.status()["mounts"][0]["alive"]
@@ -112,7 +111,7 @@ def test_unmount_works_when_the_daemon_is_dead(me: Machine, other: Machine) -> N
     me.ok("mount", str(place))
     (place / "last").write_text("words")
     os.kill(me.mount_pid(place), signal.SIGKILL)
-    until(lambda: processes_of(me.root) == [])
+    until(lambda: not processes_of(me.root))
     me.ok("unmount", str(place))
     assert os.listdir(place) == []
     assert other.ok("cat", "last").out == b"words"
@@ -143,7 +142,7 @@ def test_two_mounts_of_one_agent_share_an_engine_and_the_second_takes_over(me: M
     me.ok("mount", str(two))
     first = me.engine_pid()
     (one / "f").write_text("1")
-    until(lambda: (two / "f").exists())
+    until((two / "f").exists)
     (two / "f").write_text("22")
     until(lambda: (one / "f").read_text() == "22")
     me.ok("unmount", str(one))
@@ -175,7 +174,7 @@ def test_bad_mountpoints(me: Machine, what: str) -> None:
 def test_the_mounts_error_reaches_the_command(me: Machine) -> None:
     place = me.directory()
     me.store = str(me.root / "no" / "such")
-    assert "no such directory" in me.refused(exits.NOT_FOUND, "mount", str(place)).lower() or True
+    me.refused(exits.NOT_FOUND, "mount", str(place))
     assert processes_of(me.root) == []
     result = me.run("mount", str(place), "--json")
     assert (result.code, result.json["error"]["code"]) == (exits.NOT_FOUND, "bucket-not-found")
@@ -210,7 +209,7 @@ def test_signals_unmount_cleanly(me: Machine, other: Machine, number: signal.Sig
     me.ok("mount", str(place))
     (place / "f").write_text("x")
     os.kill(me.mount_pid(place), number)
-    until(lambda: processes_of(me.root) == [])
+    until(lambda: not processes_of(me.root))
     assert device.mounted_at(os.fsencode(place)) is None
     assert me.status()["mounts"] == []
     assert other.ok("cat", "f").out == b"x"
@@ -234,7 +233,7 @@ def test_plain_umount_ends_the_process_too(me: Machine) -> None:
     me.ok("mount", str(place))
     (place / "f").write_text("x")
     device.unmount(os.fsencode(place))
-    until(lambda: processes_of(me.root) == [])
+    until(lambda: not processes_of(me.root))
     assert me.status()["mounts"] == []
     assert me.status()["volumes"][0]["pending"]["changes"] == 0
 
@@ -297,4 +296,3 @@ def test_the_mount_process_has_no_engine_in_it(me: Machine) -> None:
     maps = Path(f"/proc/{me.mount_pid(place)}/maps").read_text()
     assert "obstore" not in maps
     me.ok("unmount", str(place))
-    assert sys.version_info >= (3, 11)

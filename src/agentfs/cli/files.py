@@ -31,18 +31,21 @@ _PIECE_BYTES = 1 << 20
 
 
 @contextmanager
-def _opened(options: dict[str, str | None], *, fresh: bool) -> "Iterator[Home]":
+def _opened(options: dict[str, str | None], *, fresh: bool, push: bool = True) -> "Iterator[Home]":
     """The home, with what other machines did in it where the store answers."""
     from agentfs.sdk.home import Home  # noqa: PLC0415 - help and usage errors must not wait for it
 
     settings = settings_of(options)
-    with Home.open(agent_of(settings), settings=settings) as home:
+    home = Home.open(agent_of(settings), settings=settings, session_kind="cli")
+    try:
         if fresh:
             try:
                 home.pull()
             except StoreUnavailable as error:
                 warn(f"the store cannot be reached, this machine's copy is used: {error}")
         yield home
+    finally:
+        home.close(push=push)
 
 
 def _push(home: "Home", *, wait: bool) -> bool:
@@ -161,7 +164,7 @@ def put(
     if source == "-" and target is None:
         raise click.UsageError("a target path is needed for standard input")
     name = target if target is not None else os.path.basename(os.path.abspath(source))
-    with _opened(options, fresh=False) as home:
+    with _opened(options, fresh=False, push=not no_sync) as home:
         if source != "-" and os.path.isdir(source):
             if not recursive:
                 raise InvalidArgument(f"{source} is a directory: add -r")
@@ -224,7 +227,7 @@ def rm(
     **options: str | None,
 ) -> None:
     """Delete files of a home. Returns when the deletion is in the store."""
-    with _opened(options, fresh=True) as home:
+    with _opened(options, fresh=True, push=not no_sync) as home:
         for path in paths:
             if not recursive and home.exists(path) and home.stat(path, follow=False).is_directory:
                 raise InvalidArgument(f"{path} is a directory: add -r")

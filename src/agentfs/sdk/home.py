@@ -61,12 +61,14 @@ class Home:
         engine: EngineMode = "thread",
         settings: Settings | None = None,
         clock: Clock | None = None,
+        session_kind: str = "sdk",
     ) -> "Home":
         """Open the home of `agent_id`; it is made when it does not exist.
 
         What is not given comes from the environment, then the configuration file, then the defaults. Waits for the
         store when this machine has no copy of the home yet (`offline=True`: start empty and merge later); with a
-        copy, an unreachable store is no error (`status().online` tells). Raises `AgentIdInvalid`,
+        copy, an unreachable store is no error (`status().online` tells). `session_kind` is what `status` calls this
+        process; a `cli` fetches nothing ahead. Raises `AgentIdInvalid`,
         `ConfigInvalid`, `StoreUnavailable`, `StoreDenied`, `BucketNotFound`, `StoreUnsafe`, `NewerFormat`,
         `ReplicaDamaged`.
         """
@@ -83,7 +85,7 @@ class Home:
         if not chosen:
             raise AgentIdInvalid("no agent id was given: pass one, or set AGENTFS_AGENT_ID")
         volume = Volume.open(
-            settings, chosen, session_kind="sdk", engine=engine, clock=clock or SystemClock(), offline=offline
+            settings, chosen, session_kind=session_kind, engine=engine, clock=clock or SystemClock(), offline=offline
         )
         return cls(volume)
 
@@ -91,13 +93,13 @@ class Home:
     def agent_id(self) -> str:
         return self._volume.volume_id
 
-    def close(self) -> None:
+    def close(self, *, push: bool = True) -> None:
         """Push what is pending, waiting for the store up to the `timeout` setting, and leave.
 
         What could not be pushed is safe on this machine and goes with the next process that opens the home. Repeating
-        it is harmless."""
+        it is harmless. Without `push` nothing is waited for."""
         with translated():
-            self._volume.close()
+            self._volume.close(push=push)
 
     def __enter__(self) -> "Home":
         return self

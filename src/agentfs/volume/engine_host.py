@@ -94,7 +94,7 @@ class EngineHost:
         known = replica.state("last_contact_ns") is not None
         hurried = opened_store(settings, clock=clock, retry=QUICK if known else _FIRST_CONTACT)
         problem = ""
-        options = EngineOptions(cache_bytes=settings.cache_size_bytes)
+        options = EngineOptions(cache_bytes=settings.cache_size_bytes, prefetch=plan.prefetch)
         try:
             pass_gate(hurried, store_url=settings.store, state_dir=settings.state_dir, clock=clock)
             # The first look goes through the store that gives up early; the loop's has the long patience.

@@ -17,6 +17,8 @@ class EnginePlan:
     """The replica's."""
     offline: bool
     """Start although the store cannot be reached and nothing was ever fetched from it."""
+    prefetch: bool = True
+    """Fetch contents in the background. A command that ends in a moment must not."""
 
     def as_message(self) -> Message:
         return {
@@ -25,6 +27,7 @@ class EnginePlan:
             "volume_id": self.volume_id,
             "directory": self.directory,
             "offline": self.offline,
+            "prefetch": self.prefetch,
         }
 
     @classmethod
@@ -35,6 +38,7 @@ class EnginePlan:
             volume_id=message["volume_id"],
             directory=message["directory"],
             offline=message["offline"],
+            prefetch=message["prefetch"],
         )
 
 

@@ -115,7 +115,7 @@ class Volume:
                 mountpoint=mountpoint,
             )
             undo.callback(replica.close)
-            plan = EnginePlan(settings, kind, volume_id, directory, offline)
+            plan = EnginePlan(settings, kind, volume_id, directory, offline, prefetch=session_kind != "cli")
             process = None
             if engine == "process":
                 process = EngineProcess(plan, log_path=engine_log_path(directory), clock=clock)
@@ -218,17 +218,20 @@ class Volume:
 
     # ---- the end ----
 
-    def close(self, *, timeout_seconds: float | None = None, progress: ProgressCallback | None = None) -> Pending:
+    def close(
+        self, *, push: bool = True, timeout_seconds: float | None = None, progress: ProgressCallback | None = None
+    ) -> Pending:
         """Push what is pending, stop this process's engine and leave. Returns what is still only on this machine.
 
         Waits for the push at most `timeout_seconds` (by default the setting; hardly at all when the store is known to
-        be away). Repeating it is harmless."""
+        be away), and not at all without `push`. Repeating it is harmless."""
         if self.closed:
             return Pending(0, 0, None)
         self.closed = True
         try:
             self.tree.close()
-            self._last_push(timeout_seconds, progress)
+            if push:
+                self._last_push(timeout_seconds, progress)
         finally:
             if self.link.poke in self.replica.changed:
                 self.replica.changed.remove(self.link.poke)
