@@ -83,9 +83,12 @@ class AttributeOperations:
         info = os.fstat(next(iter(opened.pinned.values())).fd)
         direct = any(handle.direct for handle in opened.pinned.values())
         if opened.dirty or (direct and (opened.baseline_racy or stamp(info) != opened.baseline)):
+            # The backing file gets it too: where the baseline is too fresh to tell, the release asks it again.
+            fd = next(iter(opened.pinned.values())).fd
+            os.utime(fd, ns=(info.st_atime_ns, mtime_ns))
             opened.dirty = True
             opened.mtime_ns = mtime_ns
-            rebase(self._ground, opened, info)
+            rebase(self._ground, opened, os.fstat(fd))
 
     def statistics(self) -> Statistics:
         """The disk under the replica, and how many inodes the volume has (counted every half minute)."""
