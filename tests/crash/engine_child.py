@@ -11,9 +11,9 @@ from pathlib import Path
 from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
-from node import Node, TestClock  # noqa: E402
+from node import Node, TestClock
 
-from agentfs.stores.local import LocalStore  # noqa: E402
+from agentfs.stores.local import LocalStore
 
 
 def main() -> None:

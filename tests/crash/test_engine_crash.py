@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
-from invariants import broken  # noqa: E402
-from node import Node, TestClock  # noqa: E402
+from invariants import broken
+from node import Node, TestClock
 
-from agentfs.stores.local import LocalStore  # noqa: E402
+from agentfs.stores.local import LocalStore
 
 CHILD = Path(__file__).with_name("engine_child.py")
 FAILPOINTS = [

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from world import World  # noqa: E402
+from world import World
 
 
 def run_seed(seed: int, steps: int, *, verbose: bool = False) -> None:

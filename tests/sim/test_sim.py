@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from run import run_seed  # noqa: E402
+from run import run_seed
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from agentfs.errors import AgentFSError, NotResident, Unavailable
-from agentfs.stores.memory import MemoryStore
-from agentfs.sync.options import EngineOptions
 from faults import FaultyStore, Network
 from invariants import broken
 from node import Node, TestClock
+
+from agentfs.errors import AgentFSError, NotResident, Unavailable
+from agentfs.stores.memory import MemoryStore
+from agentfs.sync.options import EngineOptions
 
 TOKEN = re.compile(rb"<[0-9]+>")
 NAMES = ["a", "b", "c", "d.md", "e.txt"]

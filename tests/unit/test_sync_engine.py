@@ -13,15 +13,15 @@ from random import Random
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
-from faults import FaultyStore, Network  # noqa: E402
-from invariants import broken  # noqa: E402
-from node import Node, TestClock  # noqa: E402
+from faults import FaultyStore, Network
+from invariants import broken
+from node import Node, TestClock
 
-from agentfs.errors import Corrupt, SyncTimedOut  # noqa: E402
-from agentfs.format.commit import decode_commit, encode_commit  # noqa: E402
-from agentfs.format.layout import blob_prefix, log_name, volume_prefix  # noqa: E402
-from agentfs.stores.counted import CountedStore, Counts  # noqa: E402
-from agentfs.stores.memory import MemoryStore  # noqa: E402
+from agentfs.errors import Corrupt, SyncTimedOut
+from agentfs.format.commit import decode_commit, encode_commit
+from agentfs.format.layout import blob_prefix, log_name, volume_prefix
+from agentfs.stores.counted import CountedStore, Counts
+from agentfs.stores.memory import MemoryStore
 
 Make = Callable[..., Node]
 

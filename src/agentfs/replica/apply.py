@@ -19,7 +19,7 @@ from agentfs.merge.rebase import (
     merge_attributes,
 )
 from agentfs.model.records import Commit, InodeId, InodeRecord, Kind
-from agentfs.replica.apply_base import BaseMove, Name, ancestors, content_of
+from agentfs.replica.apply_base import Name, content_of
 from agentfs.replica.apply_show import Show
 from agentfs.replica.journal import ChangeKind
 from agentfs.replica.replica import Replica
@@ -272,12 +272,11 @@ class _Rebase(Show):
         for ino, kind in self.gone.items():
             if kind is Kind.DIRECTORY and self._holds_ours(ino):
                 seeds.add(ino)
-        for seed in seeds:
-            alive.add(seed)
-            for ino, (parent, _) in ancestors(self, seed):
-                alive.add(ino)
-                if parent not in self.gone:
-                    break
+        work = list(seeds)
+        while work:  # whatever stays keeps the directories that show it
+            ino = work.pop()
+            alive.add(ino)
+            work += [parent for parent, _ in self.shown_at(ino) if parent in self.gone and parent not in alive]
         return alive & self.gone.keys()
 
     def _has_our_bytes(self, ino: int) -> bool:

@@ -3,7 +3,7 @@
 Shared by pulls (`apply`) and by the settling of our own commits (`settle`). Nothing here changes what is shown.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from agentfs.errors import Corrupt
 from agentfs.format.commit import split_digests
@@ -68,8 +68,8 @@ class BaseMove:
         ino = tx.new_ino()
         size = record.content.size_bytes if record.content is not None else len(record.target)
         tx.sql.execute(
-            "INSERT INTO inode(ino,id,kind,mode,uid,gid,rdev,nlink,size_bytes,atime_ns,mtime_ns,ctime_ns,birth_ns,target) "
-            "VALUES(?,?,?,?,?,?,?,0,?,?,?,?,?,?)",
+            "INSERT INTO inode(ino,id,kind,mode,uid,gid,rdev,nlink,size_bytes,atime_ns,mtime_ns,ctime_ns,birth_ns,"
+            "target) VALUES(?,?,?,?,?,?,?,0,?,?,?,?,?,?)",
             (
                 ino, record.id, int(record.kind), record.mode, record.uid, record.gid, record.rdev, size,
                 record.mtime_ns, record.mtime_ns, record.ctime_ns, record.birth_ns, record.target or None,
@@ -178,18 +178,9 @@ class BaseMove:
                 )
 
     def set_head(self, sequence: int, digest: bytes, time_ns: int) -> None:
+        """Move the head. What was prepared for places up to it is settled by that: it stands there or never will."""
+        self.tx.sql.execute("DELETE FROM prepared WHERE sequence<=?", (sequence,))
         self.tx.sql.executemany(
             "INSERT OR REPLACE INTO state VALUES(?,?)",
             [("head_sequence", sequence), ("head_digest", digest), ("head_time_ns", time_ns)],
         )
-
-
-def ancestors(move: BaseMove, ino: int) -> Iterator[tuple[int, Name]]:
-    """The shown directories above `ino`, from itself up: each with the name that shows it. Ends below the root, or
-    at a directory that is not shown."""
-    while ino != 1:
-        places = move.shown_at(ino)
-        if not places:
-            return
-        yield ino, places[0]
-        ino = places[0][0]

@@ -126,7 +126,7 @@ class Show(BaseMove):
         return kept
 
     def _unite(self, source: int, target: int) -> None:
-        """Move what the directory `source` (shown nowhere) shows into `target`; what is in `target` keeps its name."""
+        """Move what the directory `source` (itself not shown) shows into `target`; what is there keeps its name."""
         work = [(source, target)]
         while work:
             source, target = work.pop()

@@ -97,7 +97,8 @@ def pending_state(replica: Replica) -> PendingState:
             )
         )
         parents = sql.rows(
-            "SELECT ino, id FROM inode WHERE id IS NOT NULL AND ino IN (SELECT parent FROM conflict WHERE sequence IS NULL)"
+            "SELECT ino, id FROM inode WHERE id IS NOT NULL "
+            "AND ino IN (SELECT parent FROM conflict WHERE sequence IS NULL)"
         )
     return PendingState(
         head_sequence=state["head_sequence"],

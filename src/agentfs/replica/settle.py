@@ -61,7 +61,6 @@ def settle_commit(replica: Replica, captured: Captured, digest: bytes, *, parent
         orphans = move.retire()
         move.tidy()
         _settle_conflicts(move, captured)
-        tx.sql.execute("DELETE FROM prepared WHERE sequence<=?", (captured.sequence,))
         move.set_head(captured.sequence, digest, captured.time_ns)
     return tuple(orphans)
 

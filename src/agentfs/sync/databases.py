@@ -1,10 +1,11 @@
 """SQLite databases on the volume are committed as SQLite sees them, never copied in the middle of a transaction.
 
-- Open through a mount: copied with SQLite's backup API *through the mount path*, because the locks of the application
-  live on the mount's inode; the backing file is another inode and knows none of them.
-- Not open, with a `-wal` or `-journal` beside it that holds something (its program was killed): the set is copied to a
-  scratch directory under its own names, recovered there by SQLite, and that is committed. The set on the volume stays
-  as it is.
+- Open through a mount: copied with SQLite's backup API *through the mount path*, because the locks of the
+  application live on the mount's inode; the backing file is another inode and knows none of them. Not more often
+  than every few seconds, and never for more than a twentieth of the time.
+- Not open, with a `-wal` or `-journal` beside it that holds something (its program was killed): the set is copied
+  to a scratch directory under its own names, recovered there by SQLite, and that is committed. The set on the
+  volume stays as it is.
 - Otherwise the file is its bytes.
 
 `-wal`, `-shm` and `-journal` themselves stay on this machine. A database is looked at again only when the sizes or
@@ -29,6 +30,7 @@ from agentfs.sync.ground import EngineGround
 HEADER = b"SQLite format 3\0"
 _BYTES_MIN = 512
 _PAGES_AT_ONCE = 4096
+_REST_S = 3.0
 _SUFFIXES = (b"-wal", b"-journal")
 
 
@@ -37,11 +39,14 @@ class Databases:
     ground: EngineGround
     live: frozenset[int] = frozenset()
     """Databases open for writing that were captured with their locks respected."""
+    _not_before: dict[int, float] = field(default_factory=dict)
     _stamps: dict[int, str] = field(default_factory=dict)
     """What each was captured at, until its commit stands."""
 
     def is_capturable(self, ino: int) -> bool:
         """Whether `ino`, which is open for writing, is a database that can be copied under its own locks."""
+        if self.ground.clock.monotonic() < self._not_before.get(ino, 0.0):
+            return False
         return self.ground.mountpoint() is not None and _has_header(self.ground.replica.files.path(ino))
 
     def take(self, row: InodeRow, *, known: bytes) -> Taken | None:
@@ -63,7 +68,10 @@ class Databases:
         try:
             copy = os.path.join(directory, "copy")
             if is_open:
+                started = self.ground.clock.monotonic()
                 self._back_up(self._mount_path(row.ino), copy)
+                now = self.ground.clock.monotonic()
+                self._not_before[row.ino] = now + max(_REST_S, 20 * (now - started))
                 self.live |= {row.ino}
             else:
                 self._recover(row.ino, siblings, directory, copy)
@@ -107,7 +115,8 @@ class Databases:
             inos = {
                 row[0]
                 for row in replica.connection.rows(
-                    "SELECT i.ino FROM write_open JOIN inode i USING(ino) WHERE local=0 AND nlink>0 AND size_bytes>=512 "
+                    "SELECT i.ino FROM write_open JOIN inode i USING(ino) "
+                    "WHERE local=0 AND nlink>0 AND size_bytes>=512 "
                     "UNION SELECT i.ino FROM live_database JOIN inode i USING(ino) WHERE local=0 AND nlink>0"
                 )
             }
@@ -160,6 +169,7 @@ class Databases:
     def _back_up(self, path: bytes, copy: str) -> None:
         try:
             source = apsw.Connection(os.fsdecode(path), flags=apsw.SQLITE_OPEN_READWRITE)
+            source.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # to look must not change anything
         except apsw.Error as error:
             raise Unavailable(f"{os.fsdecode(path)} cannot be read as a database: {error}") from error
         try:

@@ -91,8 +91,8 @@ class Engine:
     # ---- starting ----
 
     def bootstrap(self) -> None:
-        """Bring the replica to the end of the log: from the newest snapshot where that is shorter, then the tail. What
-        is pending stays on top. Raises `StoreError` (the replica is then usable as it is), `FormatError`."""
+        """Bring the replica to the end of the log: a new one from the newest snapshot, then the tail. What is pending
+        stays on top. Raises `StoreError` (the replica is then usable as it is), `FormatError`."""
         with self._turn:
             replica = self._replica
             if int(replica.state("head_sequence")) == 0 and not self._pull.unsettled():
@@ -108,8 +108,8 @@ class Engine:
     # ---- the loop ----
 
     def tick(self) -> float:
-        """Do what is due. Returns the seconds until the next call, if nothing wakes the engine before. Never raises for
-        what the store or the log did: `status` tells."""
+        """Do what is due. Returns the seconds until the next call, if nothing wakes the engine before. Does not raise
+        for what the store or the log did: `status` tells."""
         with self._turn:
             self._look()
             now = self._clock.monotonic()
