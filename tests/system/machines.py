@@ -1,8 +1,8 @@
 """Machines for system tests: a state directory, a mountpoint and the `agentfs` command, on this one computer.
 
 Nothing here may hang a test run or outlive it: every command has a time limit, a watchdog kills the processes of a
-mount that is older than `MOUNT_SECONDS_MAX` (operations on it then fail with ENOTCONN), and `Machine.destroy` kills by
-process id whatever still has the machine's state directory in its environment.
+mount that is older than `MOUNT_SECONDS_MAX` (operations on it then fail with ENOTCONN), and `Machine.destroy` kills
+by process id whatever still has the machine's state directory in its environment.
 """
 
 import contextlib
@@ -104,7 +104,7 @@ class Machine:
             command, code, (place / f"{stem}.out").read_text(), (place / f"{stem}.err").read_text()
         )
         assert not ok or code == 0, (
-            f"agentfs {' '.join(arguments)}: {code}\n{done.stderr}{done.stdout}\n{self.logs()}"
+            f"agentfs {' '.join(arguments)}: {code}\n{done.stderr}{done.stdout}\n{self.holders()}\n{self.logs()}"
         )
         return done
 
@@ -185,6 +185,22 @@ class Machine:
     def detach(self) -> None:
         with contextlib.suppress(AgentFSError):
             device.unmount(os.fsencode(self.mountpoint), lazy=True)
+
+    def holders(self) -> list[str]:
+        """Processes of this computer that use the mount: for the message of a test that fails."""
+        found = []
+        place = str(self.mountpoint)
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
+            with contextlib.suppress(OSError):
+                if os.readlink(link).startswith(place):
+                    found.append(
+                        f"{link} {os.readlink(link)} {Path(link).parents[1].joinpath('cmdline').read_bytes()!r}"
+                    )
+        for link in Path("/proc").glob("[0-9]*/cwd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(link).startswith(place):
+                    found.append(f"{link}")
+        return found
 
     def is_mounted(self) -> bool:
         return device.mounted_at(os.fsencode(self.mountpoint)) is not None
