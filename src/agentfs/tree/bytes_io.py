@@ -4,6 +4,7 @@ import ctypes
 import os
 
 from agentfs.errors import BadHandle, FileTooBig, InvalidArgument, NotSupported
+from agentfs.format.limits import FILE_BYTES_MAX
 from agentfs.tree.ground import Ground
 from agentfs.tree.open_files import OpenFiles, written_now
 from agentfs.tree.translation import os_error
@@ -11,7 +12,6 @@ from agentfs.tree.values import Handle
 
 _COPY_BYTES_MAX = 64 << 20
 """A longer copy answers with less, and the caller asks again: nobody waits for one copy without end."""
-_OFFSET_MAX = (1 << 63) - 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -27,7 +27,9 @@ class BytesIO:
         if handle.flags & os.O_ACCMODE == os.O_WRONLY:
             raise BadHandle(f"handle {handle.number} is not open for reading")
         opened = self._opened.get(handle.ino)
-        if opened is None or not opened.pinned:
+        if opened is None or handle.number not in opened.pinned:
+            # Also while another handle writes: this one's descriptor may show a version that was replaced, and the
+            # kernel keeps one set of pages for both.
             self._files.current(handle)
         try:
             return os.pread(handle.fd, size, offset)
@@ -40,6 +42,8 @@ class BytesIO:
         opened = self._opened.get(handle.ino)
         if opened is None or not handle.writable:
             raise BadHandle(f"handle {handle.number} is not open for writing")
+        if offset + len(data) > FILE_BYTES_MAX:
+            raise _too_big(offset + len(data))
         with opened.lock:
             if handle.number not in opened.pinned:
                 self._files.pin(handle)
@@ -56,8 +60,8 @@ class BytesIO:
         opened = self._opened.get(handle.ino)
         if opened is None or not handle.writable:
             raise BadHandle(f"handle {handle.number} is not open for writing")
-        if size_bytes > _OFFSET_MAX:
-            raise FileTooBig(f"{size_bytes} bytes are too many for a file")
+        if size_bytes > FILE_BYTES_MAX:
+            raise _too_big(size_bytes)
         with opened.lock:
             self._files.pin(handle)
             try:
@@ -84,6 +88,8 @@ class BytesIO:
             raise BadHandle(f"handle {handle.number} is not open for writing")
         if offset < 0 or length <= 0:
             raise InvalidArgument("fallocate needs an offset of at least 0 and a length above 0")
+        if offset + length > FILE_BYTES_MAX:
+            raise _too_big(offset + length)
         function = getattr(_libc, "fallocate", None)
         if function is None:
             raise NotSupported("this system has no fallocate")
@@ -132,3 +138,7 @@ class BytesIO:
                 raise os_error(error, "copy_file_range") from error
             finally:
                 written_now(self._ground, opened)
+
+
+def _too_big(size_bytes: int) -> FileTooBig:
+    return FileTooBig(f"{size_bytes} bytes: a volume holds files of up to {FILE_BYTES_MAX} bytes (1 TiB)")

@@ -1,9 +1,10 @@
 """Opening and closing, and what each close makes sure of.
 
 Durability. An open for writing first commits a mark (`write_open`): after a crash, marked files are taken as changed.
-`flush` (each close(2)) commits size and times together with the end of the mark, so create + write + close is two
-transactions. `fsync` syncs the backing file, its directory entry once, and then the database. A *direct* handle,
-whose writes may bypass us, keeps its mark until release; whether it wrote is found by `fstat`.
+`flush` (each close(2)) commits size and times. The mark stays until `release`: a flush need not be the last (a child
+that inherited the descriptor ends, or the file stays mapped), and while the handle lives nobody may evict or replace
+the backing file that it writes. `fsync` syncs the backing file, its directory entry once, and then the database.
+Whether a *direct* handle, whose writes may bypass us, wrote is found by `fstat`.
 """
 
 import contextlib
@@ -82,7 +83,12 @@ class OpenFiles:
         with self._lock:
             if not writable and not truncate:
                 return self._open_for_reading(ino, flags, direct)
-            return self._open_for_writing(ino, flags, direct, truncate=truncate)
+            handle = self._open_for_writing(ino, flags, direct, truncate=truncate)
+            opened = self._opened[ino]
+        if not writable:  # truncated by a handle that cannot write; here, because of the order of the locks
+            with opened.lock:
+                self._commit(opened, handle, unpin=True)
+        return handle
 
     def _open_for_reading(self, ino: int, flags: int, direct: bool) -> Handle:
         ground = self._ground
@@ -128,9 +134,6 @@ class OpenFiles:
             os.ftruncate(fd, 0)
             opened.pinned[handle.number] = handle
             written_now(ground, opened)
-            if not writable:
-                with opened.lock:
-                    self._commit(opened, handle, unpin=True)
         if flags & os.O_APPEND:
             set_append(fd)
         return handle
@@ -192,7 +195,7 @@ class OpenFiles:
         opened = self._opened.get(handle.ino)
         if opened is None or handle.number not in opened.handles:
             raise BadHandle(f"handle {handle.number} is not open")
-        if opened.pinned or handle.direct:
+        if handle.direct or handle.number in opened.pinned:
             return opened
         row = self._ground.select("SELECT content_change, residency FROM inode WHERE ino=?", (handle.ino,))
         if row is not None and row[0] != handle.content_change:
@@ -245,7 +248,7 @@ class OpenFiles:
             return
         with opened.lock:
             if handle.number in opened.pinned:
-                self._commit(opened, handle, unpin=not handle.direct)
+                self._commit(opened, handle, unpin=False)
 
     def fsync(self, handle: Handle, *, data_only: bool) -> None:
         """What was written to the file survives a power cut on return, with every earlier change of the replica."""

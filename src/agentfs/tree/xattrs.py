@@ -13,6 +13,7 @@ from agentfs.errors import (
     TooBig,
     TooSmall,
 )
+from agentfs.format.limits import XATTRS_MAX
 from agentfs.model.records import Kind
 from agentfs.replica.transaction import Transaction
 from agentfs.tree.ground import Ground
@@ -67,9 +68,11 @@ class ExtendedAttributes:
             if flags & XATTR_REPLACE and not known:
                 raise NoAttribute(f"there is no {name!r}")
             total = tx.sql.one(
-                "SELECT total(length(name)+length(value)) FROM xattr WHERE ino=? AND name!=?", (ino, name)
+                "SELECT total(length(name)+length(value)), count(*) FROM xattr WHERE ino=? AND name!=?", (ino, name)
             )
             assert total is not None
+            if total[1] >= XATTRS_MAX:
+                raise NoSpace(f"one file has room for {XATTRS_MAX} extended attributes")
             if total[0] + len(name) + len(value) > _TOTAL_BYTES_MAX:
                 raise NoSpace(f"one file has room for {_TOTAL_BYTES_MAX} bytes of extended attributes")
             tx.set_xattr(ino, name, value)
