@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 
 from agentfs.errors import NoSpace, ReadOnly, ReplicaDamaged
 
@@ -84,9 +85,14 @@ class BackingFiles:
             os.close(directory)
 
     def clear_staging(self) -> None:
-        """Drop what a crash left half-made. Only while no other process has the replica open."""
-        for name in os.listdir(self._staging):
-            os.unlink(os.path.join(self._staging, name))
+        """Drop what a crash left half-made (the capture of a database is a directory). Only while no other process
+        has the replica open."""
+        with os.scandir(self._staging) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
 
 
 def translate(error: OSError, path: str) -> NoSpace | ReadOnly | ReplicaDamaged:

@@ -6,10 +6,12 @@ would take ten.
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from agentfs.format.snapshot_rows import PLACE_CHUNKED, PLACE_INLINE, InodeRow, LinkRow, SnapshotRows
 from agentfs.model.records import ROOT_ID, InodeId, Kind
+from agentfs.replica.database import translated
 from agentfs.replica.journal import ChangeKind
 from agentfs.replica.replica import Replica
 from agentfs.replica.transaction import ROOT, Transaction
@@ -155,9 +157,21 @@ def has_pending(replica: Replica) -> bool:
     return row is not None and bool(row[0])
 
 
+@contextmanager
+def reading(replica: Replica) -> Iterator[None]:
+    """All statements inside see the database as of one moment, whatever other processes commit; none of those waits.
+    The caller holds `replica.lock`."""
+    with translated(replica.connection.path):
+        replica.connection.rows("BEGIN")
+        try:
+            yield
+        finally:
+            replica.connection.rows("ROLLBACK")
+
+
 def snapshot_of(replica: Replica, volume: str) -> SnapshotRows | None:
     """The log's tree at head, while nothing is pending here (then the tables hold it exactly); None otherwise."""
-    with replica.lock:
+    with replica.lock, reading(replica):
         if has_pending(replica):
             return None
         records, links = log_records(replica), log_links(replica)

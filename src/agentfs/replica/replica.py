@@ -261,11 +261,11 @@ class Replica:
             )
             assert row is not None
             purged = self._recover_unlinked(tx) if alone else []
+            if alone:  # inside: nobody else can enter meanwhile, and stage something
+                self.files.clear_staging()
         self.door.session = cast(int, row[0])
         for ino in purged:
             self.files.remove(ino)
-        if alone:
-            self.files.clear_staging()
 
     def _recover_unlinked(self, tx: Transaction) -> list[int]:
         """Settle and purge what nothing names any more. Returns the inodes whose backing files are to go."""

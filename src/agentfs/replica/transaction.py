@@ -385,10 +385,11 @@ class Transaction:
         self.set_attributes(ino, ctime_ns=self.now_ns)
 
     def set_local(self, ino: int, local: bool) -> None:
-        """Make an inode one that never leaves this machine, or one that does (then all of it is pending)."""
+        """Make an inode one that never leaves this machine, or one that does (then all of it is pending; but of a
+        file whose bytes are not here, the content is what its `content` row says)."""
         self._execute(
             "UPDATE inode SET local=?2, pending_at_ns=?3, "
-            "pending=CASE WHEN ?2 THEN 0 WHEN kind=1 THEN 3 ELSE 1 END WHERE ino=?1 AND local!=?2",
+            "pending=CASE WHEN ?2 THEN 0 WHEN kind=1 AND residency=1 THEN 3 ELSE 1 END WHERE ino=?1 AND local!=?2",
             (ino, int(local), self.now_ns),
         )
 
