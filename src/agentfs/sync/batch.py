@@ -15,6 +15,10 @@ from agentfs.replica.pending import PendingName, PendingState
 NAMES_MAX = 90_000
 """Of names in one commit; the format allows 100,000 each of links and unlinks."""
 
+HEADER_VARIABLE_BYTES_MAX = 4 * 1024 * 1024
+"""Of extended attributes and chunk digests in one commit (one inode alone may have more): its header is read by
+every replica, and the format allows 64 MiB with everything else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -32,6 +36,7 @@ class _Unit:
     names: list[PendingName]
     inodes: list[int]
     inline_bytes: int = 0
+    header_bytes: int = 0
     since_ns: int = 0
 
 
@@ -54,32 +59,45 @@ class _Sets:
 
 
 def choose(
-    state: PendingState, *, inline_bytes: Mapping[int, int], held: frozenset[int], unchanged: frozenset[int]
+    state: PendingState,
+    *,
+    inline_bytes: Mapping[int, int],
+    header_bytes: Mapping[int, int],
+    held: frozenset[int],
+    unchanged: frozenset[int],
 ) -> Batch:
-    """The next commit. `inline_bytes`: what each file's content would take in it; `held`: inodes that cannot be
+    """The next commit. `inline_bytes`: what each file's content would take in it; `header_bytes`: what the records of
+    unusual inodes take in its header; `held`: inodes that cannot be
     committed now (their units wait, and what depends on them); `unchanged`: inodes of the log whose own changes wait
     while their names may move."""
     units, unit_of = _units(state, unchanged)
     for unit in units:
         unit.inline_bytes = sum(inline_bytes.get(ino, 0) for ino in unit.inodes)
+        unit.header_bytes = sum(header_bytes.get(ino, 0) for ino in unit.inodes)
         unit.since_ns = min((state.inodes[ino].pending_at_ns for ino in unit.inodes), default=0)
     needs = _dependencies(state, units, unit_of)
     blocked = _blocked(units, needs, held)
     order = sorted((at for at in range(len(units)) if at not in blocked), key=lambda at: _rank(units[at]))
     chosen: set[int] = set()
-    size = inodes = names = 0
+    size = header = inodes = names = 0
     rest = False
     for at in order:
         more = _closure(at, needs, chosen)
         more_size = size + sum(units[it].inline_bytes for it in more)
         more_inodes = inodes + sum(len(units[it].inodes) for it in more)
         more_names = names + sum(len(units[it].names) for it in more)
+        more_header = header + sum(units[it].header_bytes for it in more)
         fits = more_size <= COMMIT_BYTES_MAX and more_inodes <= COMMIT_INODES_MAX and more_names <= NAMES_MAX
-        if not fits and chosen:
-            rest = True
+        fits = fits and more_header <= HEADER_VARIABLE_BYTES_MAX
+        if not fits and (chosen or len(order) > 1):
+            rest = True  # what it depends on may go first; then it is smaller
             continue
         chosen |= more
-        size, inodes, names = more_size, more_inodes, more_names
+        size, header, inodes, names = more_size, more_header, more_inodes, more_names
+    if order and not chosen:  # each is too large by itself: the files of the least are to be put as chunks
+        chosen = min(
+            (_closure(at, needs, chosen) for at in order), key=lambda it: sum(units[one].inline_bytes for one in it)
+        )
     picked = [units[at] for at in sorted(chosen)]
     return Batch(
         names=tuple(name for unit in picked for name in unit.names),

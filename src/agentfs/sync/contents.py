@@ -5,7 +5,9 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from agentfs.errors import Unavailable
 from agentfs.format.layout import blob_name
+from agentfs.format.limits import FILE_BYTES_MAX
 from agentfs.model.records import CHUNK_BYTES, INLINE_BYTES_MAX, ChunkedContent, Kind
 from agentfs.replica.pending import PendingState
 from agentfs.replica.replica import Replica
@@ -69,23 +71,42 @@ class Torn(Exception):  # noqa: N818 - not an error: it is being written
     """The file changed while it was read."""
 
 
-def take(replica: Replica, row: InodeRow, *, known: bytes, prefix: str, put_all: PutAll) -> Taken:
-    """Read a file; put its chunks if it is large. `known`: the chunks that the log has of it already, joined.
-    Raises `Torn`, `FileNotFoundError`, `StoreError`."""
+def take(
+    replica: Replica,
+    row: InodeRow,
+    *,
+    is_open: bool,
+    known: bytes,
+    prefix: str,
+    put_all: PutAll,
+    inline_max: int = INLINE_BYTES_MAX,
+) -> Taken:
+    """Read a file; put its chunks if it is larger than `inline_max`. `is_open`: somebody may be writing it. `known`: the chunks that the
+    log has of it already, joined. Raises `Torn`, `FileNotFoundError`, `StoreError`, `Unavailable`."""
     fd = replica.files.open(row.ino, write=False)
     try:
-        return take_from(fd, row, known=known, prefix=prefix, put_all=put_all)
+        if is_open:
+            # Stores into a mapped page that is dirty already leave no trace in the file's times. After this each page
+            # is clean, and the next store into it changes them (measured: ext4, Linux 6.18).
+            os.fsync(fd)
+        return take_from(fd, row, known=known, prefix=prefix, put_all=put_all, inline_max=inline_max)
     finally:
         os.close(fd)
 
 
-def take_from(fd: int, row: InodeRow, *, known: bytes, prefix: str, put_all: PutAll) -> Taken:
+def take_from(
+    fd: int, row: InodeRow, *, known: bytes, prefix: str, put_all: PutAll, inline_max: int = INLINE_BYTES_MAX
+) -> Taken:
     """As `take`, from any descriptor."""
     before = os.fstat(fd)
+    if before.st_size > FILE_BYTES_MAX:
+        raise Unavailable(
+            f"inode {row.ino} has {before.st_size} bytes; a volume holds files of up to {FILE_BYTES_MAX}"
+        )
     mtime_ns = row.mtime_ns if before.st_size == row.size_bytes else before.st_mtime_ns
     content: bytes | ChunkedContent
-    if before.st_size <= INLINE_BYTES_MAX:
-        content = os.pread(fd, INLINE_BYTES_MAX + 1, 0)
+    if before.st_size <= inline_max:
+        content = os.pread(fd, inline_max + 1, 0)
         length = len(content)
     else:
         content = _take_chunks(fd, before.st_size, known, prefix, put_all)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from agentfs.errors import AgentFSError, Corrupt, NotFound, ObjectNotFound, StoreError, Unavailable
 from agentfs.format.layout import blob_name
 from agentfs.model.records import CHUNK_BYTES
+from agentfs.replica.backing import translate
 from agentfs.replica.transaction import (
     PENDING_CONTENT,
     RESIDENCY_LOCAL,
@@ -53,8 +54,10 @@ class Hydration:
             if fetch.error is not None:
                 raise fetch.error
             return
+        fetch.error = Unavailable(f"fetching the bytes of inode {ino} failed: see the log")
         try:
             self._hydrate(ino)
+            fetch.error = None
         except AgentFSError as error:
             fetch.error = error
             raise
@@ -195,8 +198,12 @@ class Hydration:
 
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:
+    """Raises `NoSpace`, `ReplicaDamaged`."""
     view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        offset += written
-        view = view[written:]
+    try:
+        while view:
+            written = os.pwrite(fd, view, offset)
+            offset += written
+            view = view[written:]
+    except OSError as error:
+        raise translate(error, "a file's bytes") from error

@@ -2,9 +2,11 @@
 
 A file counts as *quiet* when it has been open for a while and its backing file was not written for a moment. What was
 written shows in the backing file only (the writer's last close is yet to come), so a quiet file whose size or time
-differ from its row is marked pending here.
+differ from its row is marked pending here. One that is never quiet is taken as it is from time to time: else a log
+that is written every second would stay on this machine alone, and nothing would say so.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agentfs.replica.transaction import PENDING_CONTENT
@@ -18,6 +20,8 @@ class _Seen:
     since: float
     stamp: _Stamp
     stamp_since: float
+    behind_since: float | None = None
+    """When the first write was noticed that is not committed."""
 
 
 @dataclass(slots=True)
@@ -42,19 +46,31 @@ class OpenFiles:
             seen = self._seen.get(ino)
             if seen is None:
                 self._seen[ino] = _Seen(now, stamp, now)
-            elif seen.stamp != stamp:
+                continue
+            if seen.stamp != stamp:
                 seen.stamp, seen.stamp_since = stamp, now
-            elif self.is_quiet(ino):
+                if seen.behind_since is None:
+                    seen.behind_since = now
+            if self.is_quiet(ino):
                 marked = self._mark(ino, stamp) or marked
         return marked
 
+    def taken(self, inos: Iterable[int]) -> None:
+        """Their bytes were committed. What is written from now on is behind anew."""
+        for ino in inos:
+            if ino in self._seen:
+                self._seen[ino].behind_since = None
+
     def is_quiet(self, ino: int) -> bool:
-        """Whether the file has been open for long and was not written for a moment."""
+        """Whether the file has been open for long and was not written for a moment, or has been written for so long
+        that it is taken all the same."""
         seen = self._seen.get(ino)
         if seen is None:
             return False
         now = self.ground.clock.monotonic()
         options = self.ground.options
+        if seen.behind_since is not None and now - seen.behind_since >= options.open_delay_max_s:
+            return True
         return now - seen.since >= options.open_long_s and now - seen.stamp_since >= options.open_quiet_s
 
     def _mark(self, ino: int, stamp: _Stamp) -> bool:

@@ -40,6 +40,8 @@ class EngineOptions:
     """A file that stays open for writing is committed when it was not written for this long …"""
     open_long_s: float = 5.0
     """… and has been open for this long."""
+    open_delay_max_s: float = 30.0
+    """One that is written all the time is committed as it is, this long after the first write that is not yet."""
     housekeeping_s: float = 10.0
     """Between checkpoints, trimming and eviction."""
     journal_rows_max: int = 100_000

@@ -1,9 +1,10 @@
 """Taking in what stands in the log: others' commits, our own whose answer was lost, and snapshots."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agentfs.errors import HistoryBroken
+from agentfs.errors import HistoryBroken, NoSpace
 from agentfs.format.commit import decode_commit, inline_bytes
 from agentfs.format.snapshot import inode_record
 from agentfs.format.snapshot_rows import SnapshotRows
@@ -101,7 +102,8 @@ class Pull:
             content, ino = record.content, applied.fetched.get(record.id)
             if ino is not None and isinstance(content, InlineContent) and content.sequence == commit.sequence:
                 files.append((ino, content.digest, inline_bytes(data, content)))
-        self.hydration.adopt_bytes(files)
+        with contextlib.suppress(NoSpace):  # they are fetched when they are asked for, and there is room
+            self.hydration.adopt_bytes(files)
 
     def _pending_digests(self, commit: Commit) -> Mapping[int, tuple[int, bytes]]:
         known = self._digests
@@ -139,7 +141,8 @@ class Pull:
         drop_prepared(self.ground.replica, snapshot.sequence)
 
     def _settle_collected(self, snapshot: SnapshotRows) -> None:
-        """What we prepared for the place after our head may have been committed and collected since: its stub tells."""
+        """What we prepared for the place after our head may have been committed and collected since: the stub there
+        tells."""
         replica = self.ground.replica
         places = {at for at, _ in read_prepared(replica).values() if at <= snapshot.sequence}
         sequence, _ = self.head()

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from agentfs.clock import hybrid_time_ns
-from agentfs.errors import AgentFSError, Unavailable
+from agentfs.errors import AgentFSError, NoSpace, ReplicaDamaged, Unavailable
+from agentfs.model.records import CHUNK_BYTES, COMMIT_BYTES_MAX, INLINE_BYTES_MAX
 from agentfs.replica.apply import drop_stale
 from agentfs.replica.pending import PendingState, pending_state, still_the_same, write_prepared
 from agentfs.replica.settle import settle_commit
@@ -82,14 +83,21 @@ class Push:
         held, unchanged = set(wanted.held), set(wanted.unchanged)
         taken: dict[int, Taken] = {}
         for _ in range(_ROUNDS_MAX):
-            inline = {ino: size if size <= 128 * 1024 else 0 for ino, size in wanted.size_bytes.items()}
-            batch = choose(state, inline_bytes=inline, held=frozenset(held), unchanged=frozenset(unchanged))
+            inline = {ino: size if size <= INLINE_BYTES_MAX else 0 for ino, size in wanted.size_bytes.items()}
+            batch = choose(
+                state,
+                inline_bytes=inline,
+                header_bytes=_header_bytes(state, wanted),
+                held=frozenset(held),
+                unchanged=frozenset(unchanged),
+            )
             if not batch.names and not batch.inodes:
                 return None
+            too_much = sum(inline.get(ino, 0) for ino in batch.inodes) > COMMIT_BYTES_MAX
             missed = set()
             for ino in batch.inodes:
                 if ino in wanted.size_bytes and ino not in taken:
-                    found = self._take(state, state.inodes[ino])
+                    found = self._take(state, state.inodes[ino], inline_max=0 if too_much else INLINE_BYTES_MAX)
                     if found is None:
                         missed.add(ino)
                     else:
@@ -110,17 +118,29 @@ class Push:
         allowed |= self.databases.live & captured.keys()
         return still_the_same(self.ground.replica, captured, open_allowed=allowed)
 
-    def _take(self, state: PendingState, row: InodeRow) -> Taken | None:
+    def _take(self, state: PendingState, row: InodeRow, *, inline_max: int) -> Taken | None:
         base = state.contents.get(row.ino)
         known = base.chunks if base is not None and base.chunks else b""
         ground = self.ground
         try:
             taken = self.databases.take(row, known=known)
             if taken is None:
-                taken = take(ground.replica, row, known=known, prefix=ground.log.prefix, put_all=ground.put_all)
+                taken = take(
+                    ground.replica,
+                    row,
+                    is_open=row.ino in state.write_open,
+                    known=known,
+                    prefix=ground.log.prefix,
+                    put_all=ground.put_all,
+                    inline_max=inline_max,
+                )
         except (Torn, FileNotFoundError):
             return None
-        except Unavailable as error:
+        except (
+            Unavailable,
+            NoSpace,
+            OSError,
+        ) as error:  # OSError: no room for the copy of a database, an unreadable disk
             self.trouble[row.ino] = str(error)
             return None
         self.trouble.pop(row.ino, None)
@@ -131,13 +151,16 @@ class Push:
     def _commit(self, state: PendingState, batch: Batch, taken: dict[int, Taken]) -> Pushed:
         ground = self.ground
         replica = ground.replica
-        encoded, captured = Draft(state, batch, taken).build(
-            volume=ground.log.volume,
-            commit_id=ground.entropy(16),
-            time_ns=hybrid_time_ns(ground.clock.wall_ns(), state.head_time_ns),
-            author=ground.author,
-            replica=str(replica.state("replica_id")),
-        )
+        try:
+            encoded, captured = Draft(state, batch, taken).build(
+                volume=ground.log.volume,
+                commit_id=ground.entropy(16),
+                time_ns=hybrid_time_ns(ground.clock.wall_ns(), state.head_time_ns),
+                author=ground.author,
+                replica=str(replica.state("replica_id")),
+            )
+        except ValueError as error:  # the format's limits; the parts that let it in are to refuse it
+            raise ReplicaDamaged(f"what is pending cannot be committed: {error}") from error
         ground.failpoint("push.captured")
         write_prepared(replica, encoded.digest, captured.sequence, pack_capture(captured))
         ground.failpoint("push.prepared")
@@ -150,9 +173,22 @@ class Push:
         ground.failpoint("push.settled")
         drop_stale(replica, (), orphans)
         self.databases.captured(taken)
+        self.open_files.taken(taken)
         return Pushed(
             committed=True,
             rest=batch.rest,
             inodes=frozenset(batch.inodes),
             names=frozenset((it.parent, it.name) for it in batch.names),
         )
+
+
+def _header_bytes(state: PendingState, wanted: Wanted) -> dict[int, int]:
+    """What the records of unusual inodes take in a commit's header: those with extended attributes or many chunks."""
+    found = {ino: sum(len(name) + len(value) for name, value in pairs) for ino, pairs in state.xattrs.items()}
+    for ino, size in wanted.size_bytes.items():
+        if size > INLINE_BYTES_MAX:
+            found[ino] = found.get(ino, 0) + (size // CHUNK_BYTES + 1) * 32
+    for ino, content in state.contents.items():
+        if content.chunks is not None and ino not in wanted.size_bytes:
+            found[ino] = found.get(ino, 0) + len(content.chunks)
+    return found
