@@ -1,5 +1,5 @@
-"""The engine killed with SIGKILL at every failpoint, and at random moments, over a directory store. After it is opened
-again nothing acknowledged is missing, nothing is there twice, and both machines show one tree."""
+"""The engine killed with SIGKILL at every failpoint, and at random moments, over a directory store. After it is
+opened again nothing acknowledged is missing, nothing is there twice, and both machines show one tree."""
 
 import random
 import subprocess

@@ -6,6 +6,7 @@
 - late put: the caller hears `OutcomeUnknown`, and the put takes effect at some later time (`Network.deliver`).
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -28,10 +29,8 @@ class Network:
         """One put that is under way arrives."""
         if self.late:
             name, data = self.late.pop(self.random.randrange(len(self.late)))
-            try:
+            with contextlib.suppress(ObjectExists):
                 self.store.put(name, data, create_only=True)
-            except ObjectExists:
-                pass
 
 
 class FaultyStore:

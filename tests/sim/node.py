@@ -55,6 +55,7 @@ class Node:
         entropy: Callable[[int], bytes] = os.urandom,
         options: EngineOptions | None = None,
         failpoint: Callable[[str], None] | None = None,
+        mountpoint: Callable[[], str | None] | None = None,
     ) -> None:
         self.directory = directory
         self.clock = clock
@@ -71,6 +72,7 @@ class Node:
             entropy=entropy,
             options=options or EngineOptions(parallel=1, poll_idle_max_s=4),
             failpoint=failpoint or (lambda _name: None),
+            mountpoint=mountpoint,
         )
         self.tree = Tree(self.replica, hydrator=self.engine, options=TreeOptions(agent=agent))
 

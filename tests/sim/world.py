@@ -1,4 +1,5 @@
-"""The simulation: machines that change files, sync over a bad store, crash, get cloned and pause. One thread, one seed.
+"""The simulation: machines that change files, sync over a bad store, crash, get cloned and pause. One thread, one
+seed.
 
 Every write carries a new token. A token may vanish only because somebody who saw it deleted or replaced it.
 """
@@ -154,7 +155,7 @@ class World:
         elif dice < 0.975:
             self._guarded(machine, lambda: machine.node.engine.evict(cache_bytes=0))
         elif dice < 0.985:
-            self._guarded(machine, lambda: machine.node.engine.snapshot())
+            self._guarded(machine, machine.node.engine.snapshot)
 
     def tick(self, machine: Machine) -> None:
         machine.clock.now_s += self.random.choice([0.0, 0.3, 1.0, 5.0])

@@ -390,3 +390,82 @@ def test_a_database_left_with_a_wal_is_recovered(node: Make, tmp_path: Path) -> 
     found = sqlite3.connect(copy)
     assert found.execute("SELECT x FROM t").fetchall() == [(42,)]
     found.close()
+
+
+def test_a_directory_emptied_by_moves_and_removed(node: Make) -> None:
+    """The removal depends on every move; all of them with their new bytes do not fit one commit."""
+    a, b = node("a"), node("b")
+    a.mkdir("d")
+    for number in range(90):
+        a.write(f"d/{number}", b"old")
+    a.sync()
+    b.sync()
+    a.mkdir("e")
+    for number in range(90):
+        a.write(f"d/{number}", os.urandom(120_000))
+        a.rename(f"d/{number}", f"e/{number}")
+    a.rmdir("d")
+    a.sync()
+    assert not a.engine.status().last_error
+    b.engine.pull_now()
+    assert b.show() == a.show()
+    assert len(b.names("e")) == 90 and "d" not in b.names()
+
+
+def test_fetching_ahead_waits_for_the_store(tmp_path: Path, clock: TestClock) -> None:
+    network = Network(MemoryStore(), Random(1), fault_chance=0.0)
+    a = Node(tmp_path / "a", network.store, clock)
+    a.write("big", os.urandom(200_000))
+    a.sync()
+    b = Node(tmp_path / "b", FaultyStore(network), clock)
+    b.engine.bootstrap()
+    b.engine._ground.store._store.partition = True
+    b.settle(30)
+    b.engine._ground.store._store.partition = False
+    b.settle(30)
+    assert b.replica.inode(b.at("big")).residency == 1
+    for it in (a, b):
+        it.close()
+
+
+def test_a_database_in_use_is_copied_by_sqlite(tmp_path: Path, clock: TestClock) -> None:
+    """The mount is played by a symbolic link to the backing file, and its `-wal` by a hard link: the application and
+    the engine open the same path, as on a mount."""
+    store, mount = MemoryStore(), tmp_path / "mount"
+    mount.mkdir()
+    a = Node(tmp_path / "a", store, clock, mountpoint=lambda: str(mount))
+    b = Node(tmp_path / "b", store, clock, agent="b")
+    handle = a.open("my.db", os.O_RDWR | os.O_CREAT)
+    backing = a.replica.files.path(handle.ino)
+    (mount / "my.db").symlink_to(backing)
+    wal = a.open("my.db-wal", os.O_RDWR | os.O_CREAT)
+    os.link(a.replica.files.path(wal.ino), f"{backing}-wal")
+    application = sqlite3.connect(mount / "my.db", isolation_level=None)
+    application.execute("PRAGMA journal_mode=wal")
+    application.execute("CREATE TABLE t(x)")
+
+    def rows_at_b() -> list[tuple[int]]:
+        a.settle(15)
+        b.engine.pull_now()
+        copy = tmp_path / "copy.db"
+        copy.write_bytes(b.read("my.db"))
+        found = sqlite3.connect(copy)
+        try:
+            return found.execute("SELECT x FROM t").fetchall()
+        finally:
+            found.close()
+
+    application.execute("INSERT INTO t VALUES(1)")
+    application.execute("PRAGMA wal_checkpoint")
+    a.tree.fsync(handle, data_only=False)
+    assert rows_at_b() == [(1,)]
+    application.execute("INSERT INTO t VALUES(2)")
+    application.execute("BEGIN IMMEDIATE")
+    application.execute("INSERT INTO t VALUES(3)")
+    assert rows_at_b() == [(1,), (2,)], "what is committed is copied, and nothing else"
+    application.execute("COMMIT")
+    application.close()
+    a.tree.release(handle)
+    a.tree.release(wal)
+    for it in (a, b):
+        it.close()

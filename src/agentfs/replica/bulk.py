@@ -124,7 +124,7 @@ def log_records(replica: Replica) -> dict[InodeId, InodeRow]:
 def _log_row(row: tuple[object, ...], xattrs: tuple[tuple[bytes, bytes], ...]) -> InodeRow:
     size, digest, sequence, offset, chunks = row[11:]
     place = 0 if digest is None else PLACE_INLINE if sequence is not None else PLACE_CHUNKED
-    made = (
+    return (  # type: ignore[return-value]  # SQLite's columns are untyped
         *row[:9],
         row[9] or b"",
         xattrs,
@@ -135,7 +135,6 @@ def _log_row(row: tuple[object, ...], xattrs: tuple[tuple[bytes, bytes], ...]) -
         offset or 0,
         chunks or b"",
     )
-    return made  # type: ignore[return-value]  # SQLite's columns are untyped
 
 
 def log_links(replica: Replica) -> dict[tuple[InodeId, bytes], InodeId]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from agentfs.errors import AgentFSError, FormatError, ReplicaDamaged, StoreError, Unavailable
+from agentfs.errors import AgentFSError, ObjectNotFound, StoreError, Unavailable
 from agentfs.format import layout
 from agentfs.format.snapshot import encode_snapshot_rows
 from agentfs.replica.apply import drop_stale
@@ -62,28 +62,30 @@ class Upkeep:
     # ---- fetching ahead ----
 
     def fetch_ahead(self) -> bool:
-        """Fetch a batch of contents that are not here, the latest first. Returns whether there is more."""
+        """Fetch a batch of contents that are not here, the latest first. Returns whether there is more. Raises
+        `StoreError`; a file whose bytes are damaged or missing is passed over and left to those who open it."""
         options = self.ground.options
         wanted = self._wanted(options.prefetch_batch)
         if not wanted:
             return False
-        failure: list[StoreError | Unavailable] = []
+        failure: list[StoreError] = []
 
         def fetch(item: tuple[str, bytes]) -> None:
             ino = int(item[0])
             try:
                 self.hydration.hydrate(ino)
-            except (FormatError, ReplicaDamaged) as error:
-                self._unfetchable[ino] = dict(wanted)[ino]
-                failure.append(Unavailable(str(error)))
             except Unavailable as error:
-                self._unfetchable[ino] = dict(wanted)[ino]
-                failure.append(error)
+                if isinstance(error.__cause__, StoreError) and not isinstance(error.__cause__, ObjectNotFound):
+                    failure.append(error.__cause__)  # the store, not this file: later
+                else:
+                    self._unfetchable[ino] = dict(wanted)[ino]
             except AgentFSError:
                 self._unfetchable[ino] = dict(wanted)[ino]
 
         self.ground.each(fetch, ((str(ino), b"") for ino, _ in wanted))
-        return len(wanted) == options.prefetch_batch and len(failure) < len(wanted)
+        if failure:
+            raise failure[0]
+        return len(wanted) == options.prefetch_batch
 
     def _wanted(self, count: int) -> list[tuple[int, int]]:
         room = self.ground.options.cache_bytes - self.resident_bytes()
