@@ -18,6 +18,7 @@ from node import Node, TestClock
 
 from agentfs.errors import AgentFSError, NotResident, Unavailable
 from agentfs.stores.memory import MemoryStore
+from agentfs.sync.log import Log
 from agentfs.sync.options import EngineOptions
 
 TOKEN = re.compile(rb"<[0-9]+>")
@@ -156,6 +157,8 @@ class World:
             self._guarded(machine, lambda: machine.node.engine.evict(cache_bytes=0))
         elif dice < 0.985:
             self._guarded(machine, machine.node.engine.snapshot)
+        elif dice < 0.995:
+            self.collect()
 
     def tick(self, machine: Machine) -> None:
         machine.clock.now_s += self.random.choice([0.0, 0.3, 1.0, 5.0])
@@ -171,6 +174,21 @@ class World:
         directory = self.directory / name
         shutil.copytree(machine.directory, directory)
         self._add(name, directory)
+
+    def collect(self) -> None:
+        """What a collector does after its grace: stubs for entries before the newest snapshot whose contents nobody
+        needs any more."""
+        log = Log(self.network.store, "space", "sim")
+        snapshot = log.newest_snapshot().snapshot
+        if snapshot is None:
+            return
+        needed = {row[14] for row in snapshot.inodes}
+        for machine in self.machines:
+            needed |= {row[0] for row in machine.node.replica.connection.rows("SELECT sequence FROM content")}
+        collected = [at for at in range(1, snapshot.sequence + 1) if at not in needed]
+        for sequence in collected:
+            log.collect(sequence, snapshot=snapshot.sequence)
+        self.log(f"collected {collected}")
 
     def check(self, machine: Machine) -> None:
         problems = broken(machine.node.replica)

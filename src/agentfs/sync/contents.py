@@ -81,9 +81,9 @@ def take(
     put_all: PutAll,
     inline_max: int = INLINE_BYTES_MAX,
 ) -> Taken:
-    """Read a file; put its chunks if it is larger than `inline_max`.
-    `is_open`: somebody may be writing it. `known`:
-    the chunks that the log has of it already, joined. Raises `Torn`, `FileNotFoundError`, `StoreError`, `Unavailable`."""
+    """Read a file; put its chunks if it is larger than `inline_max`. `is_open`: somebody may be writing
+    it. `known`: the chunks that the log has of it already, joined. Raises `Torn`, `FileNotFoundError`, `StoreError`,
+    `Unavailable`."""
     fd = replica.files.open(row.ino, write=False)
     try:
         if is_open:
