@@ -4,6 +4,10 @@ The kernel has an inode open either *cached* (its page cache, our READ and WRITE
 backing file), never both at once: a reply that mixes them fails the open. So the first open decides, later ones
 follow, and the choice is free again after the last close. RELEASE reaches us after the kernel has let go, so what
 is believed here is never freer than the truth.
+
+In passthrough the kernel takes one backing file for an inode, whatever a later open brings. So that file must not be
+replaced or evicted before the last close, also when only readers are left: else the next open would read old bytes,
+and what it writes would go to a file without a name. A writer's handle keeps it in place (the tree's mark).
 """
 
 import os
@@ -24,6 +28,8 @@ class _Mode:
     backing: int | None = None
     """The kernel's id of the backing file; None: cached."""
     handles: int = 0
+    parked: Handle | None = None
+    """In passthrough: a writer's handle that the kernel has let go of while readers still follow its backing file."""
 
 
 class OpenFiles:
@@ -40,7 +46,8 @@ class OpenFiles:
         """Inode → the version of its content that the kernel's pages show, if it has any. An open of that version may
         keep them."""
         self._using: dict[int, int] = {}
-        self._closing: set[int] = set()
+        self._closing: dict[int, list[Handle]] = {}
+        """Handles that the kernel has let go of while a pool thread works with them → what to release then."""
 
     # ---- open and release ----
 
@@ -87,15 +94,24 @@ class OpenFiles:
                 return
             mode = self._modes[handle.ino]
             mode.handles -= 1
+            ended = [handle]
             if mode.handles == 0:
                 del self._modes[handle.ino]
                 if mode.backing is not None:
                     self._backings.close(mode.backing)
+                if mode.parked is not None:
+                    ended.append(mode.parked)
+            elif mode.backing is not None and handle.writable and mode.parked is None:
+                mode.parked = handle
+                ended = []
             if number in self._using:
                 self.handles[number] = handle
-                self._closing.add(number)
+                self._closing[number] = ended
                 return
-        self._tree.release(handle)
+        if not ended:
+            self._tree.flush(handle)
+        for it in ended:
+            self._tree.release(it)
 
     def release_all(self) -> None:
         """After the end of the conversation: nobody will ask for these again."""
@@ -122,9 +138,12 @@ class OpenFiles:
             del self._using[number]
             if number not in self._closing:
                 return
-            self._closing.discard(number)
+            ended = self._closing.pop(number)
             handle = self.handles.pop(number)
-        self._tree.release(handle)
+        if not ended:
+            self._tree.flush(handle)
+        for it in ended:
+            self._tree.release(it)
 
     # ---- the kernel's pages ----
 
