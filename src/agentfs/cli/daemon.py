@@ -34,6 +34,7 @@ _LOG = logging.getLogger(__name__)
 
 _READY_SECONDS_MAX = 30.0
 _ANSWERED_SECONDS_MAX = 5.0
+_PREDECESSOR_SECONDS_MAX = 15.0
 
 Report = Callable[[Message], None]
 
@@ -69,16 +70,26 @@ class Daemon:
         state_dir = plan.settings.state_dir
         os.makedirs(os.path.join(state_dir, "mounts"), mode=0o700, exist_ok=True)
         lock_path = mount_file(state_dir, plan.mountpoint, "lock")
-        lock = LockFile.acquire(lock_path)
-        if lock is None:
-            raise MountFailed(
-                f"{plan.mountpoint} is already being served by process {holder(lock_path)}: unmount it first"
-            )
+        lock = self._locked(lock_path)
         try:
             self._with_volume()
             return self._left
         finally:
             lock.release()
+
+    def _locked(self, path: str) -> LockFile:
+        """One process a mountpoint. One that has just been unmounted is waited for: it is pushing."""
+        deadline = self._clock.monotonic() + _PREDECESSOR_SECONDS_MAX
+        while True:
+            lock = LockFile.acquire(path)
+            if lock is not None:
+                return lock
+            place = os.fsencode(self._plan.mountpoint)
+            if device.mounted_at(place) is not None or self._clock.monotonic() > deadline:
+                raise MountFailed(
+                    f"{self._plan.mountpoint} is already being served by process {holder(path)}: unmount it first"
+                )
+            self._clock.wait(threading.Event(), 0.05)
 
     def _with_volume(self) -> None:
         plan = self._plan
@@ -111,7 +122,7 @@ class Daemon:
         plan = self._plan
         state_dir = plan.settings.state_dir
         if volume.problem:
-            _LOG.warning("the store cannot be reached: %s", volume.problem)
+            _LOG.warning("working from this machine's copy: %s", volume.problem)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         volume.on_news(mount.wake)

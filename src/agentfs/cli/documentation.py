@@ -13,6 +13,7 @@ from agentfs.cli.config import config_group
 from agentfs.cli.main import COMMANDS, cli
 from agentfs.cli.options import ExampleCommand
 from agentfs.config.settings import SETTINGS
+from agentfs.fsck.findings import FINDINGS
 
 _WRITTEN = "Written by the program: `python -m agentfs.cli.documentation docs`."
 
@@ -114,7 +115,7 @@ def configuration_page() -> str:
 
 
 def errors_page() -> str:
-    """docs/errors.md: every error code."""
+    """docs/errors.md: every error code, and every kind of finding."""
     lines = [
         "# Errors",
         "",
@@ -128,13 +129,20 @@ def errors_page() -> str:
         "|---|---|---|---|---|",
     ]
     for kind in all_errors():
-        exit_code = exits.exit_code(kind.__new__(kind))
-        meaning = " ".join((inspect.cleandoc(kind.__doc__ or "")).split()).replace("|", "\\|")
-        if kind.__doc__ == (kind.__mro__[1].__doc__) or not meaning:
-            meaning = os.strerror(kind.errno)
-        lines.append(
-            f"| `{kind.code}` | `{kind.__name__}` | {errno.errorcode[kind.errno]} | {exit_code} | {meaning} |"
-        )
+        code = exits.exit_code(kind.__new__(kind))
+        meaning = " ".join(inspect.cleandoc(kind.__doc__ or os.strerror(kind.errno)).split()).replace("|", "\\|")
+        lines.append(f"| `{kind.code}` | `{kind.__name__}` | {errno.errorcode[kind.errno]} | {code} | {meaning} |")
+    lines += [
+        "",
+        "## What fsck finds",
+        "",
+        "A `note` is harmless. `damage` can be derived again: `agentfs fsck --repair` does. `loss` is bytes or history",
+        "that the store has no more; a machine that still holds them uploads them with `--repair`.",
+        "",
+        "| kind | severity | meaning |",
+        "|---|---|---|",
+        *(f"| `{kind}` | {severity} | {meaning} |" for kind, (severity, meaning) in FINDINGS.items()),
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -38,7 +38,7 @@ def _opened(options: dict[str, str | None], *, fresh: bool, push: bool = True) -
     settings = settings_of(options)
     home = Home.open(agent_of(settings), settings=settings, session_kind="cli")
     try:
-        if fresh:
+        if fresh and not home.is_fresh:
             try:
                 home.pull()
             except StoreUnavailable as error:

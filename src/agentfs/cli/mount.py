@@ -60,7 +60,7 @@ def mount(*, mountpoint: str, foreground: bool, offline: bool, as_json: bool, **
     pid, report = _start(request, settings, path)
     _look(path)
     if report.get("problem"):
-        warn(f"the store cannot be reached, working from this machine's copy: {report['problem']}")
+        warn(f"working from this machine's copy: {report['problem']}")
     if as_json:
         print_json(
             {

@@ -27,7 +27,7 @@ FINDINGS: dict[str, tuple[Severity, str]] = {
     "replica-tree": ("damage", "the replica takes a name for another than the log has"),
     "backing-damaged": ("damage", "bytes on this machine are not what the log says they are"),
 }
-"""Kind → severity and meaning (docs/fsck.md)."""
+"""Kind → severity and meaning (docs/errors.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What can be repaired: derived things are dropped, what a replica still holds is uploaded again, a damaged replica is
+"""What can be repaired: derived things are dropped, what a replica still has is uploaded again, a damaged replica is
 set aside so that a new one can be made, with every byte saved that the log does not have."""
 
 import contextlib

@@ -328,6 +328,12 @@ class Home:
         """
         return self._volume.sync(timeout_seconds=timeout)
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether opening it has just brought this machine to the end of the log (another process's engine may
+        lag behind by its interval)."""
+        return self._volume.is_fresh
+
     @speaks_python
     def pull(self) -> None:
         """Return when every change that was in the store before the call is visible here. Raises

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from agentfs.clock import Clock
-from agentfs.errors import AgentFSError, StoreUnavailable
+from agentfs.errors import AgentFSError, Corrupt, HistoryBroken, StoreUnavailable
 from agentfs.replica.replica import Replica
 from agentfs.replica.sessions import is_alive
 from agentfs.stores.protocol import Store
@@ -103,6 +103,11 @@ class EngineHost:
                 first.bootstrap()
             finally:
                 first.close()
+        except (Corrupt, HistoryBroken) as error:
+            # What this machine has is whole, and may be all there is: it stays readable, the status is loud.
+            if not known:
+                raise
+            problem = str(error)
         except StoreUnavailable as error:
             if not known and not plan.offline:
                 raise StoreUnavailable(
@@ -119,6 +124,10 @@ class EngineHost:
     def wake(self) -> None:
         """Something changed in this process. Never waits."""
         self._engine.wake()
+
+    def touch(self) -> None:
+        """Somebody in this process reads and wants news soon. Never waits."""
+        self._engine.touch()
 
     def _run(self) -> None:
         try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # a mount's process never loads the engine
 _LOG = logging.getLogger(__name__)
 
 POKE_SECONDS_MIN = 0.05
+TOUCH_SECONDS_MIN = 1.0
 _RECONNECT_SECONDS = 0.05
 _RETRY_SECONDS_FIRST = 0.5
 _RETRY_SECONDS_MAX = 15.0
@@ -42,7 +43,9 @@ class EngineLink:
         self._starting = threading.Lock()
         self._host: EngineHost | None = None
         self._closed = threading.Event()
+        self._poking = threading.Lock()
         self._poked_at = 0.0
+        self._touched_at = -TOUCH_SECONDS_MIN
         self._poke_again_at = 0.0
         self._poke_stream: socket.socket | None = None
         self._attending: Connection | None = None
@@ -120,16 +123,35 @@ class EngineLink:
         if now - self._poked_at < POKE_SECONDS_MIN or now < self._poke_again_at:
             return
         self._poked_at = now
+        self._say(_WAKE, now)
+
+    def touch(self) -> None:
+        """Say that somebody reads here and wants to see news soon. Never waits; at most one a second is sent."""
+        now = self._clock.monotonic()
+        if now - self._touched_at < TOUCH_SECONDS_MIN:
+            return
+        self._touched_at = now
+        host = self._host
+        if host is not None:
+            host.touch()
+        elif now >= self._poke_again_at:
+            self._say(_TOUCH, now)
+
+    def _say(self, message: bytes, now: float) -> None:
+        if not self._poking.acquire(blocking=False):
+            return  # another thread is saying something: the engine hears of us
         try:
             if self._poke_stream is None:
                 self._poke_stream = connect_stream(self._socket, timeout_seconds=0)
-            self._poke_stream.send(_WAKE, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            self._poke_stream.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except BlockingIOError:
             pass  # the engine has pokes enough to read
         except (Gone, OSError):
             # A new engine pushes what is pending when it starts: nothing is forgotten.
             self._drop_poke_stream()
             self._poke_again_at = now + _POKE_RETRY_SECONDS
+        finally:
+            self._poking.release()
 
     def _drop_poke_stream(self) -> None:
         stream, self._poke_stream = self._poke_stream, None
@@ -204,3 +226,4 @@ class EngineLink:
 
 
 _WAKE = encode({"do": "wake"})
+_TOUCH = encode({"do": "touch"})

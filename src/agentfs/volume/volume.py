@@ -27,6 +27,7 @@ from agentfs.volume.engine_process import EngineProcess, engine_log_path
 from agentfs.volume.messages import Message
 from agentfs.volume.places import replica_directory
 from agentfs.volume.status import Pending, Status, SyncResult, peek, peek_pending
+from agentfs.volume.use import touch_on_use
 
 if TYPE_CHECKING:
     from agentfs.volume.engine_host import EngineHost
@@ -144,6 +145,7 @@ class Volume:
                 wait_for_store(tree, volume.push_now)
             if engine != "none":
                 replica.changed.append(link.poke)
+                touch_on_use(tree, link.touch)
             undo.pop_all()
         return volume
 
@@ -168,6 +170,12 @@ class Volume:
             return self._process.problem
         host = self.link.host
         return host.problem if host is not None else ""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether opening it has just brought this machine to the end of the log."""
+        host = self.link.host
+        return host is not None and not host.problem
 
     # ---- the store ----
 
