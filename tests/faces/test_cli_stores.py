@@ -195,3 +195,17 @@ def test_bytes_that_cannot_be_fetched_are_an_error_and_then_come(proxied: Machin
         assert result.out == b""
         fault_proxy.come_up()
         assert other.ok("cat", "big").out == proxied.ok("cat", "big").out
+
+
+def test_a_store_that_hangs_does_not_hold_the_command(proxied: Machine, fault_proxy: FaultProxy) -> None:
+    proxied.ok("put", "-", "before", stdin=b"1")
+    fault_proxy.black_hole()
+    started = time.monotonic()
+    result = proxied.run("put", "-", "kept.md", "--timeout", "1s", stdin=b"2")
+    assert result.code == exits.STILL_LOCAL, result
+    assert "kept.md" in result.err
+    assert time.monotonic() - started < 45
+    fault_proxy.black_hole(False)
+    proxied.ok("sync")
+    with machine(proxied.root, name="two", store=proxied.store, extra=proxied.extra) as other:
+        assert other.ok("cat", "kept.md").out == b"2"

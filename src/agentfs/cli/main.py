@@ -1,9 +1,11 @@
 """The entry point: finds the command, imports only what it needs, turns errors into one line and an exit code."""
 
+import contextlib
 import importlib
 import json
 import os
 import sys
+import threading
 from typing import NoReturn
 
 import click
@@ -90,7 +92,17 @@ def main() -> NoReturn:
         code = exits.OK
     except AgentFSError as error:
         code = _fail(error.code, _one_line(str(error)), exits.exit_code(error))
-    sys.exit(code if isinstance(code, int) else 0)
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End now, even while a request to a store that hangs keeps a thread: nothing acknowledged depends on it."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
+        os._exit(code)
+    sys.exit(code)
 
 
 def _hint(error: click.ClickException) -> str:

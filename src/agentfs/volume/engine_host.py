@@ -26,7 +26,7 @@ from agentfs.volume.opening import QUICK, opened_store
 
 _LOG = logging.getLogger(__name__)
 
-_END_SECONDS_MAX = 10.0
+_END_SECONDS_MAX = 5.0
 _ANSWERED_SECONDS_MAX = 2.0
 _FIRST_CONTACT = RetryPolicy(tries_max=3, budget_seconds=10.0)
 """For a home that this machine has no copy of: an answer within some ten seconds, even if it is no."""
@@ -155,11 +155,11 @@ class EngineHost:
         self.desk.close()
         self._listener.drain(_ANSWERED_SECONDS_MAX)
         self._listener.close()
-        self._engine.close()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             # It waits for a store that does not answer. The lock must stay with it; both end with the process.
             _LOG.warning("the engine does not end: a request to the store is still running")
             return
+        self._engine.close()
         try:
             self._replica.close()
         except AgentFSError:

@@ -69,7 +69,7 @@ class EngineLink:
         while True:
             host = self._host
             if host is not None and host.alive:
-                return host.desk.answer(message, say)
+                return self._answer_here(host, message, say, deadline)
             try:
                 with connect(self._socket) as connection:
                     return self._converse(connection, message, say, deadline)
@@ -80,6 +80,31 @@ class EngineLink:
             if self._clock.monotonic() > deadline:
                 raise Unavailable("the engine of this home does not answer: see agentfs status")
             self._clock.wait(self._closed, _RECONNECT_SECONDS)
+
+    def _answer_here(
+        self, host: "EngineHost", message: Message, say: Callable[[Message], None], deadline: float
+    ) -> Message:
+        """On a thread of its own: a request to a store that hangs outlasts the deadline, and must not hold the
+        caller."""
+        ended = threading.Event()
+        outcome: list[Message | BaseException] = []
+
+        def run() -> None:
+            try:
+                outcome.append(host.desk.answer(message, lambda facts: None if given_up.is_set() else say(facts)))
+            except BaseException as error:  # noqa: BLE001 - it is raised again where it was asked for
+                outcome.append(error)
+            ended.set()
+
+        given_up = threading.Event()
+        threading.Thread(target=run, name=f"engine-{message['do']}", daemon=True).start()
+        if not self._clock.wait(ended, max(0.001, deadline - self._clock.monotonic())):
+            given_up.set()
+            raise SyncTimedOut(f"the engine did not finish '{message['do']}' in time")
+        (result,) = outcome
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def _converse(
         self, connection: Connection, message: Message, say: Callable[[Message], None], deadline: float
