@@ -4,7 +4,7 @@ One transaction: the commit becomes visible whole or not at all, and `head` move
 `merge.rebase`'s; here they are carried out.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from agentfs.merge.rebase import (
 )
 from agentfs.model.records import Commit, InodeId, InodeRecord, Kind
 from agentfs.replica.apply_base import Name, content_of
+from agentfs.replica.apply_databases import beside, follow
 from agentfs.replica.apply_show import Show
 from agentfs.replica.journal import ChangeKind
 from agentfs.replica.replica import Replica
@@ -56,7 +57,7 @@ def apply_commit(
     """
     with replica.transaction(session=0) as tx:
         _check_head(tx, commit, whole=whole)
-        return _Rebase(tx, commit, agent, digests or {}).run(digest)
+        return _Rebase(tx, commit, agent, digests or {}, is_database=replica.files.is_database).run(digest)
 
 
 def _check_head(tx: Transaction, commit: Commit, *, whole: bool) -> None:
@@ -102,9 +103,20 @@ def drop_stale(replica: Replica, stale: Iterable[int], orphans: Iterable[int]) -
 
 
 class _Rebase(Show):
-    def __init__(self, tx: Transaction, commit: Commit, agent: str, digests: Mapping[int, tuple[int, bytes]]) -> None:
+    def __init__(
+        self,
+        tx: Transaction,
+        commit: Commit,
+        agent: str,
+        digests: Mapping[int, tuple[int, bytes]],
+        *,
+        is_database: Callable[[int], bool],
+    ) -> None:
         super().__init__(tx, agent=agent, digests=digests)
         self.commit = commit
+        self.is_database = is_database
+        self.replaced: list[int] = []
+        """Inodes whose bytes are the log's now."""
         self.stale: list[int] = []
         self.fetched: dict[InodeId, int] = {}
         self.edited: list[int] = []
@@ -122,6 +134,7 @@ class _Rebase(Show):
         self._show_all(alive)
         for ino in self.edited:
             self._bring_back(ino)
+        follow(self, self.is_database, replaced=self.replaced)
         orphans = self.retire()
         self.tidy()
         self._write_conflicts()
@@ -152,7 +165,9 @@ class _Rebase(Show):
             equal=self.pending_digest(row) == record.content.digest,
         )
         if choice in (ContentChoice.SPLIT, ContentChoice.DETACH):
-            self._split(row, record, detach=choice is ContentChoice.DETACH)
+            # What a database's program has not yet moved into it lies beside it: that is a change of ours.
+            whole = not any(beside(self, place) for place in self.shown_at(ino)) or not self.is_database(ino)
+            self._split(row, record, detach=choice is ContentChoice.DETACH and whole)
             return None
         self._attributes(row, record, times=choice is ContentChoice.TAKE)
         if known is None or content_of(known) != record.content:
@@ -172,6 +187,7 @@ class _Rebase(Show):
         )
         self.tx.record(ChangeKind.CONTENT, row.ino)
         self.fetched[record.id] = row.ino
+        self.replaced.append(row.ino)
         if row.residency:
             self.stale.append(row.ino)
         self.edited.append(row.ino)

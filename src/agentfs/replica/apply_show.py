@@ -20,6 +20,8 @@ class Show(BaseMove):
         self._digests = digests
         self.met: list[tuple[str, int, bytes, bytes, str]] = []
         """Conflicts that were settled here: kind, parent, name, kept_as, detail."""
+        self.left: dict[int, Name] = {}
+        """Where inodes stood first that lost a name."""
         self.dropped: list[int] = []
         """Inodes of ours that lost their name to equal bytes, or were emptied by a union."""
 
@@ -62,6 +64,7 @@ class Show(BaseMove):
 
     def unshow(self, parent: int, name: bytes, ino: int) -> None:
         """Take `name`, which means `ino`, away."""
+        self.left.setdefault(ino, (parent, name))
         self.tx.sql.execute("UPDATE dentry SET ino=NULL WHERE parent=? AND name=?", (parent, name))
         self._links(parent, ino, -1, directory=self.kind(ino) is Kind.DIRECTORY)
         self.tx.record(ChangeKind.UNLINK, ino, parent, name)

@@ -14,6 +14,7 @@ import shutil
 from agentfs.errors import NoSpace, ReadOnly, ReplicaDamaged
 
 _MODE = 0o600
+_DATABASE = b"SQLite format 3\0"
 
 
 class BackingFiles:
@@ -51,6 +52,14 @@ class BackingFiles:
             return os.stat(self.path(ino))
         except FileNotFoundError:
             return None
+
+    def is_database(self, ino: int) -> bool:
+        """Whether the bytes that are here begin as a SQLite database does."""
+        try:
+            with open(self.path(ino), "rb", buffering=0) as file:
+                return file.read(len(_DATABASE)) == _DATABASE
+        except OSError:
+            return False
 
     def remove(self, ino: int) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -189,6 +189,7 @@ class Engine:
 
     def _pull_step(self) -> int:
         state = self._state
+        self._databases.look()  # what only a `-wal` holds is a change of ours, before another version comes
         taken = self._pull.pull()
         self._worked()
         after_poll(state, self._clock.monotonic(), self.options, news=taken > 0)
