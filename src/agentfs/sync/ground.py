@@ -1,5 +1,6 @@
 """What every part of the engine stands on."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -33,14 +34,20 @@ class EngineGround:
     """Where the replica is mounted on this machine now."""
     failpoint: Failpoint = no_failpoint
     _pool: ThreadPoolExecutor | None = field(default=None, init=False)
+    _worker: threading.local = field(default_factory=threading.local, init=False)
+    """On a thread of the pool, `is_one` is set."""
 
     def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
         """Put objects, `options.parallel` at once and never more in memory. On return all are durable."""
         self.each(lambda it: self.store.put(it[0], it[1]), objects)
 
     def each(self, do: Callable[[tuple[str, bytes]], None], items: Iterable[tuple[str, bytes]]) -> None:
-        """Call `do` for every item; the first error is raised after all that were started have ended."""
-        if self.options.parallel <= 1:
+        """Call `do` for every item; the first error is raised after all that were started have ended.
+
+        Called from within (a file that is fetched beside others fetches its chunks) it works on the calling thread:
+        threads of the pool that waited for each other's items would wait for ever.
+        """
+        if self.options.parallel <= 1 or getattr(self._worker, "is_one", False):
             for item in items:
                 do(item)
             return
@@ -67,7 +74,9 @@ class EngineGround:
 
     def pool(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.options.parallel, "agentfs-transfer")
+            self._pool = ThreadPoolExecutor(
+                self.options.parallel, "agentfs-transfer", lambda: setattr(self._worker, "is_one", True)
+            )
         return self._pool
 
     def close(self) -> None:
