@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from agentfs.replica.bulk import reading
 from agentfs.replica.replica import Replica
 from agentfs.replica.transaction import ContentRow, InodeRow, inode_row
 
@@ -61,8 +62,8 @@ _INODES = (
 
 def pending_state(replica: Replica) -> PendingState:
     """Read everything that is pending, as of one moment."""
-    with replica.transaction(session=0) as tx:
-        sql = tx.sql
+    with replica.lock, reading(replica):  # no write transaction: 100,000 pending files are read for half a second
+        sql = replica.connection
         state: dict[str, Any] = dict(sql.rows("SELECT key, value FROM state WHERE key LIKE 'head_%'"))
         names = tuple(PendingName(*row) for row in sql.rows(_NAMES))
         inodes = {

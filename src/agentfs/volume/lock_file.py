@@ -3,15 +3,29 @@
 import contextlib
 import fcntl
 import os
+import weakref
 
 from agentfs.replica.backing import translate
 
+_held: "weakref.WeakSet[LockFile]" = weakref.WeakSet()
+
+
+def _forget_in_child() -> None:
+    """A forked child has the descriptors, and with them the locks, but none of the threads that work under them."""
+    for lock in list(_held):
+        lock.abandon()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
 
 class LockFile:
-    """Held from `acquire` to `release`. The kernel releases it when the process ends, however it ends."""
+    """Held from `acquire` to `release`. The kernel releases it when the process ends, however it ends; a child that
+    the process forked does not hold it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        _held.add(self)
 
     @classmethod
     def acquire(cls, path: str) -> "LockFile | None":
@@ -31,6 +45,13 @@ class LockFile:
 
     def release(self) -> None:
         """Repeating it is harmless."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            fcntl.flock(fd, fcntl.LOCK_UN)  # of all that share the descriptor
+            os.close(fd)
+
+    def abandon(self) -> None:
+        """Close the descriptor and leave the lock to those that share it."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
