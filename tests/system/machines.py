@@ -23,7 +23,7 @@ from agentfs.errors import AgentFSError
 from agentfs.fuse import device
 from agentfs.testing.servers import S3Server
 
-MOUNT_SECONDS_MAX = 110.0
+MOUNT_SECONDS_MAX = 60.0
 COMMAND_SECONDS_MAX = 60.0
 
 
@@ -54,6 +54,7 @@ class Machine:
     agent: str = "myagent"
     state: Path = field(init=False)
     mountpoint: Path = field(init=False)
+    gave_up: str = ""
     _watchdog: threading.Timer | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +71,7 @@ class Machine:
         return {
             **bare,
             "HOME": str(self.root),
+            "PYTHONPATH": str(Path(__file__).with_name("traces")),
             "AGENTFS_STATE_DIR": str(self.state),
             "AGENTFS_STORE": self.store,
             "AGENTFS_CONFIG": str(self.root / "config.toml"),
@@ -96,7 +98,7 @@ class Machine:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-                self.kill_all()
+                self._give_up()
                 raise AssertionError(
                     f"agentfs {' '.join(arguments)} took more than {seconds:g} s\n{self.logs()}"
                 ) from None
@@ -177,6 +179,16 @@ class Machine:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def _give_up(self) -> None:
+        """A mount lives too long: perhaps something hangs. Let every process say where it is, then end it."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR2)
+        time.sleep(0.5)
+        self.gave_up = self.logs(20_000)
+        print(self.gave_up, file=sys.stderr)
+        self.crash()
+
     def crash(self) -> None:
         """Power off, as far as processes go: all die at once, the directory is gone."""
         self.kill_all()
@@ -208,7 +220,7 @@ class Machine:
     def _watch(self) -> None:
         if self._watchdog is not None:
             self._watchdog.cancel()
-        self._watchdog = threading.Timer(MOUNT_SECONDS_MAX, self.crash)
+        self._watchdog = threading.Timer(MOUNT_SECONDS_MAX, self._give_up)
         self._watchdog.daemon = True
         self._watchdog.start()
 
@@ -227,10 +239,10 @@ class Machine:
 
     # ---- looking ----
 
-    def logs(self) -> str:
+    def logs(self, characters: int = 3000) -> str:
         """The ends of the daemons' logs."""
         found = [*self.state.glob("mounts/*.log"), *self.state.glob("volumes/*/*.log")]
-        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in found)
+        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-characters:]}" for path in found)
 
     def replica(self) -> Path:
         (found,) = (self.state / "volumes").iterdir()
