@@ -267,3 +267,46 @@ def test_a_store_into_a_mapped_page_is_seen_after_the_page_was_captured(node: Ma
     a.tree.release(handle)  # munmap
     synced(a, b)
     assert b.read("f").rstrip(b"\0") == b"onetwo"
+
+
+# ---- what others must hear ----
+
+
+def test_a_mount_hears_of_the_conflict_copy_that_its_own_close_made(node: Make) -> None:
+    a, b = node("a"), node("b")
+    a.write("f", b"one")
+    synced(a, b)
+    handle = b.open("f", os.O_RDWR)
+    a.write("f", b"two!")
+    synced(a, b)
+    told = b.replica.journal_end()
+    b.tree.write(handle, 0, b"MINE")
+    b.tree.flush(handle)
+    b.tree.release(handle)
+    (kept,) = (name for name in b.names() if "conflict" in name)
+    assert kept.encode() in [row.name for row in b.tree.changes_since(told, 100)]
+
+
+def test_no_journal_row_is_trimmed_before_its_readers_had_a_minute(node: Make) -> None:
+    a = node("a", options=EngineOptions(parallel=1, journal_rows_max=5))
+    start = a.replica.journal_end()
+    for number in range(20):
+        a.mkdir(str(number))
+    a.engine._upkeep.trim()
+    assert len(a.replica.journal_after(start)) == 20
+    a.clock.now_s += 100
+    a.mkdir("later")
+    a.engine._upkeep.trim()
+    assert len(a.replica.journal_after(start)) == 5
+
+
+def test_fsync_through_a_reader_covers_what_a_writer_wrote(node: Make) -> None:
+    a = node("a")
+    a.write("f", b"one")
+    a.sync()
+    writer, reader = a.open("f", os.O_RDWR), a.open("f", os.O_RDONLY)
+    a.tree.write(writer, 0, b"ONE")
+    a.tree.fsync(reader, data_only=False)
+    assert a.replica.pending().inodes
+    a.tree.release(writer)
+    a.tree.release(reader)

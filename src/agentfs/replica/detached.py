@@ -9,7 +9,7 @@ import hashlib
 from agentfs.merge.conflict_names import conflict_name
 from agentfs.model.records import Kind
 from agentfs.replica.backing import BackingFiles
-from agentfs.replica.journal import ChangeKind
+from agentfs.replica.journal import LOG_SESSION, ChangeKind
 from agentfs.replica.transaction import ROOT, Transaction
 
 
@@ -47,6 +47,13 @@ def settle_detached(tx: Transaction, ino: int, *, digest: bytes | None, agent: s
         (ino, local[0], tx.now_ns),
     )
     tx.link(directory, kept_as, ino, directory=False, local=bool(local[0]))
+    if (
+        tx.session != LOG_SESSION
+    ):  # a mount skips its own rows: the kernel asked for this change, but not for this one
+        tx.sql.execute(
+            "INSERT INTO journal(session,kind,ino,parent,name,at_ns) VALUES(?,?,?,?,?,?)",
+            (LOG_SESSION, int(ChangeKind.LINK), ino, directory, kept_as, tx.now_ns),
+        )
     tx.record(ChangeKind.CONTENT, ino)
     tx.sql.execute(
         "INSERT INTO conflict(kind,parent,name,kept_as,detail,sequence,at_ns) VALUES('content',?,?,?,?,NULL,?)",

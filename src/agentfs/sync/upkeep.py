@@ -1,5 +1,6 @@
 """What the engine does when there is nothing to push or pull: evicting, fetching ahead, trimming, snapshots."""
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from agentfs.errors import AgentFSError, ObjectNotFound, StoreError, Unavailable
@@ -17,12 +18,17 @@ _EVICTABLE = (
     "AND NOT EXISTS (SELECT 1 FROM live_database l WHERE l.ino=inode.ino)"
 )
 _EVICT_BATCH = 256
+_JOURNAL_KEPT_S = 60.0
+"""No journal row goes before it is this old, however many there are: a mount looks four times a second, and what it
+misses the kernel would go on showing."""
 
 
 @dataclass(slots=True)
 class Upkeep:
     ground: EngineGround
     hydration: Hydration
+    _ends: deque[tuple[float, int]] = field(default_factory=deque)
+    """When the journal ended where."""
     _unfetchable: dict[int, int] = field(default_factory=dict)
     """Files whose bytes could not be fetched ahead, at which content_change: left to those who open them."""
 
@@ -109,8 +115,13 @@ class Upkeep:
 
     def trim(self) -> None:
         """Drop old journal rows, and move the WAL into the database."""
-        replica = self.ground.replica
-        end = replica.journal_end() - self.ground.options.journal_rows_max
+        replica, now = self.ground.replica, self.ground.clock.monotonic()
+        newest = replica.journal_end()
+        self._ends.append((now, newest))
+        while len(self._ends) > 1 and now - self._ends[1][0] >= _JOURNAL_KEPT_S:
+            self._ends.popleft()
+        at, seen = self._ends[0]
+        end = min(newest - self.ground.options.journal_rows_max, seen if now - at >= _JOURNAL_KEPT_S else 0)
         with replica.lock:
             old = replica.connection.one("SELECT 1 FROM journal WHERE id<=? LIMIT 1", (end,)) is not None
         if old:

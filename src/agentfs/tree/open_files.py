@@ -263,8 +263,10 @@ class OpenFiles:
         except OSError as error:
             raise os_error(error, "fsync") from error
         with opened.lock:
-            if handle.number in opened.pinned:
-                self._commit(opened, handle, unpin=False, durable=True)
+            # Any descriptor of a file syncs what was written through all of them.
+            writer = handle if handle.number in opened.pinned else next(iter(opened.pinned.values()), None)
+            if writer is not None:
+                self._commit(opened, writer, unpin=False, durable=True)
                 return
         self._ground.replica.sync()
 
