@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -387,3 +388,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, function: str, code: int) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, function, fail)
+
+
+def test_other_users_cannot_look_into_a_root_that_we_made(tmp_path: Path) -> None:
+    LocalStore(str(tmp_path / "store")).put("agents/a/notes.md", b"private")
+    assert stat.S_IMODE((tmp_path / "store").stat().st_mode) == 0o700

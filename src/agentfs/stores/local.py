@@ -145,9 +145,10 @@ class LocalStore:
     def _prepare(self, folder: str) -> None:
         """Make the root (if its parent is there) and the folder for temporary files; remove stale ones."""
         self._check_parent()
-        for directory in (self._root, folder):
+        # A root that several users share is made, with its mode, by who shares it; ours is for our eyes.
+        for directory, mode in ((self._root, 0o700), (folder, 0o777)):
             try:
-                os.mkdir(directory)
+                os.mkdir(directory, mode)
             except FileExistsError:
                 continue
             fsync_directory(os.path.dirname(directory))
