@@ -125,7 +125,8 @@ class Daemon:
             _LOG.warning("working from this machine's copy: %s", volume.problem)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        volume.on_news(mount.wake)
+        volume.replica.files.spares.keep()
+        volume.on_news(mount.wake, own_changes=False)
         listener = Listener(mount_file(state_dir, plan.mountpoint, "sock"), self)
         write_record(state_dir, self._record(volume))
         threading.Thread(target=self._tell_ready, args=(mount, volume), name="ready", daemon=True).start()

@@ -212,12 +212,17 @@ class Volume:
 
     # ---- news ----
 
-    def on_news(self, listener: Callable[[], None]) -> None:
-        """Call `listener`, from any thread, whenever the journal may have grown. It must not wait."""
+    def on_news(self, listener: Callable[[], None], *, own_changes: bool = True) -> None:
+        """Call `listener`, from any thread, whenever the journal may have grown. It must not wait.
+
+        Without `own_changes` only what others changed is news (the engine, other processes): a mount has told the
+        kernel of its own in its replies, and waking a second thread after each doubled the time of a create.
+        """
         self._listeners.append(listener)
+        if own_changes:
+            self.replica.changed.append(listener)
         if not self._attended:
             self._attended = True
-            self.replica.changed.append(self._hear)
             self.link.attend(self._hear)
 
     def _hear(self) -> None:
