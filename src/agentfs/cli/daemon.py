@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -66,6 +67,7 @@ class Daemon:
         """Mount, serve, push, leave. Returns what is still only on this machine.
 
         Raises `AgentFSError` when it cannot be mounted."""
+        _allow_descriptors()
         plan = self._plan
         state_dir = plan.settings.state_dir
         os.makedirs(os.path.join(state_dir, "mounts"), mode=0o700, exist_ok=True)
@@ -200,6 +202,13 @@ class Daemon:
                 self._progress(left)
             except Gone:
                 self._progress = None  # who asked went away; the push goes on
+
+
+def _allow_descriptors() -> None:
+    """Every open file of every user of the mount is a descriptor here: the usual 1024 are soon too few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def fuse_options(settings: Settings) -> FuseOptions:

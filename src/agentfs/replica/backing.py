@@ -10,8 +10,10 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 
 from agentfs.errors import NoSpace, ReadOnly, ReplicaDamaged
+from agentfs.replica.spares import Spares
 
 _MODE = 0o600
 _DATABASE = b"SQLite format 3\0"
@@ -21,6 +23,8 @@ class BackingFiles:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._staging = os.path.join(directory, "staging")
+        self.spares = Spares(self._staging)
+        """Empty unless somebody keeps it filled (`replica.keeper`)."""
 
     def prepare(self) -> None:
         """Make the directories. Repeating it is harmless."""
@@ -32,8 +36,9 @@ class BackingFiles:
         return f"{self._directory}/{ino & 255:02x}/{ino:x}"
 
     def create(self, ino: int) -> int:
-        """A descriptor, for reading and writing, of a new empty backing file (what stood there is emptied)."""
-        return self._open(ino, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        """A descriptor, for reading and writing, of a new empty backing file (what stood there is gone)."""
+        fd = self.spares.take(self.path(ino))
+        return self._open(ino, os.O_RDWR | os.O_CREAT | os.O_TRUNC) if fd is None else fd
 
     def open(self, ino: int, *, write: bool) -> int:
         """A descriptor of an existing backing file. Raises FileNotFoundError when the bytes are not here."""
@@ -64,6 +69,13 @@ class BackingFiles:
     def remove(self, ino: int) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path(ino))
+
+    def numbers(self) -> Iterator[int]:
+        """The inodes that have a backing file, in no order."""
+        for low in range(256):
+            with os.scandir(os.path.join(self._directory, f"{low:02x}")) as entries:
+                for entry in entries:
+                    yield int(entry.name, 16)
 
     def stage(self) -> tuple[int, str]:
         """A new temporary file on the same file system: descriptor and path, for `adopt`."""

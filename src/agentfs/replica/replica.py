@@ -291,6 +291,7 @@ class Replica:
 
     def close(self) -> None:
         """Leave. Repeating it is harmless. What is still marked as being written is taken in as after a crash."""
+        self.files.spares.close()
         with self.lock:
             if self.session:
                 with self.transaction() as tx:
