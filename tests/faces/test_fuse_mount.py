@@ -281,14 +281,31 @@ def test_interrupted_fsync_keeps_its_file_open_until_done(scripted: Mounted) -> 
     assert scripted.said() == ""
 
 
+def test_signal_with_a_handler_does_not_end_an_fsync(scripted: Mounted) -> None:
+    """As on a local disk. Through ctypes: Python's own os.fsync would try again."""
+    scripted.ask("hang")
+    code = """if True:
+        import ctypes, os, signal, sys
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        libc = ctypes.CDLL(None, use_errno=True)
+        fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
+        sys.exit(0 if libc.fsync(fd) == 0 else ctypes.get_errno())"""
+    child = subprocess.Popen([sys.executable, "-c", code, scripted.path / "f"])
+    until(lambda: scripted.ask("waiting") == "1", "fsync waits")
+    child.send_signal(signal.SIGUSR1)
+    (scripted.path / "g").write_text("the signal has been heard when this was answered")
+    assert child.poll() is None
+    scripted.ask("warm")
+    assert child.wait(10) == 0
+
+
 def test_more_cold_opens_than_threads(scripted: Mounted, directory: Path) -> None:
     for number in range(40):
         (directory / "back" / f"c{number}").write_text(str(number))
         scripted.ask(f"cold c{number}")
     got: list[str] = []
     readers = [
-        threading.Thread(target=lambda n=n: got.append((scripted.path / f"c{n}").read_text()))
-        for n in range(40)
+        threading.Thread(target=lambda n=n: got.append((scripted.path / f"c{n}").read_text())) for n in range(40)
     ]
     for reader in readers:
         reader.start()
@@ -424,9 +441,7 @@ def test_warm_reads_ask_nothing(scripted: Mounted) -> None:
     for _ in range(3):  # reading a directory moves its access time, which is asked for once more
         os.listdir(scripted.path)
     assert cost(scripted, lambda: [os.stat(path) for _ in range(10)]) == {}
-    assert cost(scripted, lambda: [os.path.exists(scripted.path / "nope") for _ in range(10)]) == {
-        "LOOKUP": 1
-    }
+    assert cost(scripted, lambda: [os.path.exists(scripted.path / "nope") for _ in range(10)]) == {"LOOKUP": 1}
     assert cost(scripted, lambda: [os.listdir(scripted.path) for _ in range(3)]) == {"OPENDIR": 3}
 
     def read() -> None:

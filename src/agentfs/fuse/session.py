@@ -12,6 +12,7 @@ import contextlib
 import errno
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ _WANTED = (
     | wire.INIT_EXT
     | wire.INIT_HAS_EXPIRE_ONLY
 )
+
+_NEVER_INTERRUPTED = frozenset((wire.FSYNC, wire.FSYNCDIR))
+_SIGKILL_BIT = 1 << (signal.SIGKILL - 1)
 
 log = logging.getLogger(__name__)
 
@@ -240,11 +244,17 @@ class Session:
 
     def _interrupt(self, request: Request) -> None:
         """The caller of a request got a signal. What the reader handles is answered before this is even read, so it
-        can only be waiting in the pool: answer it now, and let the thread find out when it is done."""
+        can only be waiting in the pool: answer it now, and let the thread find out when it is done.
+
+        An fsync ends so only for who is being killed: a local file system never says EINTR to fsync or msync, and
+        SQLite, for one, takes it for a broken disk."""
         (unique,) = wire.U64.unpack_from(request.data, BODY)
         with self._waiting_lock:
-            if self._waiting.pop(unique, None) is not None:
-                self._write((OUT_HEADER.pack(16, -errno.EINTR, unique),))
+            found = self._waiting.get(unique)
+            if found is None or (found.opcode in _NEVER_INTERRUPTED and not _being_killed(found.pid)):
+                return
+            del self._waiting[unique]
+            self._write((OUT_HEADER.pack(16, -errno.EINTR, unique),))
 
     # ---- the beginning ----
 
@@ -255,9 +265,7 @@ class Session:
             major, minor, readahead, flags = INIT_IN_SHORT.unpack_from(request.data, BODY)
             flags2 = 0
         if major != wire.MAJOR or minor < wire.MINOR_MIN:
-            raise MountFailed(
-                f"this kernel's FUSE is {major}.{minor}; needed is 7.{wire.MINOR_MIN} (Linux 5.4)"
-            )
+            raise MountFailed(f"this kernel's FUSE is {major}.{minor}; needed is 7.{wire.MINOR_MIN} (Linux 5.4)")
         offered = flags | (flags2 << 32 if flags & wire.INIT_EXT else 0)
         wanted = _WANTED | (wire.INIT_PASSTHROUGH if self._passthrough_depth else 0)
         agreed = offered & wanted
@@ -304,3 +312,14 @@ def _errno_of(request: Request, error: Exception) -> int:
 
 def _destroy(_request: Request) -> bytes:
     return b""
+
+
+def _being_killed(thread: int) -> bool:
+    """Whether a fatal signal is pending: the kernel makes it SIGKILL for every thread of the process. A thread that
+    cannot be seen from here (0: another pid namespace) counts as living."""
+    try:
+        with open(f"/proc/{thread}/status", "rb") as file:
+            pending = next(line for line in file if line.startswith(b"SigPnd:"))
+    except (OSError, StopIteration):
+        return False
+    return bool(int(pending.split()[1], 16) & _SIGKILL_BIT)
