@@ -49,6 +49,7 @@ class Ledger:
             [sys.executable, str(_LOAD), os.fsdecode(self.machine.path(self.name)), str(self._log), str(plan)],
             env={"PATH": os.environ["PATH"]},
         )
+        self.machine.children.append(self._process)
 
     def until_acknowledged(self, count: int, seconds: float = 60.0) -> None:
         """Wait until this run was acknowledged `count` changes."""

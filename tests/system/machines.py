@@ -55,6 +55,8 @@ class Machine:
     state: Path = field(init=False)
     mountpoint: Path = field(init=False)
     gave_up: str = ""
+    children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """Programs that use the mount: ended with the machine."""
     _watchdog: threading.Timer | None = None
 
     def __post_init__(self) -> None:
@@ -228,6 +230,9 @@ class Machine:
         """Leave nothing. Returns what should not have been there any more."""
         if self._watchdog is not None:
             self._watchdog.cancel()
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
         left = [f"{pid} {line}" for pid, line in self.processes().items()]
         mounted = self.is_mounted()
         if mounted:
@@ -235,6 +240,8 @@ class Machine:
         if left:
             self.crash()
             until(lambda: not self.processes(), "killed processes end", 10)
+        for child in self.children:
+            child.wait(10)
         return left
 
     # ---- looking ----
@@ -393,6 +400,6 @@ def fleet(root: Path) -> Iterator[Fleet]:
         raise
     for machine in made.made:
         if machine.is_mounted():
-            machine.unmount("--force", "--timeout", "10s", ok=False)
+            machine.unmount("--force", "--timeout", "2s", ok=False)
     left = made.end()
     assert not left, f"left behind: {left}"
