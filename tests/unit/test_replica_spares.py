@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from agentfs.replica.spares import SPARES_MAX, Spares
+from agentfs.replica.spares import SPARES_LOW, Spares
 
 
-def wait_until_full(spares: Spares, directory: Path) -> None:
+def wait_until_ready(spares: Spares, directory: Path) -> None:
     deadline = time.monotonic() + 20
-    while len(list(directory.iterdir())) < SPARES_MAX:
+    while len(list(directory.iterdir())) < SPARES_LOW:
         assert time.monotonic() < deadline, "no spares were made"
         time.sleep(0.001)
 
@@ -27,7 +27,7 @@ def test_a_spare_takes_the_name_and_is_new(tmp_path: Path) -> None:
     spares = Spares(str(staging))
     spares.keep()
     try:
-        wait_until_full(spares, staging)
+        wait_until_ready(spares, staging)
         oldest = min(path.stat().st_mtime_ns for path in staging.iterdir())
         target = tmp_path / "file"
         target.write_bytes(b"what stood there")
@@ -51,7 +51,7 @@ def test_more_are_made_when_they_run_low(tmp_path: Path) -> None:
     spares.keep()
     try:
         for round_number in range(3):
-            wait_until_full(spares, staging)
+            wait_until_ready(spares, staging)
             for index in range(100):
                 fd = spares.take(str(tmp_path / f"{round_number}-{index}"))
                 assert fd is not None
@@ -66,7 +66,7 @@ def test_a_spare_that_vanished_is_passed_over(tmp_path: Path, monkeypatch: pytes
     spares = Spares(str(staging))
     spares.keep()
     try:
-        wait_until_full(spares, staging)
+        wait_until_ready(spares, staging)
         for path in staging.iterdir():
             path.unlink()
         assert spares.take(str(tmp_path / "a")) is None

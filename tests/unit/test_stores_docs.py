@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from agentfs import errors
-from agentfs.stores import aws, directory_walk
+from agentfs.stores import aws, directory_walk, url
 from agentfs.stores import open as opening
 
 ROOT = Path(__file__).parents[2]
@@ -12,7 +12,7 @@ TEXT = (ROOT / "docs/stores.md").read_text()
 
 
 def test_every_url_option_is_documented() -> None:
-    options = set().union(*opening._QUERY_ALLOWED.values())
+    options = set().union(*url._QUERY_ALLOWED.values())
     assert {option for option in options if not re.search(rf"`{option}[`=]|[?&]{option}=", TEXT)} == set()
 
 
