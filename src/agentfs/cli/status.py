@@ -122,7 +122,9 @@ def _print(mounts: list[MountRecord], volumes: list[Status], damaged: list[dict[
 def _state(found: Status) -> str:
     if found.engine is None:
         return "no engine is running"
-    return "online" if found.engine.online else f"OFFLINE ({found.engine.problem})"
+    if found.engine.online:
+        return f"TROUBLE ({found.engine.problem})" if found.engine.problem else "online"
+    return f"OFFLINE ({found.engine.problem})"
 
 
 def _pending(found: Status, now_ns: int) -> str:

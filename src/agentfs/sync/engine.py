@@ -53,7 +53,9 @@ class Engine:
         options: EngineOptions | None = None,
         mountpoint: Callable[[], str | None] | None = None,
         failpoint: Failpoint = no_failpoint,
+        met: bool = False,
     ) -> None:
+        """`met`: the store was just seen to hold what the replica has (`Pull.meet`)."""
         self.options = options or EngineOptions()
         self._store = CountedStore(store)
         self._ground = EngineGround(
@@ -70,7 +72,7 @@ class Engine:
         self._replica = replica
         self._clock = clock
         self._hydration = Hydration(self._ground)
-        self._pull = Pull(self._ground, self._hydration)
+        self._pull = Pull(self._ground, self._hydration, met=met)
         self._open_files = OpenFiles(self._ground)
         self._databases = Databases(self._ground)
         self._push = Push(self._ground, self._hydration, self._pull, self._open_files, self._databases)
@@ -95,6 +97,7 @@ class Engine:
         stays on top. Raises `StoreError` (the replica is then usable as it is), `FormatError`."""
         with self._turn:
             replica = self._replica
+            self._pull.meet()
             if int(replica.state("head_sequence")) == 0 and not self._pull.unsettled():
                 snapshot = self._ground.log.newest_snapshot().snapshot
                 if snapshot is not None:
@@ -190,6 +193,7 @@ class Engine:
     def _pull_step(self) -> int:
         state = self._state
         self._databases.look()  # what only a `-wal` holds is a change of ours, before another version comes
+        self._pull.meet()
         taken = self._pull.pull()
         self._worked()
         after_poll(state, self._clock.monotonic(), self.options, news=taken > 0)
@@ -207,6 +211,7 @@ class Engine:
     def _push_once(self, *, force: bool) -> Pushed:
         state = self._state
         try:
+            self._pull.meet()
             pushed = self._push.push(force=force)
         except StoreError:
             state.unsettled = self._pull.unsettled()
@@ -347,6 +352,7 @@ class Engine:
             oldest_pending_age_s=None if oldest is None else max(0.0, (now_ns - oldest) / _SECOND_NS),
             online=bool(replica.state("online")),
             broken=self._state.broken,
+            failing=self._failures > 0,
             last_contact_ns=replica.state("last_contact_ns"),
             last_error=replica.state("last_error"),
             last_error_ns=replica.state("last_error_ns"),

@@ -21,12 +21,15 @@ from agentfs.errors import (
 from agentfs.format import layout
 from agentfs.format.commit import decode_commit
 from agentfs.format.framing import ObjectKind, verify
+from agentfs.format.limits import DIGEST_BYTES
 from agentfs.format.snapshot import decode_snapshot_rows
 from agentfs.format.snapshot_rows import SnapshotRows
 from agentfs.format.stub import Stub, decode_stub, encode_stub, stub_of
 from agentfs.stores.protocol import Store
 from agentfs.sync.settlement import Append, Next, PutReply, Verdict, after_put, after_read
 
+_SMALL_BYTES = 64 * 1024
+"""A stub is never larger; what is larger is a commit, and ends with its digest."""
 WINDOW_MAX = 16
 """Entries fetched at once when catching up."""
 SNAPSHOTS_TRIED_MAX = 8
@@ -110,6 +113,19 @@ class Log:
             return Entry(digest, data, None)
         stub = decode_stub(data, volume=self.volume, sequence=sequence)
         return Entry(stub.commit_digest, None, stub)
+
+    def digest_at(self, sequence: int) -> bytes | None:
+        """The digest of the commit that stands, or stood before it was collected, at `sequence`; `None` if nothing
+        ever did. Two small gets: a large commit's bytes are not verified. Raises as `entry`."""
+        name = self.name(sequence)
+        try:
+            size_bytes = self._store.get(name, start=0, length=1).size_bytes
+            if size_bytes > _SMALL_BYTES:
+                return self._store.get(name, start=size_bytes - DIGEST_BYTES, length=DIGEST_BYTES).data
+        except ObjectNotFound:
+            return None
+        entry = self.entry(sequence)
+        return entry.digest if entry is not None else None
 
     def append(self, sequence: int, data: bytes, digest: bytes) -> Appended | Lost:
         """Put a commit at `sequence`, and find out what stands there. Without contention, one put.

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agentfs.errors import HistoryBroken, NoSpace
+from agentfs.errors import Corrupt, HistoryBroken, NoSpace, StoreUnavailable
 from agentfs.format.commit import decode_commit, inline_bytes
 from agentfs.format.snapshot import inode_record
 from agentfs.format.snapshot_rows import SnapshotRows
@@ -26,11 +26,37 @@ class Pull:
     hydration: Hydration
     conflicts: int = 0
     """Conflicts settled here since the start."""
+    met: bool = False
+    """The store was seen to hold the entry at our head."""
     _digests: dict[int, tuple[int, bytes]] = field(default_factory=dict)
 
     def head(self) -> tuple[int, bytes]:
         replica = self.ground.replica
         return int(replica.state("head_sequence")), bytes(replica.state("head_digest"))
+
+    def meet(self) -> None:
+        """Make sure, once, that the store holds the entry at our head. On an empty one (a disk that is not mounted, a
+        bucket that was emptied) what we push next would stand after a hole that nobody can ever fill.
+
+        Two small gets. Raises `StoreUnavailable` when the entry is not there (it may come back), `HistoryBroken` when
+        another stands there."""
+        sequence, digest = self.head()
+        if self.met:
+            return
+        if sequence == 0:
+            self.met = True  # whatever we shall have comes from this store
+            return
+        log = self.ground.log
+        with contextlib.suppress(Corrupt):  # it is there; its damage is what fsck finds
+            found = log.digest_at(sequence)
+            if found is None:
+                raise StoreUnavailable(
+                    f"entry {sequence} of {log.volume}, which this machine has, is not in the store: it is empty, or "
+                    "another one (is the disk mounted, is the address right?); nothing is sent to it"
+                )
+            if found != digest:
+                raise HistoryBroken(f"another entry {sequence} of {log.volume} is in the store than this machine has")
+        self.met = True
 
     def pull(self, *, entries_max: int = 1 << 60) -> int:
         """Take in what the log has beyond the head, up to `entries_max` commits. Returns how many; one get when there

@@ -18,6 +18,8 @@ class EngineStatus:
     """The last exchange with the store worked."""
     broken: bool
     """The log does not continue what this replica holds; nothing is pushed or pulled (`last_error` says more)."""
+    failing: bool
+    """The last step failed, for the reason in `last_error`; it is tried again."""
     last_contact_ns: int | None
     last_error: str | None
     last_error_ns: int | None

@@ -142,7 +142,7 @@ class EngineDesk:
         status = self._engine.status()
         facts = asdict(status)
         facts["head_digest"] = status.head_digest.hex()
-        problem = status.last_error if status.broken or not status.online else ""
+        problem = status.last_error if status.broken or status.failing or not status.online else ""
         return {"pid": os.getpid(), "online": status.online, "problem": problem, **facts}
 
     def _subscribe(self, _request: Message, progress: Progress) -> Message:

@@ -93,14 +93,21 @@ class EngineHost:
         settings = plan.settings
         known = replica.state("last_contact_ns") is not None
         hurried = opened_store(settings, clock=clock, retry=QUICK if known else _FIRST_CONTACT)
-        problem = ""
+        problem, met = "", False
         options = EngineOptions(cache_bytes=settings.cache_size_bytes, prefetch=plan.prefetch)
         try:
-            pass_gate(hurried, store_url=settings.store, state_dir=settings.state_dir, clock=clock)
+            pass_gate(
+                hurried,
+                store_url=settings.store,
+                state_dir=settings.state_dir,
+                clock=clock,
+                may_create=int(replica.state("head_sequence")) == 0,
+            )
             # The first look goes through the store that gives up early; the loop's has the long patience.
             first = _engine(plan, replica, hurried, clock, options)
             try:
                 first.bootstrap()
+                met = True
             finally:
                 first.close()
         except (Corrupt, HistoryBroken) as error:
@@ -118,7 +125,7 @@ class EngineHost:
             replica.set_state("online", 0)
         stop = threading.Event()
         store = opened_store(settings, clock=clock, stop=stop)
-        engine = _engine(plan, replica, store, clock, options)
+        engine = _engine(plan, replica, store, clock, options, met=met)
         return cls(lock, replica, engine, clock=clock, stop=stop, problem=problem)
 
     def wake(self) -> None:
@@ -167,7 +174,9 @@ class EngineHost:
         self._lock.release()
 
 
-def _engine(plan: EnginePlan, replica: Replica, store: Store, clock: Clock, options: EngineOptions) -> Engine:
+def _engine(
+    plan: EnginePlan, replica: Replica, store: Store, clock: Clock, options: EngineOptions, *, met: bool = False
+) -> Engine:
     return Engine(
         replica,
         store,
@@ -177,6 +186,7 @@ def _engine(plan: EnginePlan, replica: Replica, store: Store, clock: Clock, opti
         clock=clock,
         options=options,
         mountpoint=lambda: mountpoint_of(replica),
+        met=met,
     )
 
 

@@ -4,7 +4,14 @@ import json
 import os
 
 from agentfs.clock import Clock
-from agentfs.errors import ObjectExists, ObjectNotFound, OutcomeUnknown, StoreDenied, StoreUnsafe
+from agentfs.errors import (
+    ObjectExists,
+    ObjectNotFound,
+    OutcomeUnknown,
+    StoreDenied,
+    StoreUnavailable,
+    StoreUnsafe,
+)
 from agentfs.format.layout import STORE_FILE
 from agentfs.format.store_file import StoreFile, decode_store_file, encode_store_file, new_store_file
 from agentfs.stores.probe import ProbeReport, probe
@@ -13,8 +20,9 @@ from agentfs.volume.logs import private_file
 from agentfs.volume.places import probe_path
 
 
-def pass_gate(store: Store, *, store_url: str, state_dir: str, clock: Clock) -> StoreFile:
-    """The store's facts. An empty root is probed with racing puts and becomes a store.
+def pass_gate(store: Store, *, store_url: str, state_dir: str, clock: Clock, may_create: bool = True) -> StoreFile:
+    """The store's facts. An empty root is probed with racing puts and becomes a store; where it must not
+    (`may_create` false: there was one) `StoreUnavailable` is raised.
 
     Raises `NewerFormat`, `Corrupt`, `StoreUnsafe` (the probe failed, now or before), `StoreUnavailable`,
     `StoreDenied`, `BucketNotFound`.
@@ -22,6 +30,11 @@ def pass_gate(store: Store, *, store_url: str, state_dir: str, clock: Clock) -> 
     found = _read(store)
     if found is not None:
         return found
+    if not may_create:
+        raise StoreUnavailable(
+            f"{store.url} is empty, but this machine has a copy of a home in it: is the disk mounted, is the address "
+            "right?"
+        )
     probed(store, store_url=store_url, state_dir=state_dir, clock=clock).raise_for_status()
     data = encode_store_file(new_store_file(clock.wall_ns()))
     try:
