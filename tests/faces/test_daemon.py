@@ -296,3 +296,15 @@ def test_the_mount_process_has_no_engine_in_it(me: Machine) -> None:
     maps = Path(f"/proc/{me.mount_pid(place)}/maps").read_text()
     assert "obstore" not in maps
     me.ok("unmount", str(place))
+
+
+def test_the_only_mounted_home_needs_no_name(me: Machine) -> None:
+    place = me.directory()
+    me.ok("mount", str(place), "--agent-id", "only")
+    me.extra["AGENTFS_AGENT_ID"] = ""
+    (place / "a").write_text("mine")
+    me.ok("sync")
+    assert me.ok("cat", "a").text == "mine"
+    me.ok("unmount", str(place))
+    assert me.run("sync").code == 2
+    me.extra["AGENTFS_AGENT_ID"] = "only"  # for the check at the end

@@ -5,9 +5,10 @@ from typing import Any, TypeVar
 
 import click
 
-from agentfs.config.settings import Settings, load
+from agentfs.config.settings import Settings, load, redacted
 from agentfs.errors import AgentIdInvalid
 from agentfs.model.names import check_id
+from agentfs.volume.mounts import records
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -37,8 +38,16 @@ def settings_of(options: dict[str, Any]) -> Settings:
 
 
 def agent_of(settings: Settings) -> str:
-    """Raises `AgentIdInvalid` when none was given, or it is not allowed."""
+    """The agent that was named; else the only one whose home, in this store, is mounted here. Raises `AgentIdInvalid`
+    when there is none, several are, or the name is not allowed."""
     if not settings.agent_id:
+        mounted = {
+            record.agent_id
+            for record in records(settings.state_dir)
+            if record.alive and record.store == redacted(settings.store)
+        }
+        if len(mounted) == 1:
+            return mounted.pop()
         raise AgentIdInvalid(
             "no agent id was given: use --agent-id, set AGENTFS_AGENT_ID, or write it with "
             "`agentfs config set agent_id <id>`"
