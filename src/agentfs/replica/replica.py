@@ -27,6 +27,7 @@ from agentfs.replica.backing import BackingFiles
 from agentfs.replica.database import Connection, create_or_check, translated
 from agentfs.replica.detached import file_digest, settle_detached
 from agentfs.replica.journal import ChangeKind, JournalRow
+from agentfs.replica.power_cut import PowerCut, take_stock
 from agentfs.replica.sessions import boot_id, is_alive, process_stamp
 from agentfs.replica.transaction import (
     PENDING_CONTENT,
@@ -240,21 +241,21 @@ class Replica:
         with self.transaction() as tx:
             sessions = tx.sql.rows("SELECT id, pid, started FROM session")
             dead = [row[0] for row in sessions if not is_alive(row[1], row[2])]
-            for session in dead:
-                for (ino,) in tx.sql.rows("SELECT ino FROM write_open WHERE session=?", (session,)):
-                    self._recover_written(tx, ino)
-                tx.sql.execute("DELETE FROM write_open WHERE session=?", (session,))
-                tx.sql.execute("DELETE FROM session WHERE id=?", (session,))
             alone = len(dead) == len(sessions)
             restarted = (
                 alone and tx.sql.one("SELECT 1 FROM state WHERE key='boot_id' AND value=?", (boot_id(),)) is None
             )
+            marked: set[int] = set()
+            for session in dead:
+                marked.update(row[0] for row in tx.sql.rows("SELECT ino FROM write_open WHERE session=?", (session,)))
+                tx.sql.execute("DELETE FROM write_open WHERE session=?", (session,))
+                tx.sql.execute("DELETE FROM session WHERE id=?", (session,))
             if restarted:
-                tx.sql.execute(
-                    "UPDATE inode SET residency=? WHERE residency=? AND kind=1 AND NOT pending & ?",
-                    (RESIDENCY_SUSPECT, RESIDENCY_LOCAL, PENDING_CONTENT),
-                )
-                tx.sql.execute("INSERT OR REPLACE INTO state VALUES('boot_id', ?)", (boot_id(),))
+                cut = self._recover_restarted(tx, frozenset(marked))
+            else:
+                cut = PowerCut()
+                for ino in marked:
+                    self._recover_written(tx, ino)
             row = tx.sql.one(
                 "INSERT INTO session(pid,started,kind,mountpoint,opened_at_ns) VALUES(?,?,?,?,?) RETURNING id",
                 (os.getpid(), stamp, session_kind, mountpoint, tx.now_ns),
@@ -264,15 +265,26 @@ class Replica:
             if alone:  # inside: nobody else can enter meanwhile, and stage something
                 self.files.clear_staging()
         self.door.session = cast(int, row[0])
-        for ino in purged:
+        for ino in (*purged, *cut.stale):
             self.files.remove(ino)
+        for ino in cut.empty:
+            os.close(self.files.create(ino))
+
+    def _recover_restarted(self, tx: Transaction, marked: frozenset[int]) -> PowerCut:
+        """The machine was started anew, perhaps after a power cut: of what was not synced anything may be missing."""
+        cut = take_stock(tx, self.files, marked=marked, agent=_agent(tx))
+        tx.sql.execute(
+            "UPDATE inode SET residency=? WHERE residency=? AND kind=1 AND NOT pending & ? AND NOT local",
+            (RESIDENCY_SUSPECT, RESIDENCY_LOCAL, PENDING_CONTENT),
+        )
+        tx.sql.execute("INSERT OR REPLACE INTO state VALUES('boot_id', ?)", (boot_id(),))
+        return cut
 
     def _recover_unlinked(self, tx: Transaction) -> list[int]:
         """Settle and purge what nothing names any more. Returns the inodes whose backing files are to go."""
-        agent = tx.sql.one("SELECT value FROM state WHERE key='volume_id'")
         for (ino,) in tx.sql.rows("SELECT ino FROM detached"):
             digest = file_digest(self.files, ino)
-            settle_detached(tx, ino, digest=digest, agent=str(agent[0]) if agent else "local")
+            settle_detached(tx, ino, digest=digest, agent=_agent(tx))
         return [row[0] for row in tx.sql.rows("SELECT ino FROM inode WHERE nlink=0") if tx.purge(row[0])]
 
     def _recover_written(self, tx: Transaction, ino: int) -> None:
@@ -307,3 +319,9 @@ class Replica:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _agent(tx: Transaction) -> str:
+    """Who conflict copies made by a recovery are named after."""
+    row = tx.sql.one("SELECT value FROM state WHERE key='volume_id'")
+    return str(row[0]) if row else "local"
