@@ -27,10 +27,18 @@ class BackingFiles:
         """Empty unless somebody keeps it filled (`replica.keeper`)."""
 
     def prepare(self) -> None:
-        """Make the directories. Repeating it is harmless."""
-        os.makedirs(self._staging, mode=0o700, exist_ok=True)
-        for low in range(256):
-            os.makedirs(os.path.join(self._directory, f"{low:02x}"), mode=0o700, exist_ok=True)
+        """Make the directories; on return new ones survive a power cut. Repeating it is harmless."""
+        make_directory(self._directory)
+        made = [it for it in ("staging", *(f"{low:02x}" for low in range(256))) if self._made(it)]
+        if made:
+            sync_directory(self._directory)
+
+    def _made(self, name: str) -> bool:
+        try:
+            os.mkdir(os.path.join(self._directory, name), mode=0o700)
+        except FileExistsError:
+            return False
+        return True
 
     def path(self, ino: int) -> str:
         return f"{self._directory}/{ino & 255:02x}/{ino:x}"
@@ -99,11 +107,7 @@ class BackingFiles:
         self.sync_directory(ino)
 
     def sync_directory(self, ino: int) -> None:
-        directory = os.open(os.path.dirname(self.path(ino)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(os.path.dirname(self.path(ino)))
 
     def clear_staging(self) -> None:
         """Drop what a crash left half-made (the capture of a database is a directory). Only while no other process
@@ -114,6 +118,28 @@ class BackingFiles:
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:
                     os.unlink(entry.path)
+
+
+def make_directory(path: str) -> None:
+    """Make a directory, for its owner alone, and those above it; on return new ones survive a power cut."""
+    missing = []
+    while path and not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for path in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, mode=0o700)
+        with contextlib.suppress(PermissionError):  # a directory that we may write and not read
+            sync_directory(os.path.dirname(path) or ".")
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory survive a power cut."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def translate(error: OSError, path: str) -> NoSpace | ReadOnly | ReplicaDamaged:

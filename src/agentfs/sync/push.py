@@ -163,6 +163,7 @@ class Push:
             raise ReplicaDamaged(f"what is pending cannot be committed: {error}") from error
         ground.failpoint("push.captured")
         write_prepared(replica, encoded.digest, captured.sequence, pack_capture(captured))
+        replica.sync()  # F-42: after a power cut, too, what is found in the log must be known for ours
         ground.failpoint("push.prepared")
         result = ground.log.append(captured.sequence, encoded.data, encoded.digest)
         ground.failpoint("push.appended")

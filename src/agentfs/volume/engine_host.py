@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, Corrupt, HistoryBroken, StoreUnavailable
+from agentfs.replica.backing import make_directory
 from agentfs.replica.replica import Replica
 from agentfs.replica.sessions import is_alive
 from agentfs.stores.protocol import Store
@@ -65,7 +66,7 @@ class EngineHost:
         Raises what opening the store and the replica raises; `StoreUnavailable` only when this replica never reached
         the store and the plan does not say `offline`.
         """
-        os.makedirs(plan.directory, mode=0o700, exist_ok=True)
+        make_directory(plan.directory)
         lock = LockFile.acquire(os.path.join(plan.directory, "engine.lock"))
         if lock is None:
             return None
