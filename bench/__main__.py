@@ -186,7 +186,8 @@ def _interrupt(_number: int, _frame: object) -> None:
 def main(words: Sequence[str] | None = None) -> int:
     """0 when everything was measured (budgets missed are figures, not failures), 1 when something failed."""
     chosen = parsed(sys.argv[1:] if words is None else words)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     start = time.monotonic()
     try:
         with _workplace(chosen.directory) as work, worker() as loops:
