@@ -50,6 +50,10 @@ class EngineHost:
         self._clock = clock
         self._stop = stop
         self._closing = threading.Lock()
+        self._ended = False
+        """The loop has ended."""
+        self._left = False
+        """`close` gave up waiting: the loop's thread releases what it works with."""
         self.desk = EngineDesk(engine, self.announcer, clock=clock, on_stop=self._say_end)
         replica.changed.append(self.announcer.announce)
         self._listener = Listener(os.path.join(replica.directory, "engine.sock"), self.desk)
@@ -144,6 +148,11 @@ class EngineHost:
             _LOG.exception("the engine failed")
             self.close()
             self._say_end()
+        with self._closing:
+            self._ended = True
+            left = self._left
+        if left:  # `close` did not wait for us
+            self._release()
 
     def _say_end(self) -> None:
         for callback in self.on_end:
@@ -163,10 +172,15 @@ class EngineHost:
         self.desk.close()
         self._listener.drain(_ANSWERED_SECONDS_MAX)
         self._listener.close()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            # It waits for a store that does not answer. The lock must stay with it; both end with the process.
+        with self._closing:
+            self._left = not self._ended and threading.current_thread() is not self._thread
+        if self._left:
+            # It waits for a store that does not answer. The lock stays with it until it ends, or the process does.
             _LOG.warning("the engine does not end: a request to the store is still running")
             return
+        self._release()
+
+    def _release(self) -> None:
         self._engine.close()
         try:
             self._replica.close()
