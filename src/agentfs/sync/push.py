@@ -111,11 +111,14 @@ class Push:
         return None
 
     def _torn(self, state: PendingState, batch: Batch, taken: dict[int, Taken], *, force: bool) -> set[int]:
-        captured = {ino: taken[ino].content_change for ino in batch.inodes if ino in taken}
+        # A database that was copied under its own locks is whole, whatever was written since: under load something
+        # always was. It stays pending.
+        captured = {
+            ino: taken[ino].content_change for ino in batch.inodes if ino in taken and ino not in self.databases.live
+        }
         allowed = frozenset(
             ino for ino in captured if force or (ino in state.write_open and self.open_files.is_quiet(ino))
         )
-        allowed |= self.databases.live & captured.keys()
         return still_the_same(self.ground.replica, captured, open_allowed=allowed)
 
     def _take(self, state: PendingState, row: InodeRow, *, inline_max: int) -> Taken | None:
