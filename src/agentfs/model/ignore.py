@@ -126,8 +126,7 @@ def _translate(component: bytes) -> bytes:
         elif character == b"?":
             made += rb"[^/]"
         elif character == b"[" and (end := component.find(b"]", index + 1)) > 0:
-            inside = component[index:end].replace(b"\\", rb"\\")
-            made += b"[" + (b"^" + inside[1:] if inside[:1] in (b"!", b"^") else inside) + b"]"
+            made += _translate_set(component[index:end])
             index = end + 1
         elif character == b"\\" and index < len(component):
             made += re.escape(component[index : index + 1])
@@ -135,3 +134,23 @@ def _translate(component: bytes) -> bytes:
         else:
             made += re.escape(character)
     return made
+
+
+def _translate_set(inside: bytes) -> bytes:
+    """One byte of those between the brackets: bytes and ranges; `!` or `^` in front for all others."""
+    others = inside[:1] in (b"!", b"^")
+    inside = inside[1:] if others else inside
+    chosen: set[int] = set()
+    index = 0
+    while index < len(inside):
+        first = last = inside[index]
+        if inside[index + 1 : index + 2] == b"-" and index + 2 < len(inside):
+            last = inside[index + 2]
+            index += 2
+        chosen.update(range(first, last + 1))  # a range that runs backwards is empty, as with git
+        index += 1
+    if others:
+        chosen = set(range(256)) - chosen - {ord("/")}
+    if not chosen:
+        return rb"(?!)"
+    return b"[" + b"".join(b"\\x%02x" % value for value in sorted(chosen)) + b"]"

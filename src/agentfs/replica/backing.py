@@ -83,7 +83,8 @@ class BackingFiles:
         for low in range(256):
             with os.scandir(os.path.join(self._directory, f"{low:02x}")) as entries:
                 for entry in entries:
-                    yield int(entry.name, 16)
+                    with contextlib.suppress(ValueError):  # not ours
+                        yield int(entry.name, 16)
 
     def stage(self) -> tuple[int, str]:
         """A new temporary file on the same file system: descriptor and path, for `adopt`."""

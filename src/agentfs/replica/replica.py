@@ -32,6 +32,7 @@ from agentfs.replica.sessions import boot_id, is_alive, process_stamp
 from agentfs.replica.transaction import (
     PENDING_CONTENT,
     RESIDENCY_LOCAL,
+    RESIDENCY_REMOTE,
     RESIDENCY_SUSPECT,
     ROOT,
     ContentRow,
@@ -278,9 +279,11 @@ class Replica:
                 (os.getpid(), stamp, session_kind, mountpoint, tx.now_ns),
             )
             assert row is not None
-            purged = self._recover_unlinked(tx) if alone else []
             if alone:  # inside: nobody else can enter meanwhile, and stage something
                 self.files.clear_staging()
+                if dead:
+                    self._remove_strays(tx)
+            purged = self._recover_unlinked(tx) if alone else []
         self.door.session = cast(int, row[0])
         for ino in (*purged, *cut.stale):
             self.files.remove(ino)
@@ -296,6 +299,21 @@ class Replica:
         )
         tx.sql.execute("INSERT OR REPLACE INTO state VALUES('boot_id', ?)", (boot_id(),))
         return cut
+
+    def _remove_strays(self, tx: Transaction) -> None:
+        """Remove backing files that no inode has: of a create that was not committed, or of an unlink that was.
+        Nothing else would ever free their room, as numbers are not used twice. Only after a crash: it reads all
+        names."""
+        known = {
+            row[0]
+            for row in tx.sql.rows(
+                "SELECT ino FROM inode WHERE kind=1 AND (residency!=? OR pending & ?)",
+                (RESIDENCY_REMOTE, PENDING_CONTENT),
+            )
+        }
+        for ino in list(self.files.numbers()):
+            if ino not in known:
+                self.files.remove(ino)
 
     def _recover_unlinked(self, tx: Transaction) -> list[int]:
         """Settle and purge what nothing names any more. Returns the inodes whose backing files are to go."""
