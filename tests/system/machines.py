@@ -1,7 +1,7 @@
 """Machines for system tests: a state directory, a mountpoint and the `agentfs` command, on this one computer.
 
 Nothing here may hang a test run or outlive it: every command has a time limit, a watchdog kills the processes of a
-mount that is older than `MOUNT_SECONDS_MAX` (operations on it then fail with ENOTCONN), and `Machine.destroy` kills
+mount that is older than `patience_seconds` (operations on it then fail with ENOTCONN), and `Machine.destroy` kills
 by process id whatever still has the machine's state directory in its environment.
 """
 
@@ -52,6 +52,7 @@ class Machine:
     store: str
     environment: Mapping[str, str]
     agent: str = "myagent"
+    patience_seconds: float = MOUNT_SECONDS_MAX
     state: Path = field(init=False)
     mountpoint: Path = field(init=False)
     gave_up: str = ""
@@ -222,7 +223,7 @@ class Machine:
     def _watch(self) -> None:
         if self._watchdog is not None:
             self._watchdog.cancel()
-        self._watchdog = threading.Timer(MOUNT_SECONDS_MAX, self._give_up)
+        self._watchdog = threading.Timer(self.patience_seconds, self._give_up)
         self._watchdog.daemon = True
         self._watchdog.start()
 
