@@ -149,6 +149,19 @@ def test_a_clean_file_open_for_writing_is_fetched_again(world: World) -> None:
     assert a.names() == ["f"]
 
 
+def test_other_bytes_under_the_old_time_are_kept(world: World) -> None:
+    """`O_DSYNC` and fdatasync promise bytes; the time of a file may be lost."""
+    a = world.node()
+    a.write("f", GOOD)
+    a.sync()
+    handle = a.open("f", os.O_RDWR)
+    times = os.fstat(handle.fd)
+    os.pwrite(handle.fd, b"GOOD", 0)  # as the kernel does in passthrough
+    os.utime(handle.fd, ns=(times.st_atime_ns, times.st_mtime_ns))
+    found = everywhere(world, world.cut(a, {}))
+    assert found["f"] == GOOD and copies(found) == [b"GOOD version"]
+
+
 def test_files_that_never_leave_the_machine_can_be_read_after_a_restart(world: World) -> None:
     a = world.node()
     a.write("x.swp", GOOD)

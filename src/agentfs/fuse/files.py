@@ -67,10 +67,22 @@ class Files:
         if extra & wire.OPEN_KILL_SUIDGID:
             self.drop_set_id(ino)
         handle = self._tree.open(ino, flags, direct=self._direct(ino, flags, request.uid))
+        if handle.writable and flags & os.O_DSYNC and handle.direct:
+            raise Waits(lambda _request: self._open_synced(handle))
         if not self._files.is_known(handle) and self._notifier.behind():
             # The kernel may still believe in the size of an older version and cut the new one at it.
             raise Waits(lambda _request: self._open_told(handle))
         return self._files.opened(handle)
+
+    def _open_synced(self, handle: Handle) -> bytes:
+        """Someone else has the file open in passthrough, so this one's writes are not seen either: they are durable,
+        and so must be the mark that has them found after a power cut."""
+        try:
+            self._tree.fsync(handle, data_only=True)
+        except BaseException:
+            self._tree.release(handle)
+            raise
+        return self._open_told(handle)
 
     def _open_told(self, handle: Handle) -> bytes:
         self._notifier.catch_up()
@@ -89,9 +101,8 @@ class Files:
         name = one_name(request, CREATE_IN.size)
         caller = Caller(request.uid, request.gid, umask)
         context = self._context
-        attributes, handle = self._tree.create(
-            request.node, name, mode & 0o7777, caller, flags, direct=self._files.direct_default
-        )
+        direct = self._files.wants_direct_new(flags)
+        attributes, handle = self._tree.create(request.node, name, mode & 0o7777, caller, flags, direct=direct)
         entry = context.replies.entry(attributes)
         context.nodes.refer(attributes.ino)
         return entry + self._files.opened(handle)
@@ -176,9 +187,7 @@ class Files:
         try:
             writer = self._files.use(target)
             try:
-                copied = self._tree.copy_range(
-                    reader, source_offset, writer, offset, min(length, _COPY_BYTES_MAX)
-                )
+                copied = self._tree.copy_range(reader, source_offset, writer, offset, min(length, _COPY_BYTES_MAX))
             finally:
                 self._files.done(target)
         finally:

@@ -51,17 +51,17 @@ class OpenFiles:
 
     # ---- open and release ----
 
-    @property
-    def direct_default(self) -> bool:
-        """Whether a file that is being created should be in passthrough."""
-        return self._backings.available
+    def wants_direct_new(self, flags: int) -> bool:
+        """Whether a file that nobody has open should be in passthrough. Not for `O_SYNC` and `O_DSYNC`: there
+        such a write makes bytes durable and nothing else; through us the kernel follows it with an FSYNC."""
+        return self._backings.available and not flags & os.O_DSYNC
 
     def wants_direct(self, ino: int, flags: int) -> tuple[bool, bool]:
         """Whether an open has to be in passthrough because the inode is, and whether it would like to be."""
         mode = self._modes.get(ino)
         if mode is not None:
             return mode.backing is not None, False
-        return False, self._backings.available and flags & os.O_ACCMODE != os.O_RDONLY
+        return False, flags & os.O_ACCMODE != os.O_RDONLY and self.wants_direct_new(flags)
 
     def opened(self, handle: Handle) -> bytes:
         """Take in a handle from the tree and return the kernel's OPEN reply for it."""

@@ -18,6 +18,7 @@ from agentfs.model.records import InodeRecord, Kind
 from agentfs.replica.apply_base import Name, content_of
 from agentfs.replica.apply_show import Show
 from agentfs.replica.backing import BackingFiles
+from agentfs.replica.detached import file_digest
 from agentfs.replica.journal import ChangeKind
 from agentfs.replica.transaction import PENDING_CONTENT, InodeRow, Transaction
 
@@ -87,6 +88,11 @@ class _Stock:
         if size > row.size_bytes or (is_marked and changed):
             # Appended or changed since its row: what was synced is in it, and all before its end was written.
             self._tx.content_written(row.ino, size_bytes=size, mtime_ns=facts.st_mtime_ns, ctime_ns=facts.st_ctime_ns)
+        elif is_marked and not row.local:
+            known = self._tx.content(row.ino)
+            if known is not None and not changed and file_digest(self._files, row.ino) != known.digest:
+                # Other bytes under the old time: fdatasync makes no time durable. Or fetched, and half on the disk.
+                self._restore(row, size)
 
     # ---- where the log has a version ----
 
