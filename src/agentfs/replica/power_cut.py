@@ -85,14 +85,21 @@ class _Stock:
                 self._keep(row, size, half=half)
             return
         assert facts is not None
-        if size > row.size_bytes or (is_marked and changed):
+        if is_marked and size == row.size_bytes and self._is_clean(row, changed):
+            return
+        if size > row.size_bytes or is_marked:
             # Appended or changed since its row: what was synced is in it, and all before its end was written.
             self._tx.content_written(row.ino, size_bytes=size, mtime_ns=facts.st_mtime_ns, ctime_ns=facts.st_ctime_ns)
-        elif is_marked and not row.local:
-            known = self._tx.content(row.ino)
-            if known is not None and not changed and file_digest(self._files, row.ino) != known.digest:
-                # Other bytes under the old time: fdatasync makes no time durable. Or fetched, and half on the disk.
-                self._restore(row, size)
+
+    def _is_clean(self, row: InodeRow, changed: bool) -> bool:
+        """Look at the bytes of a file that was open for writing and may not have been written."""
+        known = self._tx.content(row.ino)
+        if row.local or row.pending & PENDING_CONTENT or known is None:
+            return False
+        if file_digest(self._files, row.ino) == known.digest:
+            return True
+        # Other bytes under the old time: fdatasync makes no time durable. Or they were fetched, and are half there.
+        return not changed and self._restore(row, row.size_bytes)
 
     # ---- where the log has a version ----
 
