@@ -65,4 +65,4 @@ class ExampleCommand(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click gives it
         with formatter.section("Examples"):
             for line in self.examples:
-                formatter.write_text(line)
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")  # a command to copy: never wrapped
