@@ -11,9 +11,9 @@ from agentfs import errors
 from agentfs.cli.documentation import all_errors
 from agentfs.config.settings import load
 from agentfs.errors import AgentFSError, InvalidArgument, ReplicaInUse
+from agentfs.replica.lock_file import LockFile, holder
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.listener import Listener
-from agentfs.volume.lock_file import LockFile, holder
 from agentfs.volume.messages import Gone, Message, connect, connect_stream, error_message, error_of
 from agentfs.volume.replacing import replace
 from agentfs.volume.volume import Volume

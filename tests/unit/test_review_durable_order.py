@@ -47,8 +47,8 @@ def node(tmp_path: Path, calls: list[str]) -> Iterator[Node]:
 
 
 def test_the_directories_of_a_new_replica_are_durable(node: Node, calls: list[str]) -> None:
-    assert calls[0].startswith("fsync test_the_directories")  # the name `new` in it
-    assert calls[1:4] == ["fsync new", "fsync a", "fsync files"]
+    assert calls[0].startswith("fsync test_the_directories")  # the name `new`; then `a`, `sessions`, `files`, the 256
+    assert calls[1:5] == ["fsync new", "fsync a", "fsync a", "fsync files"]
 
 
 def test_a_commit_is_prepared_durably_by_one_fsync(node: Node, calls: list[str]) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from agentfs.clock import SystemClock
+from agentfs.replica.lock_file import LockFile
 from agentfs.replica.replica import Replica
 from agentfs.stores.memory import MemoryStore
 from agentfs.stores.protocol import StoredObject
 from agentfs.sync.engine import Engine
 from agentfs.volume import engine_host
 from agentfs.volume.engine_host import EngineHost
-from agentfs.volume.lock_file import LockFile
 
 
 class Hanging(MemoryStore):

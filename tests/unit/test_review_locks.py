@@ -7,10 +7,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
 from node import Node, TestClock
 
+from agentfs.replica.lock_file import LockFile
 from agentfs.replica.pending import pending_state
 from agentfs.replica.replica import Replica
 from agentfs.stores.memory import MemoryStore
-from agentfs.volume.lock_file import LockFile
 
 
 def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:

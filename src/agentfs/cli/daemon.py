@@ -21,10 +21,10 @@ from agentfs.errors import AgentFSError, InvalidArgument, MountFailed, NotMounte
 from agentfs.fuse import device
 from agentfs.fuse.mount import FuseMount
 from agentfs.fuse.options import FuseOptions
+from agentfs.replica.lock_file import LockFile, holder
 from agentfs.replica.sessions import process_stamp
 from agentfs.volume.engine_plan import settings_of_message
 from agentfs.volume.listener import Listener
-from agentfs.volume.lock_file import LockFile, holder
 from agentfs.volume.logs import log_to_file
 from agentfs.volume.messages import Gone, Message, decode, error_message
 from agentfs.volume.mounts import MountRecord, mount_file, read_record, remove_record, write_record

@@ -3,6 +3,7 @@
     <directory>/replica.db      SQLite (schema.sql)
     <directory>/files/          backing files
     <directory>/engine.lock     held (flock) by the process that pushes and pulls
+    <directory>/sessions/       one file for each process that has it open, locked (flock) by it
     <directory>/engine.sock     where the engine listens
 
 Several processes may have it open. Each writes through one connection under one lock; SQLite's own lock keeps
@@ -15,20 +16,23 @@ file is synced before the row that vouches for it is made durable. Bytes that we
 a restart of the machine every clean backing file is suspect and is checked by digest before its next use.
 """
 
+import contextlib
+import logging
 import os
 import uuid
 from dataclasses import dataclass
 from typing import Any, cast
 
 from agentfs.clock import Clock
-from agentfs.errors import ReplicaDamaged
+from agentfs.errors import AgentFSError, ReplicaDamaged
 from agentfs.model.records import ROOT_ID, Kind
 from agentfs.replica.backing import BackingFiles, make_directory, sync_directory, translate
 from agentfs.replica.database import Connection, create_or_check, translated
 from agentfs.replica.detached import file_digest, settle_detached
 from agentfs.replica.journal import ChangeKind, JournalRow
+from agentfs.replica.lock_file import LockFile
 from agentfs.replica.power_cut import PowerCut, take_stock
-from agentfs.replica.sessions import boot_id, is_alive, process_stamp
+from agentfs.replica.sessions import UNKNOWN, boot_id, is_alive, lock_path, process_stamp
 from agentfs.replica.transaction import (
     PENDING_CONTENT,
     RESIDENCY_LOCAL,
@@ -41,6 +45,8 @@ from agentfs.replica.transaction import (
     Transaction,
     inode_row,
 )
+
+_LOG = logging.getLogger(__name__)
 
 __all__ = ["ROOT", "PendingFacts", "Replica"]
 
@@ -71,6 +77,7 @@ class Replica:
         self.changed = self.door.changed
         """Called, under the lock, after each transaction of this process."""
         self._names_synced = False
+        self._session_lock: LockFile | None = None
 
     @property
     def session(self) -> int:
@@ -92,8 +99,9 @@ class Replica:
 
         Raises `ReplicaDamaged` (also when it is another volume's) and `NewerFormat`.
         """
-        make_directory(directory)
+        make_directory(os.path.join(directory, "sessions"))
         connection = Connection(os.path.join(directory, "replica.db"))
+        replica = None
         try:
             create_or_check(connection)
             replica = cls(directory, connection=connection, session=0, clock=clock)
@@ -101,6 +109,8 @@ class Replica:
             replica._settle_identity(volume_kind, volume_id)
             replica._recover(session_kind, mountpoint)
         except BaseException:
+            if replica is not None and replica._session_lock is not None:
+                replica._session_lock.release()
             connection.close()
             raise
         return replica
@@ -255,10 +265,10 @@ class Replica:
 
     def _recover(self, session_kind: str, mountpoint: bytes | None) -> None:
         """Enter this process, and clean up after those that died. See `docs/consistency.md`."""
-        stamp = process_stamp(os.getpid()) or "unknown"
+        stamp = process_stamp(os.getpid()) or UNKNOWN
         with self.transaction() as tx:
             sessions = tx.sql.rows("SELECT id, pid, started FROM session")
-            dead = [row[0] for row in sessions if not is_alive(row[1], row[2])]
+            dead = [row[0] for row in sessions if not is_alive(row[1], row[2], lock=self._lock_path(row[0]))]
             alone = len(dead) == len(sessions)
             restarted = (
                 alone and tx.sql.one("SELECT 1 FROM state WHERE key='boot_id' AND value=?", (boot_id(),)) is None
@@ -279,16 +289,23 @@ class Replica:
                 (os.getpid(), stamp, session_kind, mountpoint, tx.now_ns),
             )
             assert row is not None
+            self._session_lock = _lock_session(self._lock_path(row[0]))
             if alone:  # inside: nobody else can enter meanwhile, and stage something
                 self.files.clear_staging()
                 if dead:
                     self._remove_strays(tx)
             purged = self._recover_unlinked(tx) if alone else []
         self.door.session = cast(int, row[0])
+        for session in dead:
+            with contextlib.suppress(OSError):
+                os.unlink(self._lock_path(session))
         for ino in (*purged, *cut.stale):
             self.files.remove(ino)
         for ino in cut.empty:
             os.close(self.files.create(ino))
+
+    def _lock_path(self, session: int) -> str:
+        return lock_path(self.directory, session)
 
     def _recover_restarted(self, tx: Transaction, marked: frozenset[int]) -> PowerCut:
         """The machine was started anew, perhaps after a power cut: of what was not synced anything may be missing."""
@@ -346,6 +363,10 @@ class Replica:
                         self._recover_written(tx, ino)
                     tx.sql.execute("DELETE FROM write_open WHERE session=?", (self.session,))
                     tx.sql.execute("DELETE FROM session WHERE id=?", (self.session,))
+                if self._session_lock is not None:
+                    with contextlib.suppress(OSError):
+                        os.unlink(self._lock_path(self.session))
+                    self._session_lock.release()
                 self.door.session = 0
                 self.connection.close()
 
@@ -354,6 +375,17 @@ class Replica:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _lock_session(path: str) -> LockFile | None:
+    """Lock a new session's file. None where that cannot be: the session is then told by its process alone."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # of a session of that number before the database was restored from a backup
+    try:
+        return LockFile.acquire(path)
+    except (AgentFSError, OSError) as error:
+        _LOG.warning("%s cannot be locked: %s", path, error)
+        return None
 
 
 def _agent(tx: Transaction) -> str:

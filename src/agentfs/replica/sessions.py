@@ -2,6 +2,11 @@
 
 import os
 
+from agentfs.replica.lock_file import is_locked
+
+UNKNOWN = "unknown"
+"""The stamp of a process that cannot see itself in /proc."""
+
 
 def boot_id() -> str:
     """Changes with every start of the machine."""
@@ -24,10 +29,19 @@ def process_stamp(pid: int) -> str | None:
     return f"{boot_id()}/{os.readlink('/proc/self/ns/pid')}/{fields[19].decode()}"
 
 
-def is_alive(pid: int, stamp: str) -> bool:
-    """Whether the process that left this stamp still runs. A process in another PID namespace (another container on
-    the same replica) cannot be judged and counts as alive."""
+def lock_path(directory: str, session: int) -> str:
+    """The file that session `session` of the replica in `directory` keeps locked while it lives. It tells across PID
+    namespaces, where process numbers mean nothing. Sessions of older versions, and those on file systems without
+    locks, have none."""
+    return os.path.join(directory, "sessions", str(session))
+
+
+def is_alive(pid: int, stamp: str, *, lock: str | None = None) -> bool:
+    """Whether the process that left this stamp still runs. One in another PID namespace (another container on the
+    same replica, or an earlier life of this one) is judged by its `lock` file; without one it counts as alive."""
     parts = stamp.split("/")
-    if len(parts) == 3 and parts[0] == boot_id() and parts[1] != os.readlink("/proc/self/ns/pid"):
-        return True
+    elsewhere = len(parts) == 3 and parts[0] == boot_id() and parts[1] != os.readlink("/proc/self/ns/pid")
+    if elsewhere or stamp == UNKNOWN:
+        locked = None if lock is None else is_locked(lock)
+        return elsewhere if locked is None else locked
     return process_stamp(pid) == stamp

@@ -12,9 +12,9 @@ from agentfs.fsck.repair import Saved, drop_damaged_backing, set_aside, upload_m
 from agentfs.fsck.replica_check import compare, read_replica
 from agentfs.fsck.store_check import Progress, StoreCheck, StoreState, drop_bad_snapshots
 from agentfs.model.records import Kind
+from agentfs.replica.lock_file import LockFile, holder
 from agentfs.tree.tree import Tree
 from agentfs.tree.values import Attributes, Caller
-from agentfs.volume.lock_file import LockFile, holder
 from agentfs.volume.opening import opened_store
 from agentfs.volume.places import replica_directory
 from agentfs.volume.reading import open_resident

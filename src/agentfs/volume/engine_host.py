@@ -12,8 +12,9 @@ from collections.abc import Callable
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, Corrupt, HistoryBroken, StoreUnavailable
 from agentfs.replica.backing import make_directory
+from agentfs.replica.lock_file import LockFile
 from agentfs.replica.replica import Replica
-from agentfs.replica.sessions import is_alive
+from agentfs.replica.sessions import is_alive, lock_path
 from agentfs.stores.protocol import Store
 from agentfs.stores.retrying import RetryPolicy
 from agentfs.sync.engine import Engine
@@ -22,7 +23,6 @@ from agentfs.volume.engine_desk import Announcer, EngineDesk
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.gate import pass_gate
 from agentfs.volume.listener import Listener
-from agentfs.volume.lock_file import LockFile
 from agentfs.volume.opening import QUICK, opened_store
 
 _LOG = logging.getLogger(__name__)
@@ -208,5 +208,14 @@ def _engine(
 def mountpoint_of(replica: Replica) -> str | None:
     """Where a living process of this machine has the replica mounted."""
     with replica.lock:
-        rows = replica.connection.rows("SELECT pid, started, mountpoint FROM session WHERE mountpoint IS NOT NULL")
-    return next((os.fsdecode(place) for pid, started, place in rows if is_alive(pid, started)), None)
+        rows = replica.connection.rows(
+            "SELECT id, pid, started, mountpoint FROM session WHERE mountpoint IS NOT NULL"
+        )
+    return next(
+        (
+            os.fsdecode(place)
+            for number, pid, started, place in rows
+            if is_alive(pid, started, lock=lock_path(replica.directory, number))
+        ),
+        None,
+    )

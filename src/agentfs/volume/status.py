@@ -9,8 +9,8 @@ from typing import Any
 from agentfs.errors import AgentFSError
 from agentfs.model.names import shown
 from agentfs.replica.database import Connection, translated
-from agentfs.replica.sessions import is_alive
-from agentfs.volume.lock_file import holder
+from agentfs.replica.lock_file import holder
+from agentfs.replica.sessions import is_alive, lock_path
 from agentfs.volume.messages import Gone, Message, connect
 
 _ASK_SECONDS_MAX = 2.0
@@ -100,7 +100,7 @@ def peek(directory: str) -> Status:
         state: dict[str, Any] = dict(connection.rows("SELECT key, value FROM state"))
         cached = connection.one("SELECT sum(size_bytes) FROM inode WHERE kind=1 AND residency=1")
         conflicts = connection.one("SELECT count(*) FROM conflict")
-        sessions = connection.rows("SELECT kind, pid, started FROM session ORDER BY id")
+        sessions = connection.rows("SELECT kind, pid, started, id FROM session ORDER BY id")
         pending = _pending(connection)
     return Status(
         volume=f"{state.get('volume_kind')}-{state.get('volume_id')}",
@@ -109,7 +109,11 @@ def peek(directory: str) -> Status:
         pending=pending,
         conflicts=int(conflicts[0]) if conflicts else 0,
         cached_bytes=int(cached[0] or 0) if cached else 0,
-        sessions=tuple(f"{kind} {pid}" for kind, pid, started in sessions if is_alive(pid, started)),
+        sessions=tuple(
+            f"{kind} {pid}"
+            for kind, pid, started, number in sessions
+            if is_alive(pid, started, lock=lock_path(directory, number))
+        ),
         engine=ask_engine(directory),
     )
 

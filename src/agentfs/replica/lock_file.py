@@ -70,3 +70,21 @@ def holder(path: str) -> int | None:
         finally:
             os.close(fd)
     return None
+
+
+def is_locked(path: str) -> bool | None:
+    """Whether a living process holds the lock, in whatever container of this machine; None when there is no such
+    file, or it cannot be told. Callers do not disturb each other."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return False
