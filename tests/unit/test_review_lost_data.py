@@ -129,6 +129,28 @@ def test_a_file_whose_bytes_are_remote_survives_an_ignored_name(node: Make, push
     assert a.read("f") == b.read("f") == b"bytes"
 
 
+@pytest.mark.parametrize("whole_directory", [False, True])
+def test_bytes_are_fetched_before_the_log_forgets_them(node: Make, whole_directory: bool) -> None:
+    """What an ignored name holds on to may be collected from the store once the log has forgotten it."""
+    a, b = node("a"), node("b", options=NO_PREFETCH)
+    a.mkdir("d")
+    a.write("d/f", b"bytes")
+    a.write("d/g", b"other bytes")
+    synced(a, b)
+    if whole_directory:
+        b.rename("d", "node_modules")
+    else:
+        b.rename("d/f", "f.swp")
+    b.sync()
+    row = b.replica.inode(b.at("node_modules/f" if whole_directory else "f.swp"))
+    assert row is not None and row.local and row.residency == 1
+    b.engine.evict(cache_bytes=0)
+    assert b.read("node_modules/f" if whole_directory else "f.swp") == b"bytes"
+    if not whole_directory:
+        rest = b.replica.inode(b.at("d/g"))
+        assert rest is not None and rest.residency == 0  # nothing is fetched that the log keeps
+
+
 # ---- crashes ----
 
 

@@ -116,6 +116,21 @@ def pending_state(replica: Replica) -> PendingState:
     )
 
 
+def leaving_absent(replica: Replica, state: PendingState, *, limit: int) -> tuple[int, ...]:
+    """Files that a commit of `state` would take out of the log although their bytes are only there: they got an
+    ignored name here, or are in a directory that did. Fetch them first."""
+    leaving = (state.inodes.get(it.base) for it in state.names if it.ino is None and it.base is not None)
+    if not any(row is not None and row.local and row.nlink for row in leaving):
+        return ()
+    with replica.lock:
+        rows = replica.connection.rows(
+            "SELECT ino FROM inode JOIN content USING(ino) "
+            "WHERE local=1 AND kind=1 AND nlink>0 AND residency!=1 LIMIT ?",
+            (limit,),
+        )
+    return tuple(row[0] for row in rows)
+
+
 def still_the_same(replica: Replica, captured: dict[int, int], *, open_allowed: frozenset[int]) -> set[int]:
     """Of captured contents (ino → content_change), those that changed or are being written since: torn."""
     torn = set()

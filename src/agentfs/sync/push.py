@@ -6,7 +6,7 @@ from agentfs.clock import hybrid_time_ns
 from agentfs.errors import AgentFSError, NoSpace, ReplicaDamaged, Unavailable
 from agentfs.model.records import CHUNK_BYTES, COMMIT_BYTES_MAX, INLINE_BYTES_MAX
 from agentfs.replica.apply import drop_stale
-from agentfs.replica.pending import PendingState, pending_state, still_the_same, write_prepared
+from agentfs.replica.pending import PendingState, leaving_absent, pending_state, still_the_same, write_prepared
 from agentfs.replica.settle import settle_commit
 from agentfs.replica.transaction import InodeRow
 from agentfs.sync.batch import Batch, choose
@@ -58,7 +58,8 @@ class Push:
             state,
             may_take=lambda ino: force or self.open_files.is_quiet(ino) or self.databases.is_capturable(ino),
         )
-        if wanted.absent and self._fetch_absent(wanted):
+        absent = (*wanted.absent, *leaving_absent(self.ground.replica, state, limit=_ABSENT_MAX))
+        if absent and self._fetch_absent(absent):
             return Pushed(committed=False, rest=True)
         chosen = self._choose(state, wanted, force=force)
         if chosen is None:
@@ -66,9 +67,9 @@ class Push:
         batch, taken = chosen
         return self._commit(state, batch, taken)
 
-    def _fetch_absent(self, wanted: Wanted) -> bool:
+    def _fetch_absent(self, absent: tuple[int, ...]) -> bool:
         fetched = False
-        for ino in wanted.absent[:_ABSENT_MAX]:
+        for ino in absent[:_ABSENT_MAX]:
             try:
                 self.hydration.hydrate(ino)
                 fetched = True
