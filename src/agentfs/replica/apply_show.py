@@ -47,6 +47,11 @@ class Show(BaseMove):
                 digest = known.digest
         return Thing(row.kind, digest, row.target, row.rdev)
 
+    def _traits(self, ino: int) -> tuple[object, ...]:
+        """Mode and extended attributes."""
+        mode = self.tx.sql.one("SELECT mode FROM inode WHERE ino=?", (ino,))
+        return mode, self.tx.sql.rows("SELECT name, value FROM xattr WHERE ino=? ORDER BY name", (ino,))
+
     # ---- the two primitive changes ----
 
     def show(self, parent: int, name: bytes, ino: int) -> None:
@@ -107,6 +112,8 @@ class Show(BaseMove):
                 kind, parent, name, kept, "the name was taken by two; the version that came later was kept aside"
             )
             return
+        if self._traits(ours) != self._traits(ino):
+            self.meet("attributes", parent, name, b"", "made twice; the mode and attributes of the first stay")
         self.unshow(parent, name, ours)
         self.show(parent, name, ino)
         if choice is NameChoice.UNITE:

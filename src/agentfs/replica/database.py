@@ -26,6 +26,9 @@ with pages of 1 KiB, 35 with 2 KiB and 45 with 4 KiB (docs/decisions/0020)."""
 _WAL_PAGES_MAX = 200_000
 _BUSY_SECONDS_MAX = 20.0
 
+SQLITE_VERSION_MIN = (3, 51, 3)
+"""Versions 3.7.0 to 3.51.2 can corrupt a WAL database that several connections write to and checkpoint."""
+
 Row = tuple[Any, ...]
 
 
@@ -51,6 +54,7 @@ class Connection:
     """One SQLite connection. Safe to share between threads only under the owner's lock."""
 
     def __init__(self, path: str, *, read_only: bool = False) -> None:
+        _check_version()
         flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         with translated(path):
             self._connection = apsw.Connection(path, flags=flags, statementcachesize=300)
@@ -110,6 +114,17 @@ class Connection:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _check_version() -> None:
+    """Raises `AgentFSError` when the SQLite that apsw was built with is one that damages databases."""
+    version = apsw.sqlite_lib_version()
+    if tuple(int(part) for part in version.split(".")[:3]) < SQLITE_VERSION_MIN:
+        needed = ".".join(map(str, SQLITE_VERSION_MIN))
+        raise AgentFSError(
+            f"SQLite {version} can corrupt the replica (WAL-reset bug); {needed} is needed: install apsw from PyPI, "
+            "which brings its own"
+        )
 
 
 class translated:  # noqa: N801 - reads as a verb: `with translated(path)`

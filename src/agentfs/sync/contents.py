@@ -1,5 +1,6 @@
 """Reading the bytes of pending files for a commit: whole, stable, and not while somebody writes them."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable
@@ -12,6 +13,9 @@ from agentfs.model.records import CHUNK_BYTES, INLINE_BYTES_MAX, ChunkedContent,
 from agentfs.replica.pending import PendingState
 from agentfs.replica.replica import Replica
 from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, InodeRow
+
+_ZEROS = bytes(CHUNK_BYTES)
+_ZEROS_DIGEST = hashlib.sha256(_ZEROS).digest()
 
 PutAll = Callable[[Iterable[tuple[str, bytes]]], None]
 """Puts objects, perhaps in parallel; returns when all are durable."""
@@ -125,10 +129,17 @@ def _take_chunks(fd: int, size_bytes: int, known: bytes, prefix: str, put_all: P
     digests: list[bytes] = []
 
     def missing() -> Iterable[tuple[str, bytes]]:
+        data_at = 0
         for at in range(0, size_bytes, CHUNK_BYTES):
-            chunk = os.pread(fd, min(CHUNK_BYTES, size_bytes - at), at)
+            length = min(CHUNK_BYTES, size_bytes - at)
+            if data_at < at + length:
+                data_at = _next_data(fd, at, size_bytes)
+            if data_at >= at + CHUNK_BYTES and length == CHUNK_BYTES:  # a hole: not read, and digested once for all
+                chunk, digest = _ZEROS, _ZEROS_DIGEST
+            else:
+                chunk = os.pread(fd, length, at)
+                digest = hashlib.sha256(chunk).digest()
             whole.update(chunk)
-            digest = hashlib.sha256(chunk).digest()
             digests.append(digest)
             if digest not in have:
                 have.add(digest)
@@ -136,6 +147,14 @@ def _take_chunks(fd: int, size_bytes: int, known: bytes, prefix: str, put_all: P
 
     put_all(missing())
     return ChunkedContent(size_bytes, whole.digest(), tuple(digests))
+
+
+def _next_data(fd: int, at: int, end: int) -> int:
+    """Where the next byte at or after `at` is that is not in a hole; `end` when there is none."""
+    try:
+        return os.lseek(fd, at, os.SEEK_DATA)
+    except OSError as error:
+        return end if error.errno == errno.ENXIO else at
 
 
 def file_digest(path: str) -> bytes | None:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import secrets
 
-from agentfs.errors import NotFound
+from agentfs.errors import NoSpace, NotFound
 from agentfs.model.records import Kind
 from agentfs.replica.backing import translate
 from agentfs.replica.replica import Replica
@@ -34,6 +34,7 @@ def replace(
 def _in_place(replica: Replica, ino: int, data: bytes) -> bool:
     """Replace the backing file. False: the file is being written, or gone."""
     staged = _staged(replica, data)
+    before: str | None = None
     try:
         with replica.lock:
             # The mark first, in a transaction of its own: killed after the rename, the file is taken as changed.
@@ -47,16 +48,40 @@ def _in_place(replica: Replica, ino: int, data: bytes) -> bool:
                 tx.clear_write_open(ino)
                 if others is not None:
                     return False
+                before = _kept(replica, ino, staged)
                 replica.files.adopt(staged, ino)
-                staged = ""
                 facts = os.stat(replica.files.path(ino))
                 tx.content_written(
                     ino, size_bytes=facts.st_size, mtime_ns=facts.st_mtime_ns, ctime_ns=facts.st_ctime_ns
                 )
         return True
+    except BaseException:
+        if before is not None:  # the rows are as they were: so must be the bytes
+            _undo(replica, ino, before)
+        raise
     finally:
-        if staged:
-            os.unlink(staged)
+        for path in (staged, before):
+            if path is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+
+
+def _kept(replica: Replica, ino: int, staged: str) -> str:
+    """A second name for the backing file that is about to be replaced, if there is one."""
+    path = f"{staged}-before"
+    with contextlib.suppress(FileNotFoundError):
+        os.link(replica.files.path(ino), path)
+    return path
+
+
+def _undo(replica: Replica, ino: int, before: str) -> None:
+    """The commit failed (a full disk): put the old bytes back, and take the mark away if there is room for that."""
+    try:
+        os.rename(before, replica.files.path(ino))
+    except FileNotFoundError:
+        replica.files.remove(ino)
+    with contextlib.suppress(NoSpace), replica.transaction() as tx:
+        tx.clear_write_open(ino)
 
 
 def _staged(replica: Replica, data: bytes) -> str:
