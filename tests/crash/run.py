@@ -188,7 +188,7 @@ def run(rounds: int, seed: int, *, count: int, keep: bool) -> int:
                 if number % _COMPARED_EVERY == 0 or number == rounds:
                     world.compare()
                 done = number
-        except (AssertionError, OSError) as error:
+        except Exception as error:
             losses = 1
             traceback.print_exc()
             print(f"LOST: {error}")

@@ -74,7 +74,9 @@ class Machine:
         return {
             **bare,
             "HOME": str(self.root),
-            "PYTHONPATH": str(Path(__file__).with_name("traces")),
+            "PYTHONPATH": os.pathsep.join(
+                (str(Path(__file__).with_name("traces")), os.environ.get("PYTHONPATH", ""))
+            ),
             "AGENTFS_STATE_DIR": str(self.state),
             "AGENTFS_STORE": self.store,
             "AGENTFS_CONFIG": str(self.root / "config.toml"),
@@ -142,7 +144,10 @@ class Machine:
     def fsck(self, *options: str) -> None:
         """Fails the test unless everything is clean, notes included."""
         done = self.run("fsck", "--json", *options, ok=False, seconds=120)
-        report = json.loads(done.stdout)
+        try:
+            report = json.loads(done.stdout)
+        except ValueError:
+            raise AssertionError(f"fsck: {done.returncode} {done.stdout}{done.stderr}") from None
         assert done.returncode == 0 and report.get("clean"), f"fsck: {done.stdout}{done.stderr}\n{self.logs()}"
         bad = [finding for finding in report["findings"] if finding["severity"] != "note"]
         assert not bad, f"fsck: {bad}"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from machines import Fleet, tree, until, until_equal
+from machines import Fleet, Machine, tree, until, until_equal
 
 from agentfs.testing.fault_proxy import FaultProxy
 from agentfs.testing.servers import S3Server
@@ -30,6 +30,7 @@ def test_different_files_converge(machines: Fleet, ministack_server: S3Server, b
     until_equal(left, right)
     assert len(tree(left.path())) == 86
     assert left.read("a/b/d/deep") == b"right"
+    assert _root_created(left) == _root_created(right)
     left.unmount()
     right.unmount()
     fresh = machines.machine(ministack_server, bucket)
@@ -40,6 +41,16 @@ def test_different_files_converge(machines: Fleet, ministack_server: S3Server, b
     fresh.unmount()
     for machine in (left, right, fresh):
         machine.fsck("--deep")
+
+
+def _root_created(machine: Machine) -> str:
+    """When the home was made: one fact of the log: a snapshot by any machine must say the same."""
+    program = (
+        "from agentfs.sdk.home import Home\nwith Home.open(engine='none') as home: print(home.stat('/').created_ns)"
+    )
+    command = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(command, env=machine.variables(), capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout
 
 
 def test_a_closed_file_is_soon_seen(machines: Fleet, ministack_server: S3Server, bucket: str) -> None:

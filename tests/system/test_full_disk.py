@@ -30,7 +30,7 @@ def small_disk(path: Path, size_bytes: int) -> Iterator[Path]:
 
 def test_full_disk(machines: Fleet, ministack_server: S3Server, bucket: str) -> None:
     machine = machines.machine(ministack_server, bucket)
-    with small_disk(machine.root / "disk", 24 * _MIB) as disk:
+    with small_disk(machine.root / "disk", 28 * _MIB) as disk:
         machine.state = disk / "state"
         machine.mount()
         machine.write("kept", b"k" * 100_000)
@@ -49,7 +49,12 @@ def test_full_disk(machines: Fleet, ministack_server: S3Server, bucket: str) -> 
         names = os.listdir(machine.path())
         whole = {name for name in names if name.startswith(b"fill-") and os.stat(machine.path(name)).st_size == _MIB}
         assert whole
+        machine.kill("mount", "engine")  # and it can be mounted again
+        machine.mount()
+        assert machine.read("kept") == b"k" * 100_000
         os.unlink(machine.path(sorted(whole)[0]))  # room can be made through the mount itself
+        assert not os.path.exists(machine.path(sorted(whole)[0]))
+        machine.write("in the room", b"r" * 500_000)
         os.unlink(ballast)
         machine.write("after", b"a" * 300_000)
         assert machine.read("after") == b"a" * 300_000

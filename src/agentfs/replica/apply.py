@@ -240,6 +240,9 @@ class _Rebase(Show):
                 (it.mode, it.uid, it.gid, it.mtime_ns, it.ctime_ns, ino),
             )
             changed = True
+        if row.birth_ns != record.birth_ns:
+            # Of the root only: each replica makes its own before it hears of the log's.
+            tx.sql.execute("UPDATE inode SET birth_ns=? WHERE ino=?", (record.birth_ns, ino))
         if changed:
             tx.record(ChangeKind.ATTRIBUTES, ino)
             tx.sql.execute("DELETE FROM changed_field WHERE ino=?", (ino,))

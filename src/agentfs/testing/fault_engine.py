@@ -346,6 +346,8 @@ def no_delay(writer: asyncio.StreamWriter) -> None:
 
 def reset(writer: asyncio.StreamWriter) -> None:
     """End a connection with RST, not FIN."""
+    if writer.transport.is_closing():
+        return  # its socket is gone: the other side was faster
     writer.transport.get_extra_info("socket").setsockopt(
         socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00"
     )
