@@ -2,6 +2,7 @@
 
     <directory>/replica.db      SQLite (schema.sql)
     <directory>/files/          backing files
+    <directory>/reserve         room for a full disk (reserve.py)
     <directory>/engine.lock     held (flock) by the process that pushes and pulls
     <directory>/sessions/       one file for each process that has it open, locked (flock) by it
     <directory>/engine.sock     where the engine listens
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from agentfs.clock import Clock
-from agentfs.errors import AgentFSError, ReplicaDamaged
+from agentfs.errors import AgentFSError, NoSpace, ReplicaDamaged
 from agentfs.model.records import ROOT_ID, Kind
 from agentfs.replica.backing import BackingFiles, make_directory, sync_directory, translate
 from agentfs.replica.database import Connection, create_or_check, translated
@@ -32,6 +33,7 @@ from agentfs.replica.detached import file_digest, settle_detached
 from agentfs.replica.journal import ChangeKind, JournalRow
 from agentfs.replica.lock_file import LockFile
 from agentfs.replica.power_cut import PowerCut, take_stock
+from agentfs.replica.reserve import Reserve
 from agentfs.replica.sessions import UNKNOWN, boot_id, is_alive, lock_path, process_stamp
 from agentfs.replica.transaction import (
     PENDING_CONTENT,
@@ -74,6 +76,7 @@ class Replica:
         self.lock = self.door.lock
         self.connection = connection
         self.files = BackingFiles(os.path.join(directory, "files"))
+        self.reserve = Reserve(directory)
         self.changed = self.door.changed
         """Called, under the lock, after each transaction of this process."""
         self._names_synced = False
@@ -97,9 +100,35 @@ class Replica:
     ) -> "Replica":
         """Open the replica in `directory`, made if it is not there, and recover what dead processes left.
 
-        Raises `ReplicaDamaged` (also when it is another volume's) and `NewerFormat`.
+        Raises `ReplicaDamaged` (also when it is another volume's), `NewerFormat`, and `NoSpace` when the disk is full
+        and the reserve is used up.
         """
         make_directory(os.path.join(directory, "sessions"))
+        reserve = Reserve(directory)
+        replica = reserve.lend(
+            lambda: cls._open(
+                directory,
+                volume_kind=volume_kind,
+                volume_id=volume_id,
+                session_kind=session_kind,
+                clock=clock,
+                mountpoint=mountpoint,
+            )
+        )
+        reserve.fill()
+        return replica
+
+    @classmethod
+    def _open(
+        cls,
+        directory: str,
+        *,
+        volume_kind: str,
+        volume_id: str,
+        session_kind: str,
+        clock: Clock,
+        mountpoint: bytes | None,
+    ) -> "Replica":
         connection = Connection(os.path.join(directory, "replica.db"))
         replica = None
         try:
@@ -354,21 +383,28 @@ class Replica:
             )
 
     def close(self) -> None:
-        """Leave. Repeating it is harmless. What is still marked as being written is taken in as after a crash."""
+        """Leave. Repeating it is harmless. What is still marked as being written is taken in as after a crash; where
+        a full disk prevents that, by the next process that opens the replica."""
         self.files.spares.close()
         with self.lock:
             if self.session:
-                with self.transaction() as tx:
-                    for (ino,) in tx.sql.rows("SELECT ino FROM write_open WHERE session=?", (self.session,)):
-                        self._recover_written(tx, ino)
-                    tx.sql.execute("DELETE FROM write_open WHERE session=?", (self.session,))
-                    tx.sql.execute("DELETE FROM session WHERE id=?", (self.session,))
-                if self._session_lock is not None:
-                    with contextlib.suppress(OSError):
-                        os.unlink(self._lock_path(self.session))
-                    self._session_lock.release()
-                self.door.session = 0
-                self.connection.close()
+                try:
+                    with contextlib.suppress(NoSpace):
+                        self.reserve.lend(self._leave)
+                finally:
+                    if self._session_lock is not None:
+                        with contextlib.suppress(OSError):
+                            os.unlink(self._lock_path(self.session))
+                        self._session_lock.release()
+                    self.door.session = 0
+                    self.connection.close()
+
+    def _leave(self) -> None:
+        with self.transaction() as tx:
+            for (ino,) in tx.sql.rows("SELECT ino FROM write_open WHERE session=?", (self.session,)):
+                self._recover_written(tx, ino)
+            tx.sql.execute("DELETE FROM write_open WHERE session=?", (self.session,))
+            tx.sql.execute("DELETE FROM session WHERE id=?", (self.session,))
 
     def __enter__(self) -> "Replica":
         return self

@@ -143,6 +143,12 @@ class Entries:
     def unlink(self, parent: int, name: bytes) -> None:
         """Remove a name that is not a directory's. The bytes go with the last name, or with the last
         handle."""
+        gone = self._ground.replica.reserve.lend(lambda: self._unlink(parent, name))
+        if gone is not None:
+            self._ground.files.remove(gone)
+
+    def _unlink(self, parent: int, name: bytes) -> int | None:
+        """Returns the inode whose backing file goes after the commit."""
         ground = self._ground
         with ground.transaction() as tx:
             ino, local, kind = self._entry(tx, parent, name)
@@ -152,11 +158,13 @@ class Entries:
             gone = left == 0 and ground.purge(tx, ino)
             if left and not local:
                 locality.settle(tx, ino, kind, _never_ignored)
-        if gone and kind == Kind.FILE:
-            ground.files.remove(ino)
+        return int(ino) if gone and kind == Kind.FILE else None
 
     def rmdir(self, parent: int, name: bytes) -> None:
         """Remove an empty directory."""
+        self._ground.replica.reserve.lend(lambda: self._rmdir(parent, name))
+
+    def _rmdir(self, parent: int, name: bytes) -> None:
         ground = self._ground
         with ground.transaction() as tx:
             ino, local, kind = self._entry(tx, parent, name)

@@ -11,7 +11,16 @@ import contextlib
 import fcntl
 import os
 
-from agentfs.errors import AgentFSError, BadHandle, Exists, InvalidArgument, IsADirectory, NotFound, NotResident
+from agentfs.errors import (
+    AgentFSError,
+    BadHandle,
+    Exists,
+    InvalidArgument,
+    IsADirectory,
+    NoSpace,
+    NotFound,
+    NotResident,
+)
 from agentfs.model.names import check_name
 from agentfs.model.records import Kind
 from agentfs.replica.database import Row
@@ -83,7 +92,12 @@ class OpenFiles:
         with self._lock:
             if not writable and not truncate:
                 return self._open_for_reading(ino, flags, direct)
-            handle = self._open_for_writing(ino, flags, direct, truncate=truncate)
+            if truncate:  # which makes room
+                handle = self._ground.replica.reserve.lend(
+                    lambda: self._open_for_writing(ino, flags, direct, truncate=True)
+                )
+            else:
+                handle = self._open_for_writing(ino, flags, direct, truncate=False)
             opened = self._opened[ino]
         if not writable:  # truncated by a handle that cannot write; here, because of the order of the locks
             with opened.lock:
@@ -101,7 +115,8 @@ class OpenFiles:
         if now - row[_USED_AT] > _USE_FORGOTTEN_NS or row[9] <= row[10]:  # as relatime: not since the last change
             self._uses[ino] = now
             if len(self._uses) >= _USES_MAX:
-                self.write_uses()
+                with contextlib.suppress(NoSpace):  # a full disk does not disturb who reads
+                    self.write_uses()
         return handle
 
     def _open_for_writing(self, ino: int, flags: int, direct: bool, *, truncate: bool) -> Handle:
@@ -315,10 +330,10 @@ class OpenFiles:
         try:
             with opened.lock:
                 if was_writable:
-                    self._commit(opened, handle, unpin=True)
+                    self._ground.replica.reserve.lend(lambda: self._commit(opened, handle, unpin=True))
         except AgentFSError:
             opened.pinned.pop(handle.number, None)
-            if not opened.pinned and opened.dirty:
+            if not opened.pinned:
                 self._ground.unsettled.add(opened.ino)
             raise
         finally:
@@ -337,10 +352,13 @@ class OpenFiles:
         ground = self._ground
         detached = ground.select("SELECT 1 FROM detached WHERE ino=?", (ino,)) is not None
         digest = file_digest(self._files, ino) if detached else None  # may take long: outside the transaction
-        with self._lock, ground.transaction() as tx:
-            kept = settle_detached(tx, ino, digest=digest, agent=ground.options.agent)
-            gone = not kept and ground.purge(tx, ino)
-        if gone:
+
+        def end() -> bool:
+            with self._lock, ground.transaction() as tx:
+                kept = settle_detached(tx, ino, digest=digest, agent=ground.options.agent)
+                return not kept and ground.purge(tx, ino)
+
+        if ground.replica.reserve.lend(end):
             self._files.remove(ino)
 
     def close(self) -> None:

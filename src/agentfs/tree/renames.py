@@ -25,6 +25,12 @@ class Renames:
             raise InvalidArgument(f"rename flags {flags:#x} are not supported")
         check_name(name)
         check_name(new_name)
+        gone = self._ground.replica.reserve.lend(lambda: self._rename(parent, name, new_parent, new_name, flags))
+        if gone is not None:
+            self._ground.files.remove(gone)
+
+    def _rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> int | None:
+        """Returns the inode whose backing file goes after the commit."""
         ground = self._ground
         gone: int | None = None
         with ground.transaction() as tx:
@@ -39,16 +45,15 @@ class Renames:
             exchange = bool(flags & RENAME_EXCHANGE)
             self._check_ancestry(tx, parent, source.ino, new_parent, target.ino, exchange=exchange)
             if source.ino == target.ino:
-                return  # two names of one file: POSIX asks for nothing at all
+                return None  # two names of one file: POSIX asks for nothing at all
             kind = _kind(tx, source.ino)
             if exchange:
                 self._exchange(tx, (parent, name, source, kind), (new_parent, new_name, target))
-                return
+                return None
             if target.ino is not None:
                 gone = self._replace(tx, new_parent, new_name, target, directory=kind == Kind.DIRECTORY)
             self._move(tx, (parent, name, source, kind), (new_parent, new_name, target))
-        if gone is not None:
-            ground.files.remove(gone)
+        return gone
 
     def _check_ancestry(
         self, tx: Transaction, parent: int, source: int, new_parent: int, target: int | None, *, exchange: bool
