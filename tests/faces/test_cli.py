@@ -96,7 +96,7 @@ def test_json_has_stable_keys(me: Machine) -> None:
     assert set(status) == {"mounts", "volumes", "damaged"}
     assert set(status["volumes"][0]) == {
         "volume", "directory", "head_sequence", "pending", "conflicts", "cached_bytes", "online", "problem",
-        "engine_pid", "engine", "sessions",
+        "engine_pid", "engine", "sessions", "late", "copied",
     }  # fmt: skip
     assert set(status["volumes"][0]["pending"]) == {"changes", "size_bytes", "oldest_seconds", "paths"}
     assert set(me.ok("version", "--json").json) == {"agentfs", "format", "python", "platform", "libraries"}
@@ -193,6 +193,18 @@ def test_sync_pushes_what_another_process_left(me: Machine) -> None:
     assert "everything is in the store" in me.ok("status").text
     with machine(me.root, name="two") as other:
         assert other.ok("cat", "important.md").out == b"kept"
+
+
+def test_a_change_that_waits_too_long_is_loud(me: Machine) -> None:
+    me.ok("put", "-", "a", "--no-sync", stdin=b"1")
+    status = me.ok("status", "--json").json["volumes"][0]
+    assert status["late"] is False and status["copied"] is None
+    me.extra["AGENTFS_PENDING_LIMIT"] = "0"
+    status = me.run("status", "--json")
+    assert status.code == exits.STILL_LOCAL and status.json["volumes"][0]["late"] is True
+    assert "NOT IN THE STORE FOR" in me.run("status").text
+    me.ok("sync")
+    assert me.ok("status", "--json").json["volumes"][0]["late"] is False
 
 
 def test_put_without_sync_stays_pending(me: Machine) -> None:

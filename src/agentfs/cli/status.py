@@ -1,9 +1,11 @@
 """`agentfs status`."""
 
 import os
+import sys
 
 import click
 
+from agentfs.cli.exits import STILL_LOCAL
 from agentfs.cli.options import ExampleCommand, json_option, settings_of, settings_options
 from agentfs.cli.output import age, iso, table
 from agentfs.cli.output import as_json as print_json
@@ -15,9 +17,6 @@ from agentfs.errors import AgentFSError, NotMounted
 from agentfs.volume.mounts import MountRecord, records
 from agentfs.volume.status import Status, peek
 
-_OLD_SECONDS = 300.0
-"""Changes that wait longer than this for the store are said loudly."""
-
 
 @click.command(cls=ExampleCommand, examples="agentfs status\nagentfs status ~/memory\nagentfs status --json")
 @click.argument("mountpoint", required=False)
@@ -26,7 +25,8 @@ _OLD_SECONDS = 300.0
 def status(*, mountpoint: str | None, as_json: bool, **options: str | None) -> None:
     """Show what is mounted, what is pending and how old it is.
 
-    Looks only at this machine; the state of the store is what the engine last saw.
+    Looks only at this machine; the state of the store is what the engine last saw. Exit code 6 says that a change
+    has waited for the store for longer than the setting pending_limit.
     """
     settings = settings_of(options)
     mounts = records(settings.state_dir)
@@ -43,12 +43,14 @@ def status(*, mountpoint: str | None, as_json: bool, **options: str | None) -> N
         print_json(
             {
                 "mounts": [_mount_fields(record) for record in mounts],
-                "volumes": [_volume_fields(found, now_ns) for found in volumes],
+                "volumes": [_volume_fields(found, now_ns, settings) for found in volumes],
                 "damaged": damaged,
             }
         )
-        return
-    _print(mounts, volumes, damaged, now_ns)
+    else:
+        _print(mounts, volumes, damaged, now_ns, settings)
+    if any(_is_late(found, now_ns, settings) for found in volumes):
+        sys.exit(STILL_LOCAL)
 
 
 def _volumes(settings: Settings, only: list[str] | None) -> tuple[list[Status], list[dict[str, str]]]:
@@ -81,14 +83,24 @@ def _mount_fields(record: MountRecord) -> dict[str, object]:
     }
 
 
-def _volume_fields(found: Status, now_ns: int) -> dict[str, object]:
+def _is_late(found: Status, now_ns: int, settings: Settings) -> bool:
+    """Whether the oldest change has waited for the store for longer than the limit."""
+    oldest = found.pending.oldest_at_ns
+    return (
+        bool(found.pending.changes) and oldest is not None and now_ns - oldest > settings.pending_limit_seconds * 1e9
+    )
+
+
+def _volume_fields(found: Status, now_ns: int, settings: Settings) -> dict[str, object]:
     engine = found.engine
     return {
         "volume": found.volume,
         "directory": found.directory,
         "head_sequence": found.head_sequence,
         "pending": pending_fields(found.pending, now_ns),
+        "late": _is_late(found, now_ns, settings),
         "conflicts": found.conflicts,
+        "copied": iso(found.copied_at_ns),
         "cached_bytes": found.cached_bytes,
         "online": found.online,
         "problem": engine.problem if engine else "",
@@ -98,7 +110,13 @@ def _volume_fields(found: Status, now_ns: int) -> dict[str, object]:
     }
 
 
-def _print(mounts: list[MountRecord], volumes: list[Status], damaged: list[dict[str, str]], now_ns: int) -> None:
+def _print(
+    mounts: list[MountRecord],
+    volumes: list[Status],
+    damaged: list[dict[str, str]],
+    now_ns: int,
+    settings: Settings,
+) -> None:
     if not mounts and not volumes and not damaged:
         click.echo("nothing is mounted and this machine holds no home yet: agentfs mount DIR --agent-id ID")
         return
@@ -111,10 +129,12 @@ def _print(mounts: list[MountRecord], volumes: list[Status], damaged: list[dict[
         click.echo(table(rows) + "\n")
     for found in volumes:
         click.echo(f"{found.volume}: {_state(found)}, entry {found.head_sequence} of the log")
-        click.echo(f"  {_pending(found, now_ns)}")
+        click.echo(f"  {_pending(found, now_ns, settings)}")
         click.echo(f"  {about_size(found.cached_bytes)} of contents on this machine")
         if found.conflicts:
             click.echo(f"  {found.conflicts} conflicts were kept aside: look for names with .conflict-")
+        if found.copied_at_ns is not None:
+            click.echo(f"  restored from a backup or cloned: noticed {iso(found.copied_at_ns)}, it has a new id")
     for line in damaged:
         click.echo(f"{line['directory']}: {line['message']}")
 
@@ -127,10 +147,10 @@ def _state(found: Status) -> str:
     return f"OFFLINE ({found.engine.problem})"
 
 
-def _pending(found: Status, now_ns: int) -> str:
+def _pending(found: Status, now_ns: int, settings: Settings) -> str:
     pending = found.pending
     if not pending.changes or pending.oldest_at_ns is None:
         return "everything is in the store"
     seconds = (now_ns - pending.oldest_at_ns) / 1e9
-    loud = "NOT IN THE STORE FOR " if seconds > _OLD_SECONDS else "oldest "
+    loud = "NOT IN THE STORE FOR " if _is_late(found, now_ns, settings) else "oldest "
     return f"{pending.changes} changes pending ({about_size(pending.size_bytes)}), {loud}{age(seconds)}"

@@ -63,6 +63,8 @@ SETTINGS: tuple[Setting, ...] = (
             "what fsync on a mount waits for: this machine's disk, or the store"),
     Setting("timeout", "timeout_seconds", 60.0, seconds, "AGENTFS_TIMEOUT",
             "how long sync, unmount and remote-durable calls wait for the store"),
+    Setting("pending_limit", "pending_limit_seconds", 600.0, seconds, "AGENTFS_PENDING_LIMIT",
+            "how long a change may wait for the store before the log and status say so loudly"),
     Setting("ignore", "ignore", (), globs, "AGENTFS_IGNORE",
             "patterns of names that stay on this machine, besides the built-in ones"),
     Setting("passthrough", "passthrough", "auto", one_of("auto", "off"), "AGENTFS_PASSTHROUGH",
@@ -89,6 +91,7 @@ class Settings:
     cache_size_bytes: int
     durability: Literal["local", "remote"]
     timeout_seconds: float
+    pending_limit_seconds: float
     ignore: tuple[str, ...]
     passthrough: Literal["auto", "off"]
     allow_other: bool

@@ -5,6 +5,7 @@
 of the replica is held across a call to the store.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from agentfs.sync.pull import Pull
 from agentfs.sync.push import Push, Pushed
 from agentfs.sync.status import EngineStatus
 from agentfs.sync.upkeep import Upkeep
+
+_LOG = logging.getLogger(__name__)
 
 _RETRY_FIRST_S = 0.5
 _STUCK_S = 1.0
@@ -89,6 +92,7 @@ class Engine:
         now = clock.monotonic()
         self._state.first_change_at = self._state.last_change_at = self._state.active_at = now
         self._state.housekeeping_at = now + self.options.housekeeping_s
+        self._late_look_at = now + self.options.housekeeping_s  # first let it push what an earlier one left
 
     # ---- starting ----
 
@@ -116,6 +120,7 @@ class Engine:
         with self._turn:
             self._look()
             now = self._clock.monotonic()
+            self._warn_late(now)
             due = plan(self._state, now, self.options)
             for step in due.steps:
                 if not self._attempt(step):
@@ -164,6 +169,26 @@ class Engine:
             state.last_change_at = state.active_at = now
             state.stuck_until = 0.0
             self._stuck_s = _STUCK_S
+
+    def _warn_late(self, now: float) -> None:
+        """Say it when the oldest change has waited for the store for longer than the limit: nobody else would."""
+        if now < self._late_look_at:
+            return
+        self._late_look_at = now + self.options.housekeeping_s
+        facts = self._replica.pending()
+        if facts.oldest_at_ns is None:
+            return
+        age_s = (self._clock.wall_ns() - facts.oldest_at_ns) / _SECOND_NS
+        if age_s > self.options.pending_limit_s:
+            self._late_look_at = now + max(self.options.pending_limit_s, self.options.housekeeping_s)
+            error = self._replica.state("last_error") if self._failures else "no error is known"
+            _LOG.warning(
+                "%d changes (%d bytes) are only on this machine, the oldest for %.0f s: %s",
+                facts.inodes + facts.dentries,
+                facts.size_bytes,
+                age_s,
+                next(iter(self._push.trouble.values()), error),
+            )
 
     # ---- steps ----
 
@@ -353,6 +378,7 @@ class Engine:
             online=bool(replica.state("online")),
             broken=self._state.broken,
             failing=self._failures > 0,
+            copied_ns=replica.state("copied_ns"),
             last_contact_ns=replica.state("last_contact_ns"),
             last_error=replica.state("last_error"),
             last_error_ns=replica.state("last_error_ns"),

@@ -42,6 +42,8 @@ class EngineOptions:
     """… and has been open for this long."""
     open_delay_max_s: float = 30.0
     """One that is written all the time is committed as it is, this long after the first write that is not yet."""
+    pending_limit_s: float = 600.0
+    """A change that is not remote for longer is a warning in the log, again and again."""
     housekeeping_s: float = 10.0
     """Between checkpoints, trimming and eviction."""
     journal_rows_max: int = 100_000

@@ -1,6 +1,7 @@
 """Taking in what stands in the log: others' commits, our own whose answer was lost, and snapshots."""
 
 import contextlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from agentfs.sync.contents import file_digest
 from agentfs.sync.ground import EngineGround
 from agentfs.sync.hydration import Hydration
 from agentfs.sync.log import WINDOW_MAX, Entry
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -103,9 +106,27 @@ class Pull:
         if entry.data is None:
             return self.restart()
         commit, digest = decode_commit(entry.data, volume=self.ground.log.volume, sequence=sequence)
+        if commit.replica == replica.state("replica_id"):
+            self._take_new_identity(commit)
         self._apply(commit, digest, data=entry.data)
         drop_prepared(replica, sequence)
         return 1
+
+    def _take_new_identity(self, commit: Commit) -> None:
+        """A commit bears our id and is none that we prepared: this replica was restored from a backup, or cloned. No
+        rule depends on the id being unique; people who look for a commit's author do."""
+        replica = self.ground.replica
+        now_ns = self.ground.clock.wall_ns()
+        with replica.transaction(session=0) as tx:
+            tx.sql.executemany(
+                "INSERT OR REPLACE INTO state VALUES(?,?)",
+                [("replica_id", self.ground.entropy(16).hex()), ("copied_ns", now_ns)],
+            )
+        _LOG.warning(
+            "log entry %d was committed under this replica's id, and not by it: it was restored from a backup or "
+            "cloned, and has taken a new id",
+            commit.sequence,
+        )
 
     def _apply(self, commit: Commit, digest: bytes, *, data: bytes | None, whole: bool = False) -> None:
         replica = self.ground.replica

@@ -20,6 +20,8 @@ class EngineStatus:
     """The log does not continue what this replica holds; nothing is pushed or pulled (`last_error` says more)."""
     failing: bool
     """The last step failed, for the reason in `last_error`; it is tried again."""
+    copied_ns: int | None
+    """When this replica was found to be a restored or cloned one, and took a new id."""
     last_contact_ns: int | None
     last_error: str | None
     last_error_ns: int | None

@@ -99,7 +99,11 @@ class EngineHost:
         known = replica.state("last_contact_ns") is not None
         hurried = opened_store(settings, clock=clock, retry=QUICK if known else _FIRST_CONTACT)
         problem, met = "", False
-        options = EngineOptions(cache_bytes=settings.cache_size_bytes, prefetch=plan.prefetch)
+        options = EngineOptions(
+            cache_bytes=settings.cache_size_bytes,
+            prefetch=plan.prefetch,
+            pending_limit_s=settings.pending_limit_seconds,
+        )
         try:
             pass_gate(
                 hurried,

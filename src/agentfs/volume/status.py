@@ -84,6 +84,8 @@ class Status:
     """Disk space of contents on this machine."""
     sessions: tuple[str, ...]
     """What has it open: `mount 1234`, `sdk 99`."""
+    copied_at_ns: int | None
+    """When the replica was found to be restored from a backup, or cloned; None: never."""
     engine: EngineFacts | None
     """None: no engine runs at the moment."""
 
@@ -114,6 +116,7 @@ def peek(directory: str) -> Status:
             for kind, pid, started, number in sessions
             if is_alive(pid, started, lock=lock_path(directory, number))
         ),
+        copied_at_ns=state.get("copied_ns"),
         engine=ask_engine(directory),
     )
 
