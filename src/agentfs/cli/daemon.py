@@ -127,7 +127,6 @@ class Daemon:
             _LOG.warning("working from this machine's copy: %s", volume.problem)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        volume.replica.files.spares.keep()
         volume.on_news(mount.wake, own_changes=False)
         listener = Listener(mount_file(state_dir, plan.mountpoint, "sock"), self)
         write_record(state_dir, self._record(volume))

@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterator
 
 from agentfs.errors import NoSpace, ReadOnly, ReplicaDamaged
-from agentfs.replica.spares import Spares
 
 _MODE = 0o600
 _DATABASE = b"SQLite format 3\0"
@@ -23,8 +22,6 @@ class BackingFiles:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._staging = os.path.join(directory, "staging")
-        self.spares = Spares(self._staging)
-        """Empty unless somebody keeps it filled (`replica.keeper`)."""
 
     def prepare(self) -> None:
         """Make the directories; on return new ones survive a power cut. Repeating it is harmless."""
@@ -44,9 +41,8 @@ class BackingFiles:
         return f"{self._directory}/{ino & 255:02x}/{ino:x}"
 
     def create(self, ino: int) -> int:
-        """A descriptor, for reading and writing, of a new empty backing file (what stood there is gone)."""
-        fd = self.spares.take(self.path(ino))
-        return self._open(ino, os.O_RDWR | os.O_CREAT | os.O_TRUNC) if fd is None else fd
+        """A descriptor, for reading and writing, of a new empty backing file (what stood there is emptied)."""
+        return self._open(ino, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
 
     def open(self, ino: int, *, write: bool) -> int:
         """A descriptor of an existing backing file. Raises FileNotFoundError when the bytes are not here."""

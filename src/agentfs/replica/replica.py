@@ -385,7 +385,6 @@ class Replica:
     def close(self) -> None:
         """Leave. Repeating it is harmless. What is still marked as being written is taken in as after a crash; where
         a full disk prevents that, by the next process that opens the replica."""
-        self.files.spares.close()
         with self.lock:
             if self.session:
                 try:
