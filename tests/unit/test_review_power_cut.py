@@ -32,7 +32,6 @@ class World:
         node.replica.set_state("boot_id", "before the power cut")
         node.replica.connection.execute("UPDATE session SET pid=1, started='x'")
         node.engine.close()
-        node.replica.files.spares.close()
         node.replica.door.session = 0
         node.replica.connection.close()
         self.made.remove(node)
