@@ -80,15 +80,17 @@ class AttributeOperations:
         opened = self._ground.opened.get(ino)
         if opened is None or not opened.pinned:
             return
-        info = os.fstat(next(iter(opened.pinned.values())).fd)
+        fd = next(iter(opened.pinned.values())).fd
+        info = os.fstat(fd)
         direct = any(handle.direct for handle in opened.pinned.values())
-        if opened.dirty or (direct and (opened.baseline_racy or stamp(info) != opened.baseline)):
-            # The backing file gets it too: where the baseline is too fresh to tell, the release asks it again.
-            fd = next(iter(opened.pinned.values())).fd
-            os.utime(fd, ns=(info.st_atime_ns, mtime_ns))
+        written = opened.dirty or (direct and (opened.baseline_racy or stamp(info) != opened.baseline))
+        # The backing file gets it too: after a crash its times are taken for those of what is marked as being written,
+        # and where the baseline is too fresh to tell, the release asks it again.
+        os.utime(fd, ns=(info.st_atime_ns, mtime_ns))
+        if written:
             opened.dirty = True
             opened.mtime_ns = mtime_ns
-            rebase(self._ground, opened, os.fstat(fd))
+        rebase(self._ground, opened, os.fstat(fd))
 
     def statistics(self) -> Statistics:
         """The disk under the replica, and how many inodes the volume has (counted every half minute)."""

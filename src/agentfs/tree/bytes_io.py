@@ -83,11 +83,11 @@ class BytesIO:
 
     def fallocate(self, handle: Handle, mode: int, offset: int, length: int) -> None:
         """`fallocate(2)` on the backing file. Raises `NotSupported` for what its file system cannot do."""
+        if offset < 0 or length <= 0:
+            raise InvalidArgument("fallocate needs an offset of at least 0 and a length above 0")
         opened = self._opened.get(handle.ino)
         if opened is None or not handle.writable:
             raise BadHandle(f"handle {handle.number} is not open for writing")
-        if offset < 0 or length <= 0:
-            raise InvalidArgument("fallocate needs an offset of at least 0 and a length above 0")
         if offset + length > FILE_BYTES_MAX:
             raise _too_big(offset + length)
         function = getattr(_libc, "fallocate", None)
