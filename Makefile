@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types sim crash bench judges clean lock
+.PHONY: help demo test lint types sim crash machine bench judges clean lock
 
 help:
 	@echo "make demo    set up, then mount a home twice and watch a note travel (embedded default, no server)"
@@ -13,6 +13,7 @@ help:
 	@echo "make bench   set up, then measure a mount beside the local file system"
 	@echo "make sim     the seeded simulation, many seeds (SEEDS=10000)"
 	@echo "make crash   kill -9 under load, many rounds (ROUNDS=200)"
+	@echo "make machine the tree beside a real directory, long (EXAMPLES=3000)"
 	@echo "make judges  stress-ng, dbench, fio, git, SQLite, rsync and tar on a real mount"
 	@echo "make lock    renew the pinned requirements"
 
@@ -39,6 +40,10 @@ sim: $(VENV)/.ready
 ROUNDS ?= 200
 crash: $(VENV)/.ready
 	@$(BIN)/python -m tests.crash.run --rounds $(ROUNDS)
+
+EXAMPLES ?= 3000
+machine: $(VENV)/.ready
+	@HYPOTHESIS_PROFILE=machine EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q tests/model/test_tree_machine.py
 
 bench: $(VENV)/.ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(BENCH)

@@ -223,7 +223,7 @@ class TreeFiles:
 
     def mkdir(self, path: bytes, mode: int = 0o777) -> None:
         with as_os_errors():
-            self.tree.mkdir(*self._place(path), mode, self.caller)
+            self.tree.mkdir(*self._place(path), mode & 0o1777, self.caller)  # as `vfs_mkdir` does
 
     def rmdir(self, path: bytes) -> None:
         with as_os_errors():
