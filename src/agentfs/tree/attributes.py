@@ -84,7 +84,7 @@ class AttributeOperations:
         info = os.fstat(fd)
         direct = any(handle.direct for handle in opened.pinned.values())
         written = opened.dirty or (direct and (opened.baseline_racy or stamp(info) != opened.baseline))
-        # The backing file gets it too: after a crash its times are taken for those of what is marked as being written,
+        # The backing file gets it too: after a crash its times are taken for those of a file that was being written,
         # and where the baseline is too fresh to tell, the release asks it again.
         os.utime(fd, ns=(info.st_atime_ns, mtime_ns))
         if written:
