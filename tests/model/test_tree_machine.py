@@ -316,7 +316,6 @@ def test_tree_is_a_directory(machine: type[TreeMachine]) -> None:
     run_state_machine_as_test(machine, settings=PROFILE)
 
 
-@pytest.mark.xfail(reason="what is dirty keeps the time that was set, although bytes were written past us since")
 def test_a_write_past_us_moves_a_time_that_was_set() -> None:
     world = TreeWorld(direct=True)
     try:

@@ -10,15 +10,9 @@
 `files` gives an empty directory that only this test uses. What is expected is what Linux does on a local disk; the
 binding to one shows that the suite itself is right.
 """
-# ruff: noqa: E402 - a failing case shall show its values, so pytest must hear of the modules before their import
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
-
-import pytest
-
-for _topic in ("attributes", "binding", "bytes", "directories", "names", "programs"):
-    pytest.register_assert_rewrite(f"agentfs.testing.file_behaviour_{_topic}")
 
 from agentfs.testing.file_behaviour_attributes import ExtendedAttributes, Modes, Times
 from agentfs.testing.file_behaviour_binding import Capability

@@ -65,6 +65,14 @@ class OpenInode:
     name_synced: bool = False
     """The directory entry of the backing file survives a power cut."""
 
+    def times(self, info: os.stat_result) -> tuple[int, int]:
+        """Time of modification and of change to show and to commit for bytes that were written; `info` is the backing
+        file's. Where writes may bypass us and the backing file moved on, it knows the last of them."""
+        bypassed = stamp(info) != self.baseline and any(handle.direct for handle in self.pinned.values())
+        if self.dirty and not bypassed:
+            return self.mtime_ns, self.ctime_ns
+        return info.st_mtime_ns, info.st_ctime_ns
+
 
 class Ground:
     def __init__(self, replica: Replica, *, session: int, clock: Clock, options: TreeOptions) -> None:
@@ -119,12 +127,9 @@ class Ground:
                 return found
             return found._replace(blocks=facts.st_blocks)
         info = os.fstat(next(iter(opened.pinned.values())).fd)
-        if opened.dirty:
-            mtime_ns, ctime_ns = opened.mtime_ns, opened.ctime_ns
-        elif stamp(info) != opened.baseline:
-            mtime_ns, ctime_ns = info.st_mtime_ns, info.st_ctime_ns
-        else:
+        if not opened.dirty and stamp(info) == opened.baseline:
             return found._replace(size_bytes=info.st_size, blocks=info.st_blocks)
+        mtime_ns, ctime_ns = opened.times(info)
         return found._replace(
             size_bytes=info.st_size, blocks=info.st_blocks, mtime_ns=mtime_ns, ctime_ns=max(found.ctime_ns, ctime_ns)
         )

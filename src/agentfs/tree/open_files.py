@@ -298,12 +298,8 @@ class OpenFiles:
             with self._lock:
                 with ground.transaction(durable=durable) as tx:
                     if changed:
-                        tx.content_written(
-                            ino,
-                            size_bytes=info.st_size,
-                            mtime_ns=opened.mtime_ns if opened.dirty else info.st_mtime_ns,
-                            ctime_ns=opened.ctime_ns if opened.dirty else info.st_ctime_ns,
-                        )
+                        mtime_ns, ctime_ns = opened.times(info)
+                        tx.content_written(ino, size_bytes=info.st_size, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
                     if last:
                         tx.clear_write_open(ino)
                     row = tx.sql.one("SELECT nlink, content_change FROM inode WHERE ino=?", (ino,))
