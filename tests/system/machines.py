@@ -257,6 +257,15 @@ class Machine:
         found = [*self.state.glob("mounts/*.log"), *self.state.glob("volumes/*/*.log")]
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-characters:]}" for path in found)
 
+    def commits(self, count: int) -> None:
+        """Make that many commits, through the SDK beside the mount: a file and a sync each."""
+        program = (
+            "import sys\nfrom agentfs.sdk.home import Home\nwith Home.open() as home:\n"
+            "    for number in range(int(sys.argv[1])): home.write(f'commit-{number}', b'x' * number); home.sync()"
+        )
+        command = [sys.executable, "-P", "-c", program, str(count)]
+        subprocess.run(command, env=self.variables(), timeout=COMMAND_SECONDS_MAX, check=True)
+
     def replica(self) -> Path:
         (found,) = (self.state / "volumes").iterdir()
         return found

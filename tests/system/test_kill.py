@@ -9,7 +9,7 @@ from machines import Fleet, until_equal
 from agentfs.testing.servers import S3Server
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_kill_at_random_moments(machines: Fleet, ministack_server: S3Server, bucket: str, seed: int) -> None:
     entropy = random.Random(seed)
     machine = machines.machine(ministack_server, bucket)

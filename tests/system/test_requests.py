@@ -57,13 +57,7 @@ def test_a_cold_mount_asks_little(
             writer.write(f"d{directory}/file-{number}", b"%d" % number)
         if directory % 10 == 9:
             writer.sync()
-    for number in range(35):  # enough commits that leaving puts a snapshot
-        writer.write(f"more-{number}", b"m")
-        before = writer.volume()["head_sequence"] if number % 10 == 0 else None
-        if before is not None:
-            until(lambda b=before: writer.volume()["head_sequence"] > b, "the push")
-        else:
-            writer.sync()
+    writer.commits(35)  # enough that leaving puts a snapshot
     writer.unmount()
     reader = machines.machine(ministack_server, bucket, endpoint=fault_proxy.endpoint)
     fault_proxy.set_latency(150)  # so that background work cannot do much before ls answers

@@ -42,7 +42,7 @@ def _after(machine: Machine, machines: Fleet, server: S3Server, bucket: str, led
     fresh.fsck("--deep")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])  # make crash does the others
 def test_a_storm_of_faults(
     machines: Fleet, ministack_server: S3Server, bucket: str, fault_proxy: FaultProxy, seed: int
 ) -> None:
@@ -197,7 +197,7 @@ def test_unmount_while_the_store_is_slow_or_down(
 ) -> None:
     machine = machines.machine(ministack_server, bucket, endpoint=fault_proxy.endpoint)
     machine.mount()
-    fault_proxy.set_latency(400)
+    fault_proxy.set_latency(150)
     for number in range(20):
         machine.write(f"slow-{number}", os.urandom(1000))
     machine.write("large", os.urandom(3 << 20))
