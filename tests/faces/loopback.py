@@ -44,9 +44,7 @@ NAMES = {
     and name not in ("MAJOR", "MINOR", "BODY")
 }
 _BY_ERRNO = {
-    cls.errno: cls
-    for cls in vars(errors).values()
-    if isinstance(cls, type) and issubclass(cls, errors.TreeError)
+    cls.errno: cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, errors.TreeError)
 }
 _BY_ERRNO[errno.EIO] = AgentFSError
 
@@ -129,9 +127,7 @@ class Loopback:
         return self._attributes(os.fstat(self._fds[ino] if handle is None else handle.fd))
 
     @guarded
-    def set_attributes(
-        self, ino: int, change: AttributeChange, *, handle: Handle | None = None
-    ) -> Attributes:
+    def set_attributes(self, ino: int, change: AttributeChange, *, handle: Handle | None = None) -> Attributes:
         path = self._path(ino)
         if change.uid is not None or change.gid is not None:
             uid, gid = (-1 if v is None else v for v in (change.uid, change.gid))
@@ -151,9 +147,7 @@ class Loopback:
         check(libc.fchownat(self._fds[ino], b"", uid, gid, AT_EMPTY_PATH))
 
     def _own(self, parent: int, name: bytes, caller: Caller) -> Attributes:
-        os.chown(
-            name, caller.uid, self._group(parent, caller), dir_fd=self._fds[parent], follow_symlinks=False
-        )
+        os.chown(name, caller.uid, self._group(parent, caller), dir_fd=self._fds[parent], follow_symlinks=False)
         return self.lookup(parent, name)
 
     def _group(self, parent: int, caller: Caller) -> int:

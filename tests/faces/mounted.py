@@ -74,9 +74,7 @@ def is_mounted(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def mounted(
-    program: str, *arguments: str, mountpoint: Path, log: Path, quiet: bool = True
-) -> Iterator[Mounted]:
+def mounted(program: str, *arguments: str, mountpoint: Path, log: Path, quiet: bool = True) -> Iterator[Mounted]:
     """Run `program` (of this directory), which mounts on `mountpoint`. With `quiet`, anything it logs fails the
     test at the end."""
     with open(log, "wb") as errors:

@@ -21,9 +21,7 @@ from mounted import Mounted, mounted, needs_mount, open_directory, refused, unti
 
 pytestmark = [pytest.mark.mount, needs_mount]
 
-GROUNDS = [
-    (program, passthrough) for program in ("loopback.py", "replicated.py") for passthrough in ("auto", "off")
-]
+GROUNDS = [(program, passthrough) for program in ("loopback.py", "replicated.py") for passthrough in ("auto", "off")]
 libc = ctypes.CDLL(None, use_errno=True)
 MINIMAL_ACL = struct.pack("<I", 2) + b"".join(
     struct.pack("<HHI", tag, permissions, 0xFFFFFFFF) for tag, permissions in ((1, 7), (4, 5), (0x20, 5))
@@ -637,9 +635,7 @@ def test_signals_do_not_break_io(here: Path) -> None:
 def test_git(here: Path) -> None:
     def git(*words: str) -> str:
         settings = ["-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]
-        done = subprocess.run(
-            ["git", *settings, *words], cwd=here, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(["git", *settings, *words], cwd=here, capture_output=True, text=True, check=True)
         return done.stdout
 
     git("init", "-q")

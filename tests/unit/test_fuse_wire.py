@@ -100,9 +100,7 @@ OPCODES = [
         "COPY_FILE_RANGE",
     ],
 ]
-HOUR_ATTRIBUTES = Attributes(
-    7, Kind.FILE, 0o640, 2, 10, 20, 0, 5000, 16, 1_500_000_000, -500_000_000, 3, 4, 9
-)
+HOUR_ATTRIBUTES = Attributes(7, Kind.FILE, 0o640, 2, 10, 20, 0, 5000, 16, 1_500_000_000, -500_000_000, 3, 4, 9)
 
 
 def test_layouts_are_the_kernels(tmp_path: Path) -> None:
@@ -164,9 +162,7 @@ def test_without_set_id(mode: int, kept: int) -> None:
     assert without_set_id(mode) == kept
 
 
-def row(
-    number: int, kind: ChangeKind, ino: int, parent: int | None = None, name: bytes | None = None
-) -> JournalRow:
+def row(number: int, kind: ChangeKind, ino: int, parent: int | None = None, name: bytes | None = None) -> JournalRow:
     return JournalRow(number, 0, kind, ino, parent, name, 0)
 
 

@@ -10,6 +10,7 @@ from agentfs.fsck.findings import Findings
 from agentfs.fsck.store_check import StoreState
 from agentfs.model.names import shown
 from agentfs.replica.backing import BackingFiles
+from agentfs.replica.check import check_rows
 from agentfs.replica.database import SCHEMA_VERSION, Connection, translated
 
 _READ_BYTES = 1 << 20
@@ -68,7 +69,8 @@ def _read(connection: Connection, directory: str, findings: Findings, deep: bool
     state: dict[str, Any] = dict(connection.rows("SELECT key, value FROM state"))
     if int(state.get("schema_version") or 0) > SCHEMA_VERSION:
         raise NewerFormat(f"{connection.path} was written by a newer AgentFS: upgrade agentfs")
-    _own_rules(connection, findings)
+    for found_here in check_rows(connection):
+        findings.add("replica-check", found_here.place, found_here.rule)
     if deep:
         _backing(connection, directory, findings)
     found = ReplicaState(int(state.get("head_sequence") or 0), bytes(state.get("head_digest") or b""))
@@ -83,29 +85,6 @@ def _read(connection: Connection, directory: str, findings: Findings, deep: bool
     ):
         found.contents[inode] = digest, size_bytes
     return found
-
-
-_RULES = (
-    ("a name means an inode that does not exist",
-     "SELECT d.parent, d.name FROM dentry d LEFT JOIN inode i ON i.ino=d.ino WHERE d.ino IS NOT NULL "
-     "AND i.ino IS NULL"),
-    ("the log's inode of a name does not exist",
-     "SELECT d.parent, d.name FROM dentry d LEFT JOIN inode i ON i.ino=d.base WHERE d.base IS NOT NULL "
-     "AND i.ino IS NULL"),
-    ("a name that differs from the log is not marked pending",
-     "SELECT parent, name FROM dentry WHERE ino IS NOT base AND pending=0 AND local=0"),
-    ("a name is kept for nothing", "SELECT parent, name FROM dentry WHERE ino IS NULL AND base IS NULL"),
-    ("the number of links is wrong",
-     "SELECT i.ino, NULL FROM inode i WHERE i.kind!=2 "
-     "AND i.nlink != (SELECT count(*) FROM dentry d WHERE d.ino=i.ino)"),
-)  # fmt: skip
-
-
-def _own_rules(connection: Connection, findings: Findings) -> None:
-    for what, sql in _RULES:
-        for place, name in connection.rows(sql):
-            where = f"inode {place}" if name is None else f"{shown(name)} in {place}"
-            findings.add("replica-check", where, what)
 
 
 def _backing(connection: Connection, directory: str, findings: Findings) -> None:

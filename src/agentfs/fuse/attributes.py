@@ -50,9 +50,7 @@ class AttributeRequests:
 
     def setattr(self, request: Request) -> bytes:
         fields = SETATTR_IN.unpack_from(request.data, BODY)
-        valid, _, number, size, _, atime, mtime, ctime, atime_ns, mtime_ns, ctime_ns, mode, _, uid, gid, _ = (
-            fields
-        )
+        valid, _, number, size, _, atime, mtime, ctime, atime_ns, mtime_ns, ctime_ns, mode, _, uid, gid, _ = fields
         now = self._context.clock.wall_ns() if valid & (wire.FATTR_ATIME_NOW | wire.FATTR_MTIME_NOW) else 0
         new_atime = new_mtime = None
         if valid & wire.FATTR_ATIME:
@@ -133,9 +131,7 @@ class AttributeRequests:
 
     def _settable(self, name: bytes) -> None:
         if name in _NEVER or name.startswith(b"system."):
-            raise NotSupported(
-                f"{name.decode(errors='replace')} is not kept: mounts are nosuid and without ACLs"
-            )
+            raise NotSupported(f"{name.decode(errors='replace')} is not kept: mounts are nosuid and without ACLs")
 
 
 def _fitting(value: bytes, size: int) -> bytes:

@@ -146,9 +146,7 @@ def _mount_as_root(mountpoint: bytes, options: FuseOptions) -> int:
         data += ",allow_other"
     flags = _MS_NOSUID | _MS_NODEV | (_MS_RDONLY if options.read_only else 0)
     libc = ctypes.CDLL(None, use_errno=True)
-    result = libc.mount(
-        SOURCE.encode(), mountpoint, FILE_SYSTEM_TYPE.encode(), ctypes.c_ulong(flags), data.encode()
-    )
+    result = libc.mount(SOURCE.encode(), mountpoint, FILE_SYSTEM_TYPE.encode(), ctypes.c_ulong(flags), data.encode())
     if result == 0:
         return fd
     number = ctypes.get_errno()

@@ -64,17 +64,13 @@ class Replies:
         return ATTR_OUT.pack(self._attr_s, self._attr_ns, 0, *self._fields(a))
 
     def entry(self, a: Attributes) -> bytes:
-        return ENTRY_OUT.pack(
-            a.ino, 0, self._entry_s, self._attr_s, self._entry_ns, self._attr_ns, *self._fields(a)
-        )
+        return ENTRY_OUT.pack(a.ino, 0, self._entry_s, self._attr_s, self._entry_ns, self._attr_ns, *self._fields(a))
 
     def statx(self, a: Attributes) -> bytes:
         """Everything `statx` can ask, the time of birth included, which GETATTR cannot say."""
         uid, gid = self._owner or (a.uid, a.gid)
         times = [
-            field
-            for ns in (a.atime_ns, a.birth_ns, a.ctime_ns, a.mtime_ns)
-            for field in (*divmod(ns, _SECOND), 0)
+            field for ns in (a.atime_ns, a.birth_ns, a.ctime_ns, a.mtime_ns) for field in (*divmod(ns, _SECOND), 0)
         ]
         return STATX_OUT.pack(
             self._attr_s,

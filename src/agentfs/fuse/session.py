@@ -76,7 +76,7 @@ Handler = Callable[[Request], bytes | int | None]
 with None, when there is nothing to reply."""
 
 
-class Waits(Exception):  # noqa: N818 - not an error
+class Waits(Exception):
     """Raised by a handler that would have to wait: the request is handled again, by `again`, on the pool."""
 
     def __init__(self, again: Handler) -> None:
@@ -291,7 +291,7 @@ class Session:
         )
 
 
-class OpcodeUnknown(AgentFSError):  # noqa: N818 - a state, like all of errors.py
+class OpcodeUnknown(AgentFSError):
     errno, code = errno.ENOSYS, "not-implemented"
 
 

@@ -120,14 +120,18 @@ def check(replica: Replica) -> list[Finding]:
 
 def check_connection(connection: Connection, files: BackingFiles) -> list[Finding]:
     """As `check`, on a bare database."""
+    return check_rows(connection) + _backing(connection, files)
+
+
+def check_rows(connection: Connection) -> list[Finding]:
+    """The rules of the rows alone: one moment of the database, also while the replica is in use."""
     found = [
         Finding(rule, f"name {bytes(name)!r} in {parent}")
         for rule, sql in _NAMES
         for parent, name in connection.rows(sql)
     ]
     found += [Finding(rule, f"inode {row[0]}") for rule, sql in _INODES for row in connection.rows(sql)]
-    found += _circles(connection)
-    return found + _backing(connection, files)
+    return found + _circles(connection)
 
 
 def _circles(connection: Connection) -> list[Finding]:

@@ -71,7 +71,7 @@ def wanted_contents(replica: Replica, state: PendingState, *, may_take: Callable
     return Wanted(size_bytes, frozenset(held), frozenset(unchanged), tuple(absent))
 
 
-class Torn(Exception):  # noqa: N818 - not an error: it is being written
+class Torn(Exception):
     """The file changed while it was read."""
 
 

@@ -349,9 +349,15 @@ class Engine:
         return inodes, names
 
     def hydrate(self, ino: int) -> None:
-        """Block until the bytes of `ino` are here. From any thread, several at once. Raises `Unavailable`, `Corrupt`,
-        `NotFound`."""
-        self._hydration.hydrate(ino)
+        """Block until the bytes of `ino` are here. From any thread, several at once. On a full disk clean bytes make
+        room for it. Raises `Unavailable`, `Corrupt`, `NotFound`, `NoSpace`."""
+        try:
+            self._hydration.hydrate(ino)
+        except NoSpace:
+            # The disk is smaller than the cache may be: whoever waits for this file goes before what may be fetched again.
+            if not self._upkeep.evict(cache_bytes=self._upkeep.resident_bytes() // 2):
+                raise
+            self._hydration.hydrate(ino)
 
     def evict(self, *, cache_bytes: int | None = None) -> int:
         """Drop clean bytes beyond the cache's size (or `cache_bytes`). Returns how many."""

@@ -28,7 +28,7 @@ _PR_SET_PDEATHSIG = 1
 _START_SECONDS_MAX = 30.0
 
 
-class ServerMissing(LookupError):  # noqa: N818 - named as the project names its errors
+class ServerMissing(LookupError):
     """The program is not installed; the message says which. Tests skip on it."""
 
 

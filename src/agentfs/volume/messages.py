@@ -22,7 +22,7 @@ LINE_BYTES_MAX = 1 << 20
 _PATH_BYTES_MAX = 107
 
 
-class Gone(Exception):  # noqa: N818 - said of the other side, not an error of ours
+class Gone(Exception):
     """The other side is not there, or went away."""
 
 
