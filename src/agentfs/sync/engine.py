@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from agentfs.clock import Clock
-from agentfs.errors import AgentFSError, HistoryBroken, NewerFormat, StoreError, SyncTimedOut, Unavailable
+from agentfs.errors import AgentFSError, HistoryBroken, NewerFormat, NoSpace, StoreError, SyncTimedOut, Unavailable
 from agentfs.format.layout import VolumeKind
 from agentfs.replica.bulk import has_pending, is_untouched, load_snapshot
 from agentfs.replica.replica import Replica
@@ -354,7 +354,7 @@ class Engine:
         try:
             self._hydration.hydrate(ino)
         except NoSpace:
-            # The disk is smaller than the cache may be: whoever waits for this file goes before what may be fetched again.
+            # The disk is smaller than the cache may be. Whoever waits goes before what can be fetched again.
             if not self._upkeep.evict(cache_bytes=self._upkeep.resident_bytes() // 2):
                 raise
             self._hydration.hydrate(ino)
