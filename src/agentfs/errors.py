@@ -98,7 +98,7 @@ class Unavailable(TreeError):
 
 
 class NotResident(TreeError):
-    """The bytes of inode `ino` must be fetched first: call `Tree.hydrate(ino)` where waiting is allowed, try again."""
+    """The bytes of inode `ino` must be fetched first: call `Tree.hydrate(ino)` where you may wait, and try again."""
 
     errno, code = _errno.EIO, "not-resident"
 
