@@ -203,8 +203,12 @@ def _received_descriptor(connection: socket.socket) -> int:
     return numbers[0]
 
 
+class Busy(MountFailed):
+    """Somebody uses the directory, perhaps only for a moment."""
+
+
 def unmount(mountpoint: bytes, *, lazy: bool = False) -> None:
-    """Unmount. `lazy` detaches at once, whoever still uses it. Raises `NotMounted` and `MountFailed` (busy).
+    """Unmount. `lazy` detaches at once, whoever still uses it. Raises `NotMounted`, `Busy` and `MountFailed`.
 
     Not to be called from the thread that answers the kernel.
     """
@@ -214,7 +218,7 @@ def unmount(mountpoint: bytes, *, lazy: bool = False) -> None:
         if number == 0:
             return
         if number == errno.EBUSY:
-            raise MountFailed(f"{shown} is in use: leave it and close its files, or unmount with --force")
+            raise Busy(f"{shown} is in use: leave it and close its files, or unmount with --force")
         if number in (errno.EINVAL, errno.ENOENT):
             raise NotMounted(f"{shown} is not mounted")
         if number != errno.EPERM:
@@ -233,7 +237,7 @@ def unmount(mountpoint: bytes, *, lazy: bool = False) -> None:
         said = done.stderr.decode(errors="replace").strip().replace("\n", "; ")
         if "not found" in said or "not mounted" in said:
             raise NotMounted(f"{shown} is not mounted")
-        raise MountFailed(f"unmounting {shown} failed: {said}")
+        raise (Busy if "busy" in said else MountFailed)(f"unmounting {shown} failed: {said}")
 
 
 def _umount2(mountpoint: bytes, flags: int) -> int:

@@ -19,6 +19,8 @@ from agentfs.fuse.passthrough import Backings, kernel_version, privileged
 from agentfs.fuse.session import Negotiated, Session
 
 _STOP_SECONDS_MAX = 5.0
+_BUSY_SECONDS_MAX = 1.0
+_BUSY_LOOK_SECONDS = 0.02
 _PASSTHROUGH_SINCE = (6, 9)
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,8 @@ class FuseMount:
         `backing_directory`: where backing files lie; without it passthrough assumes an ordinary file system.
         """
         options = options or FuseOptions()
-        clock = clock or SystemClock()
+        clock = self._clock = clock or SystemClock()
+        self._never = threading.Event()
         depth = 0
         if options.passthrough == "auto" and privileged():
             depth = device.stack_depth(backing_directory) if backing_directory else 1
@@ -93,9 +96,19 @@ class FuseMount:
     def unmount(self, *, lazy: bool = False) -> None:
         """Ask the kernel to unmount; `serve` then returns. From any thread but the one in `serve`.
 
-        Raises `MountFailed` when the directory is in use and `lazy` is not set.
+        Raises `MountFailed` when the directory is in use and `lazy` is not set. A use that ends within a second (a
+        `df`, our own engine that copies a database) is waited for.
         """
-        device.unmount(self.mountpoint, lazy=lazy)
+        deadline = self._clock.monotonic() + _BUSY_SECONDS_MAX
+        while True:
+            try:
+                device.unmount(self.mountpoint, lazy=lazy)
+            except device.Busy:
+                if self._clock.monotonic() >= deadline:
+                    raise
+                self._clock.wait(self._never, _BUSY_LOOK_SECONDS)
+            else:
+                return
 
     def wake(self) -> None:
         """The journal may have rows of others. From any thread."""
