@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 from agentfs.clock import Clock
-from agentfs.errors import AgentFSError, Corrupt, HistoryBroken, StoreUnavailable
+from agentfs.errors import AgentFSError, BucketNotFound, Corrupt, HistoryBroken, StoreDenied, StoreUnavailable
 from agentfs.replica.backing import make_directory
 from agentfs.replica.lock_file import LockFile
 from agentfs.replica.replica import Replica
@@ -119,8 +119,9 @@ class EngineHost:
                 met = True
             finally:
                 first.close()
-        except (Corrupt, HistoryBroken) as error:
-            # What this machine has is whole, and may be all there is: it stays readable, the status is loud.
+        except (Corrupt, HistoryBroken, StoreDenied, BucketNotFound) as error:
+            # What this machine has is whole, and may be all there is (a key was revoked, a bucket is gone, an entry is
+            # damaged): it stays readable and writable, and the status is loud.
             if not known:
                 raise
             problem = str(error)
