@@ -120,8 +120,8 @@ class EngineHost:
             finally:
                 first.close()
         except (Corrupt, HistoryBroken, StoreDenied, BucketNotFound) as error:
-            # What this machine has is whole, and may be all there is (a key was revoked, a bucket is gone, an entry is
-            # damaged): it stays readable and writable, and the status is loud.
+            # What this machine has is whole, and may be all there is (the key was revoked, the bucket is gone, an entry
+            # is damaged): it stays readable and writable, and the status is loud.
             if not known:
                 raise
             problem = str(error)
