@@ -120,7 +120,7 @@ class EngineHost:
             finally:
                 first.close()
         except (Corrupt, HistoryBroken, StoreDenied, BucketNotFound) as error:
-            # What this machine has is whole, and may be all there is (the key was revoked, the bucket is gone, the log
+            # What this machine has is whole, and may be all there is (a key was revoked, a bucket is gone, the log
             # is damaged): it stays readable and writable, and the status is loud.
             if not known:
                 raise
