@@ -11,10 +11,11 @@ SOURCE = Path(__file__).parent.parent / "src" / "agentfs"
 LAYERS: dict[str, int] = {
     "errors": 0, "clock": 0, "model": 0, "config": 0, "format": 0, "merge": 0, "crypto": 0,
     "replica": 1, "stores": 1,
-    "tree": 2, "sync": 2, "memory": 2, "fsck": 2,
-    "volume": 3,
-    "sdk": 4,
-    "fuse": 5, "cli": 5, "http": 5, "mcp": 5, "integrations": 5,
+    "log": 2,
+    "tree": 3, "sync": 3, "history": 3, "retention": 3, "memory": 3, "fsck": 3,
+    "volume": 4,
+    "sdk": 5,
+    "fuse": 6, "cli": 6, "http": 6, "mcp": 6, "integrations": 6,
 }  # fmt: skip
 """Package or module of `agentfs` → its layer (docs/architecture.md). `testing` is outside: nothing imports it."""
 
@@ -24,8 +25,8 @@ WITHIN_LAYER = {("format", "model"), ("merge", "model"), ("model", "errors"), ("
 """The few imports allowed between packages of one layer: the ground floor's words, and the command that mounts."""
 
 HOMES = {
-    "apsw": {"replica", "sync"}, "obstore": {"stores"}, "msgpack": {"format", "sync", "replica"}, "click": {"cli"},
-    "tomlkit": {"config"},
+    "apsw": {"replica", "sync", "history"}, "obstore": {"stores"}, "msgpack": {"format", "sync", "replica"},
+    "click": {"cli"}, "tomlkit": {"config", "merge"}, "loro": {"merge"}, "yaml": {"merge"},
 }  # fmt: skip
 """Each third-party library → the packages that may import it."""
 

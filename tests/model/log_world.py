@@ -1,7 +1,7 @@
 """The world of the log's model: a store that loses answers and delays puts, and writers cut into small steps.
 
-What is real: the bytes (`agentfs.format`), every decision (`sync.settlement`), reading, appending and collecting
-(`sync.log`). What is modelled: the store, the replica's few persisted facts, and time: a writer stops after any
+What is real: the bytes (`agentfs.format`), every decision (`log.settlement`), reading, appending and collecting
+(`log.log`). What is modelled: the store, the replica's few persisted facts, and time: a writer stops after any
 step and goes on whenever the test says so. A *change* is a name; a commit holds the changes that it captured.
 """
 
@@ -17,11 +17,8 @@ from agentfs.format.framing import ObjectKind, verify
 from agentfs.format.limits import NO_PARENT
 from agentfs.format.snapshot import encode_snapshot
 from agentfs.format.stub import decode_stub
-from agentfs.model.records import ROOT_ID, Commit, InodeRecord, Kind, Link, Snapshot, inode_id
-from agentfs.stores.protocol import Entry as Listed
-from agentfs.stores.protocol import StoredObject
-from agentfs.sync.log import Log, Lost
-from agentfs.sync.settlement import (
+from agentfs.log.log import Log, Lost
+from agentfs.log.settlement import (
     Append,
     Next,
     PutReply,
@@ -32,6 +29,9 @@ from agentfs.sync.settlement import (
     settle,
     unsettled,
 )
+from agentfs.model.records import ROOT_ID, Commit, InodeRecord, Kind, Link, Snapshot, inode_id
+from agentfs.stores.protocol import Entry as Listed
+from agentfs.stores.protocol import StoredObject
 
 VOLUME = "home-model"
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 from log_world import Fault, Memory, ModelStore, Writer
 
-from agentfs.sync.settlement import Append, Next, PutReply, Settled, Verdict, after_put
+from agentfs.log.settlement import Append, Next, PutReply, Settled, Verdict, after_put
 
 WRITERS_MAX = 6
 SEEDS_MAX = 20_000

@@ -17,8 +17,8 @@ from invariants import broken
 from node import Node, TestClock
 
 from agentfs.errors import AgentFSError, NotResident, Unavailable
+from agentfs.log.log import Log
 from agentfs.stores.memory import MemoryStore
-from agentfs.sync.log import Log
 from agentfs.sync.options import EngineOptions
 
 TOKEN = re.compile(rb"<[0-9]+>")

@@ -11,11 +11,13 @@ from agentfs.model.records import (
     ChunkedContent,
     Commit,
     Conflict,
+    ConflictId,
     Content,
     InlineContent,
     InodeRecord,
     Kind,
     Link,
+    Sides,
     Snapshot,
     Unlink,
     inode_id,
@@ -83,6 +85,15 @@ def commits(draw: st.DrawFn) -> tuple[Commit, dict[int, bytes]]:
     unlinks = draw(st.lists(st.builds(Unlink, ids, names), max_size=3, unique=True))
     kinds = st.sampled_from(["content", "name", "delete"])
     conflict = st.builds(Conflict, kinds, ids, names, st.just(b"") | names, st.text(max_size=30))
+    conflicts = tuple(draw(st.lists(conflict, max_size=2)))
+    side = st.none() | contents_before(sequence)
+    sides = tuple(
+        draw(st.builds(Sides, st.just(at), st.integers(0, sequence - 1), side, side, side))
+        for at in range(len(conflicts))
+        if draw(st.booleans())
+    )
+    before = st.builds(ConflictId, st.integers(1, max(1, sequence - 1)), st.integers(0, 9))
+    resolved = draw(st.lists(before, max_size=2, unique=True)) if sequence > 1 else []
     return (
         Commit(
             volume="home-a.b-c",
@@ -95,7 +106,9 @@ def commits(draw: st.DrawFn) -> tuple[Commit, dict[int, bytes]]:
             inodes=records,
             unlinks=tuple(unlinks),
             links=tuple(links),
-            conflicts=tuple(draw(st.lists(conflict, max_size=2))),
+            conflicts=conflicts,
+            sides=sides,
+            resolved=tuple(resolved),
         ),
         contents,
     )

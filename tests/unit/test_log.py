@@ -18,11 +18,11 @@ from agentfs.format import layout
 from agentfs.format.commit import EncodedCommit, encode_commit
 from agentfs.format.limits import NO_PARENT
 from agentfs.format.snapshot import encode_snapshot
+from agentfs.log.log import Appended, Log, Lost
+from agentfs.log.settlement import PUTS_MAX, settle, unsettled
 from agentfs.model.records import ROOT_ID, Commit, InodeRecord, Kind, Snapshot
 from agentfs.stores.memory import MemoryStore
 from agentfs.stores.protocol import Entry, Store, StoredObject
-from agentfs.sync.log import Appended, Log, Lost
-from agentfs.sync.settlement import PUTS_MAX, settle, unsettled
 
 
 class Scripted:

@@ -35,12 +35,14 @@ from agentfs.model.records import (
     ChunkedContent,
     Commit,
     Conflict,
+    ConflictId,
     Content,
     InlineContent,
     InodeId,
     InodeRecord,
     Kind,
     Link,
+    Sides,
     Unlink,
 )
 
@@ -157,7 +159,21 @@ def _header(commit: Commit, places: Mapping[InodeId, InlineContent]) -> dict[str
         "links": [[it.parent, it.name, it.child] for it in commit.links],
         "conflicts": [[it.kind, it.parent, it.name, it.kept_as, it.detail] for it in commit.conflicts],
         "requires": [],
+        **_later_fields(commit),
     }
+
+
+def _later_fields(commit: Commit) -> dict[str, object]:
+    """What came to the format later: absent where it is empty, so that old commits keep their bytes."""
+    fields: dict[str, object] = {}
+    if commit.sides:
+        fields["sides"] = [
+            [it.conflict, it.met, *(_content_row(content, None) for content in (it.base, it.earlier, it.later))]
+            for it in commit.sides
+        ]
+    if commit.resolved:
+        fields["resolved"] = [[it.sequence, it.index] for it in commit.resolved]
+    return fields
 
 
 def _inode_row(record: InodeRecord, here: InlineContent | None) -> list[object]:
@@ -197,6 +213,8 @@ def _commit(frame: Frame) -> Commit:
     unlinks = rows(required(header, "unlinks"), "'unlinks'", count_max=COMMIT_LINKS_MAX)
     links = rows(required(header, "links"), "'links'", count_max=COMMIT_LINKS_MAX)
     conflicts = rows(required(header, "conflicts"), "'conflicts'", count_max=COMMIT_LINKS_MAX)
+    sides = rows(header.get("sides", []), "'sides'", count_max=COMMIT_LINKS_MAX)
+    resolved = rows(header.get("resolved", []), "'resolved'", count_max=COMMIT_LINKS_MAX)
     return Commit(
         volume=text(required(header, "volume"), "'volume'", bytes_max=256),
         sequence=sequence,
@@ -209,6 +227,8 @@ def _commit(frame: Frame) -> Commit:
         unlinks=tuple(_unlink(it) for it in unlinks),
         links=tuple(_link(it) for it in links),
         conflicts=tuple(_conflict(it) for it in conflicts),
+        sides=tuple(_sides(it, sequence, frame.body_start) for it in sides),
+        resolved=tuple(_conflict_id(it, sequence) for it in resolved),
     )
 
 
@@ -289,6 +309,22 @@ def _conflict(value: object) -> Conflict:
         kept_as=_name(kept_as),
         detail=text(detail, "a conflict's detail", bytes_max=CONFLICT_DETAIL_BYTES_MAX),
     )
+
+
+def _sides(value: object, sequence: int, body_start: int) -> Sides:
+    conflict, met, base, earlier, later = row(value, "'sides'", width=5)
+    return Sides(
+        conflict=_number(conflict, "a conflict's place"),
+        met=integer(met, "a sequence", low=0, high=sequence),
+        base=_content(base, sequence, body_start),
+        earlier=_content(earlier, sequence, body_start),
+        later=_content(later, sequence, body_start),
+    )
+
+
+def _conflict_id(value: object, sequence: int) -> ConflictId:
+    at, index = row(value, "'resolved'", width=2)
+    return ConflictId(integer(at, "a conflict's sequence", low=1, high=sequence - 1), _number(index, "its place"))
 
 
 def _number(value: object, what: str) -> int:

@@ -84,6 +84,7 @@ def check_commit(commit: Commit) -> None:
     _check_unique(commit.links, "linked")
     for conflict in commit.conflicts:
         _check_conflict(conflict, commit.sequence)
+    _check_sides(commit)
 
 
 def check_head(volume: str, sequence: int, parent: bytes, time_ns: int) -> None:
@@ -199,6 +200,24 @@ def _check_conflict(conflict: Conflict, sequence: int) -> None:
     if conflict.kept_as:
         check_dentry(conflict.parent, conflict.kept_as, sequence)
     need(len(conflict.detail.encode()) <= CONFLICT_DETAIL_BYTES_MAX, "a conflict's detail is too long")
+
+
+def _check_sides(commit: Commit) -> None:
+    places = [it.conflict for it in commit.sides]
+    need(all(0 <= it < len(commit.conflicts) for it in places), "sides are given of a conflict that is not here")
+    need(len(set(places)) == len(places), "the sides of a conflict are given twice")
+    for it in commit.sides:
+        need(0 <= it.met < commit.sequence, f"a conflict met commit {it.met}")
+        for content in (it.base, it.earlier, it.later):
+            if content is not None:
+                check_content(content, commit.sequence)
+                here = isinstance(content, InlineContent) and content.sequence == commit.sequence
+                need(not here, "a side's content lies in this commit")
+    need(len(commit.resolved) <= COMMIT_LINKS_MAX, f"there are more than {COMMIT_LINKS_MAX} resolved conflicts")
+    need(len(set(commit.resolved)) == len(commit.resolved), "a conflict is resolved twice")
+    for one in commit.resolved:
+        need(1 <= one.sequence < commit.sequence, f"a conflict of commit {one.sequence} is resolved")
+        need(0 <= one.index < COMMIT_LINKS_MAX, f"conflict {one.index} is resolved")
 
 
 def _is_id(value: str) -> bool:

@@ -121,6 +121,30 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
+class Sides:
+    """The contents that met in a conflict of the same commit, kept for as long as the commit is."""
+
+    conflict: int
+    """Its place in `Commit.conflicts`."""
+    met: int
+    """The commit that came first; 0 when it is not known."""
+    base: Content | None
+    """What both began from; None when there was nothing."""
+    earlier: Content | None
+    """What the log had."""
+    later: Content | None
+    """What the writer of this commit had, before the two were put together. None of the three lies in this commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictId:
+    """A conflict in the log: the commit that reported it, and its place there."""
+
+    sequence: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """One entry of the log. Applied in this order: `inodes` (upsert), `unlinks`, `links`; then inodes that no
     dentry names are gone, and dentries of gone directories with them."""
@@ -139,6 +163,10 @@ class Commit:
     unlinks: tuple[Unlink, ...] = ()
     links: tuple[Link, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    sides: tuple[Sides, ...] = ()
+    """At most one for each conflict."""
+    resolved: tuple[ConflictId, ...] = ()
+    """Conflicts of earlier commits that somebody settled."""
 
 
 @dataclass(frozen=True, slots=True)

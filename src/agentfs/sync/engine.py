@@ -8,19 +8,19 @@ of the replica is held across a call to the store.
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, HistoryBroken, NewerFormat, NoSpace, StoreError, SyncTimedOut, Unavailable
 from agentfs.format.layout import VolumeKind
+from agentfs.log.log import Log
 from agentfs.replica.bulk import has_pending, is_untouched, load_snapshot
 from agentfs.replica.replica import Replica
 from agentfs.stores.counted import CountedStore
 from agentfs.stores.protocol import Store
 from agentfs.sync.databases import Databases
-from agentfs.sync.ground import EngineGround, Failpoint, no_failpoint
+from agentfs.sync.ground import EngineGround, Failpoint, Observer, no_failpoint
 from agentfs.sync.hydration import Hydration
-from agentfs.sync.log import Log
 from agentfs.sync.open_files import OpenFiles
 from agentfs.sync.options import EngineOptions
 from agentfs.sync.plan import PlanState, Step, after_poll, plan
@@ -35,6 +35,10 @@ _RETRY_FIRST_S = 0.5
 _STUCK_S = 1.0
 _CLEAN_LOOK_S = 0.05
 _SECOND_NS = 1_000_000_000
+
+Chore = Callable[[EngineGround], None]
+"""Work for quiet moments, in the engine's turn: called with every housekeeping while the store answers. Decides
+itself whether anything is due, and does a little at a time. Raises `AgentFSError` as the other steps do."""
 
 Progress = Callable[[int, int], None]
 """Called with the inodes and names that are still local."""
@@ -57,8 +61,11 @@ class Engine:
         mountpoint: Callable[[], str | None] | None = None,
         failpoint: Failpoint = no_failpoint,
         met: bool = False,
+        observers: Sequence[Observer] = (),
+        chores: Sequence[Chore] = (),
     ) -> None:
-        """`met`: the store was just seen to hold what the replica has (`Pull.meet`)."""
+        """`met`: the store was just seen to hold what the replica has (`Pull.meet`). `observers` hear of every
+        commit, `chores` are done when there is time."""
         self.options = options or EngineOptions()
         self._store = CountedStore(store)
         self._ground = EngineGround(
@@ -71,7 +78,9 @@ class Engine:
             entropy=entropy,
             mountpoint=mountpoint or (lambda: None),
             failpoint=failpoint,
+            observers=tuple(observers),
         )
+        self._chores = tuple(chores)
         self._replica = replica
         self._clock = clock
         self._hydration = Hydration(self._ground)
@@ -267,6 +276,9 @@ class Engine:
         self._state.housekeeping_at = self._clock.monotonic() + self.options.housekeeping_s
         self._upkeep.evict()
         self._upkeep.trim()
+        for chore in self._chores:
+            if not self._state.broken and self._clock.monotonic() >= self._state.retry_at:
+                chore(self._ground)
 
     # ---- the store's health ----
 

@@ -1,5 +1,6 @@
 """What every part of the engine stands on."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,13 +8,22 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from agentfs.clock import Clock
+from agentfs.log.log import Log
+from agentfs.model.records import Commit
 from agentfs.replica.replica import Replica
 from agentfs.stores.protocol import Store
-from agentfs.sync.log import Log
 from agentfs.sync.options import EngineOptions
+
+_LOG = logging.getLogger(__name__)
 
 Failpoint = Callable[[str], None]
 """Called with a name between any two steps whose order matters; tests crash there."""
+
+
+Observer = Callable[[Commit, bytes], None]
+"""Called with every commit, its contents' places resolved, and its digest, once it is this replica's head and in the
+order of the log. A crash may swallow a call, a jump to a snapshot many: whoever needs all reads the log where one is
+missing. What it raises is logged and changes nothing."""
 
 
 def no_failpoint(_name: str) -> None:
@@ -33,9 +43,18 @@ class EngineGround:
     mountpoint: Callable[[], str | None]
     """Where the replica is mounted on this machine now."""
     failpoint: Failpoint = no_failpoint
+    observers: tuple[Observer, ...] = ()
     _pool: ThreadPoolExecutor | None = field(default=None, init=False)
     _worker: threading.local = field(default_factory=threading.local, init=False)
     """On a thread of the pool, `is_one` is set."""
+
+    def observed(self, commit: Commit, digest: bytes) -> None:
+        """Tell the observers."""
+        for observer in self.observers:
+            try:
+                observer(commit, digest)
+            except Exception:  # noqa: BLE001 - what watches the log must not stop it
+                _LOG.exception("an observer of the log failed at entry %d", commit.sequence)
 
     def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
         """Put objects, `options.parallel` at once and never more in memory. On return all are durable."""

@@ -9,6 +9,7 @@ from agentfs.errors import Corrupt, HistoryBroken, NoSpace, StoreUnavailable
 from agentfs.format.commit import decode_commit, inline_bytes
 from agentfs.format.snapshot import inode_record
 from agentfs.format.snapshot_rows import SnapshotRows
+from agentfs.log.log import WINDOW_MAX, Entry
 from agentfs.model.records import Commit, InlineContent, InodeId, Link, Unlink
 from agentfs.replica.apply import Applied, apply_commit, drop_stale, same_size_pending
 from agentfs.replica.bulk import is_untouched, load_snapshot, log_links, log_records
@@ -18,7 +19,6 @@ from agentfs.sync.capture import unpack_capture
 from agentfs.sync.contents import file_digest
 from agentfs.sync.ground import EngineGround
 from agentfs.sync.hydration import Hydration
-from agentfs.sync.log import WINDOW_MAX, Entry
 
 _LOG = logging.getLogger(__name__)
 
@@ -102,6 +102,9 @@ class Pull:
         if prepared is not None and prepared[0] == sequence:
             orphans = settle_commit(replica, unpack_capture(prepared[1]), entry.digest, parent=None)
             drop_stale(replica, (), orphans)
+            if entry.data is not None and self.ground.observers:
+                commit, _ = decode_commit(entry.data, volume=self.ground.log.volume, sequence=sequence)
+                self.ground.observed(commit, entry.digest)
             return 1
         if entry.data is None:
             return self.restart()
@@ -135,6 +138,8 @@ class Pull:
             replica, commit, digest, agent=self.ground.author, digests=self._pending_digests(commit), whole=whole
         )
         self.ground.failpoint("pull.applied")
+        if not whole:
+            self.ground.observed(commit, digest)
         self.conflicts += applied.conflicts
         drop_stale(replica, applied.stale, applied.orphans)
         if data is not None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from agentfs.clock import hybrid_time_ns
 from agentfs.errors import AgentFSError, NoSpace, ReplicaDamaged, Unavailable
+from agentfs.log.log import Appended, Entry
 from agentfs.model.records import CHUNK_BYTES, COMMIT_BYTES_MAX, INLINE_BYTES_MAX
 from agentfs.replica.apply import drop_stale
 from agentfs.replica.pending import PendingState, leaving_absent, pending_state, still_the_same, write_prepared
@@ -15,7 +16,6 @@ from agentfs.sync.contents import Taken, Torn, Wanted, take, wanted_contents
 from agentfs.sync.databases import Databases
 from agentfs.sync.ground import EngineGround
 from agentfs.sync.hydration import Hydration
-from agentfs.sync.log import Appended, Entry
 from agentfs.sync.open_files import OpenFiles
 from agentfs.sync.pull import Pull
 
@@ -176,6 +176,7 @@ class Push:
             return Pushed(committed=False, rest=True)
         orphans = settle_commit(replica, captured, encoded.digest, parent=state.head_digest)
         ground.failpoint("push.settled")
+        ground.observed(encoded.commit, encoded.digest)
         drop_stale(replica, (), orphans)
         self.databases.captured(taken)
         self.open_files.taken(taken)

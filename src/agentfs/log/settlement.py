@@ -1,4 +1,4 @@
-"""Who holds a place in the log? Pure decisions, shared by the real log (`sync.log`), the engine, and the model that
+"""Who holds a place in the log? Pure decisions, shared by the real log (`log.log`), the engine, and the model that
 proves the protocol (`tests/model/test_log_protocol.py`).
 
 The rules (docs/format.md, F-42 ff.):

@@ -1,7 +1,7 @@
 """The log of one volume on a store: append, read, catch up, snapshots, collection.
 
 No state but where the volume is: safe from any thread, and of no use to remember anything with. What happened is
-decided in `sync.settlement`; here are only the requests, as few as possible: an append without contention is one
+decided in `log.settlement`; here are only the requests, as few as possible: an append without contention is one
 put, a look for news is one get.
 """
 
@@ -25,8 +25,8 @@ from agentfs.format.limits import DIGEST_BYTES
 from agentfs.format.snapshot import decode_snapshot_rows
 from agentfs.format.snapshot_rows import SnapshotRows
 from agentfs.format.stub import Stub, decode_stub, encode_stub, stub_of
+from agentfs.log.settlement import Append, Next, PutReply, Verdict, after_put, after_read
 from agentfs.stores.protocol import Store
-from agentfs.sync.settlement import Append, Next, PutReply, Verdict, after_put, after_read
 
 _SMALL_BYTES = 64 * 1024
 """A stub is never larger; what is larger is a commit, and ends with its digest."""
@@ -130,7 +130,7 @@ class Log:
     def append(self, sequence: int, data: bytes, digest: bytes) -> Appended | Lost:
         """Put a commit at `sequence`, and find out what stands there. Without contention, one put.
 
-        The caller has persisted `digest` and what the commit captures before (`sync.settlement`), and holds entry
+        The caller has persisted `digest` and what the commit captures before (`log.settlement`), and holds entry
         `sequence - 1`. Any doubt is settled by reading the place; while nothing stands there the same bytes are
         tried again, `PUTS_MAX` times in all. Raises `OutcomeUnknown` when the doubt remains, and `StoreError`
         or `Corrupt` when the place cannot be read: in all these cases the put may still take effect,
