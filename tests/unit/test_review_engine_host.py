@@ -14,6 +14,7 @@ from agentfs.stores.protocol import StoredObject
 from agentfs.sync.engine import Engine
 from agentfs.volume import engine_host
 from agentfs.volume.engine_host import EngineHost
+from agentfs.volume.services import EngineServices
 
 
 class Hanging(MemoryStore):
@@ -35,7 +36,7 @@ def started(directory: Path, store: MemoryStore) -> EngineHost:
     clock = SystemClock()
     replica = Replica.open(str(directory), volume_kind="home", volume_id="a", session_kind="engine", clock=clock)
     engine = Engine(replica, store, volume_kind="home", volume_id="a", author="a", clock=clock)
-    return EngineHost(lock, replica, engine, clock=clock, stop=threading.Event(), problem="")
+    return EngineHost(lock, replica, engine, EngineServices(), clock=clock, stop=threading.Event(), problem="")
 
 
 def test_a_thread_that_close_did_not_wait_for_lets_go_at_its_end(

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, HistoryBroken, NewerFormat, NoSpace, StoreError, SyncTimedOut, Unavailable
@@ -30,6 +31,8 @@ from agentfs.sync.status import EngineStatus
 from agentfs.sync.upkeep import Upkeep
 
 _LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _RETRY_FIRST_S = 0.5
 _STUCK_S = 1.0
@@ -307,6 +310,16 @@ class Engine:
             tx.sql.executemany("INSERT OR REPLACE INTO state VALUES(?,?)", facts.items())
 
     # ---- asked for ----
+
+    @property
+    def ground(self) -> EngineGround:
+        """What it works with, for the parts that work beside it."""
+        return self._ground
+
+    def in_turn(self, do: Callable[[EngineGround], T]) -> T:
+        """Call `do` while nothing is pushed or pulled. From any thread; keep it short, the loop waits."""
+        with self._turn:
+            return do(self._ground)
 
     def pull_now(self) -> int:
         """Take in what the log has now. Returns the number of commits. Raises `StoreError`, `FormatError`."""

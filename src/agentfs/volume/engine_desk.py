@@ -1,8 +1,9 @@
 """What may be asked of an engine, from this process or another: words to calls, nothing else."""
 
+import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -11,12 +12,11 @@ from agentfs.errors import BucketNotFound, InvalidArgument, StoreDenied
 from agentfs.sync.engine import Engine
 from agentfs.sync.status import EngineStatus
 from agentfs.volume.messages import Message, error_of
+from agentfs.volume.services import Answer, Progress
 
 _ECHO_SECONDS = 0.06
 """Pokes come at most every 50 ms (`engine_link`): a second look this much later sees what the last one hid."""
 _HEARTBEAT_SECONDS = 15.0
-
-Progress = Callable[[Message], None]
 
 
 class Announcer:
@@ -51,9 +51,19 @@ class EngineDesk:
     hydrate   fetch the bytes of `ino`                   sync      push all that is pending; progress lines
     pull      apply what is in the log now               status    facts
     subscribe a progress line whenever the journal grew  stop      push, then end the engine
+
+    `services` adds words of other parts (`volume.services`).
     """
 
-    def __init__(self, engine: Engine, announcer: Announcer, *, clock: Clock, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        announcer: Announcer,
+        services: Mapping[str, Answer],
+        *,
+        clock: Clock,
+        on_stop: Callable[[], None],
+    ) -> None:
         self._engine = engine
         self._announcer = announcer
         self._clock = clock
@@ -70,6 +80,8 @@ class EngineDesk:
             "subscribe": self._subscribe,
             "stop": self._stop,
         }
+        for word, answer in services.items():
+            self._answers[word] = functools.partial(answer, engine)
         threading.Thread(target=self._echoes, name="engine-echo", daemon=True).start()
 
     def answer(self, request: Message, progress: Progress) -> Message:

@@ -24,6 +24,7 @@ from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.gate import pass_gate
 from agentfs.volume.listener import Listener
 from agentfs.volume.opening import QUICK, opened_store
+from agentfs.volume.services import EngineServices, engine_services
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,7 +38,15 @@ class EngineHost:
     """Made by `claim`; ends with `close`, or by itself when the engine fails in a way that nobody foresaw."""
 
     def __init__(
-        self, lock: LockFile, replica: Replica, engine: Engine, *, clock: Clock, stop: threading.Event, problem: str
+        self,
+        lock: LockFile,
+        replica: Replica,
+        engine: Engine,
+        services: EngineServices,
+        *,
+        clock: Clock,
+        stop: threading.Event,
+        problem: str,
     ) -> None:
         self.problem = problem
         """Why the store could not be reached at the start; empty when it was."""
@@ -47,6 +56,7 @@ class EngineHost:
         self._lock = lock
         self._replica = replica
         self._engine = engine
+        self._services = services
         self._clock = clock
         self._stop = stop
         self._closing = threading.Lock()
@@ -54,7 +64,7 @@ class EngineHost:
         """The loop has ended."""
         self._left = False
         """`close` gave up waiting: the loop's thread releases what it works with."""
-        self.desk = EngineDesk(engine, self.announcer, clock=clock, on_stop=self._say_end)
+        self.desk = EngineDesk(engine, self.announcer, services.answers, clock=clock, on_stop=self._say_end)
         replica.changed.append(self.announcer.announce)
         self._listener = Listener(os.path.join(replica.directory, "engine.sock"), self.desk)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -135,8 +145,9 @@ class EngineHost:
             replica.set_state("online", 0)
         stop = threading.Event()
         store = opened_store(settings, clock=clock, stop=stop)
-        engine = _engine(plan, replica, store, clock, options, met=met)
-        return cls(lock, replica, engine, clock=clock, stop=stop, problem=problem)
+        services = engine_services(plan, replica, store, clock)
+        engine = _engine(plan, replica, store, clock, options, services=services, met=met)
+        return cls(lock, replica, engine, services, clock=clock, stop=stop, problem=problem)
 
     def wake(self) -> None:
         """Something changed in this process. Never waits."""
@@ -186,6 +197,8 @@ class EngineHost:
         self._release()
 
     def _release(self) -> None:
+        for close in self._services.closers:
+            close()
         self._engine.close()
         try:
             self._replica.close()
@@ -195,8 +208,16 @@ class EngineHost:
 
 
 def _engine(
-    plan: EnginePlan, replica: Replica, store: Store, clock: Clock, options: EngineOptions, *, met: bool = False
+    plan: EnginePlan,
+    replica: Replica,
+    store: Store,
+    clock: Clock,
+    options: EngineOptions,
+    *,
+    services: EngineServices | None = None,
+    met: bool = False,
 ) -> Engine:
+    services = services or EngineServices()
     return Engine(
         replica,
         store,
@@ -207,6 +228,8 @@ def _engine(
         options=options,
         mountpoint=lambda: mountpoint_of(replica),
         met=met,
+        observers=services.observers,
+        chores=services.chores,
     )
 
 

@@ -1,0 +1,37 @@
+"""What an engine does besides pushing, pulling and fetching: the one place where other parts are tied to it.
+
+A part adds itself in `engine_services`: an observer hears of every commit, a chore is done in quiet moments, an
+answer is a word that other processes of this machine may say to the engine's desk, a closer runs when the engine
+ends.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from agentfs.clock import Clock
+from agentfs.replica.replica import Replica
+from agentfs.stores.protocol import Store
+from agentfs.sync.engine import Chore, Engine
+from agentfs.sync.ground import Observer
+from agentfs.volume.engine_plan import EnginePlan
+from agentfs.volume.messages import Message
+
+Progress: TypeAlias = Callable[[Message], None]
+Answer: TypeAlias = Callable[[Engine, Message, Progress], Message]
+"""Called on a thread of the desk, several at once. What must not meet a push or a pull goes through
+`Engine.in_turn`."""
+
+
+@dataclass(slots=True)
+class EngineServices:
+    observers: list[Observer] = field(default_factory=list)
+    chores: list[Chore] = field(default_factory=list)
+    answers: dict[str, Answer] = field(default_factory=dict)
+    """By the word in `{"do": word}`."""
+    closers: list[Callable[[], None]] = field(default_factory=list)
+
+
+def engine_services(_plan: EnginePlan, _replica: Replica, _store: Store, _clock: Clock) -> EngineServices:
+    """The services of one engine."""
+    return EngineServices()
