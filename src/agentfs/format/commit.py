@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from agentfs.errors import Corrupt
 from agentfs.format.fields import integer, octets, required, row, rows, text
-from agentfs.format.framing import PREAMBLE_BYTES, Frame, ObjectKind, open_frame, pack, seal
+from agentfs.format.framing import LOCKS_FEATURE, PREAMBLE_BYTES, Frame, ObjectKind, open_frame, pack, seal
 from agentfs.format.limits import (
     COMMIT_ID_BYTES,
     COMMIT_LINKS_MAX,
@@ -26,6 +26,7 @@ from agentfs.format.limits import (
     XATTR_VALUE_BYTES_MAX,
     XATTRS_MAX,
 )
+from agentfs.format.locks import commit_lock_fields, read_commit_locks
 from agentfs.format.validation import check_commit, need
 from agentfs.model.records import (
     COMMIT_BYTES_MAX,
@@ -158,7 +159,7 @@ def _header(commit: Commit, places: Mapping[InodeId, InlineContent]) -> dict[str
         "unlinks": [[it.parent, it.name] for it in commit.unlinks],
         "links": [[it.parent, it.name, it.child] for it in commit.links],
         "conflicts": [[it.kind, it.parent, it.name, it.kept_as, it.detail] for it in commit.conflicts],
-        "requires": [],
+        "requires": [LOCKS_FEATURE] if commit.locks or commit.fences else [],
         **_later_fields(commit),
     }
 
@@ -173,7 +174,7 @@ def _later_fields(commit: Commit) -> dict[str, object]:
         ]
     if commit.resolved:
         fields["resolved"] = [[it.sequence, it.index] for it in commit.resolved]
-    return fields
+    return fields | commit_lock_fields(commit)
 
 
 def _inode_row(record: InodeRecord, here: InlineContent | None) -> list[object]:
@@ -215,6 +216,7 @@ def _commit(frame: Frame) -> Commit:
     conflicts = rows(required(header, "conflicts"), "'conflicts'", count_max=COMMIT_LINKS_MAX)
     sides = rows(header.get("sides", []), "'sides'", count_max=COMMIT_LINKS_MAX)
     resolved = rows(header.get("resolved", []), "'resolved'", count_max=COMMIT_LINKS_MAX)
+    locks, fences = read_commit_locks(header, sequence)
     return Commit(
         volume=text(required(header, "volume"), "'volume'", bytes_max=256),
         sequence=sequence,
@@ -229,6 +231,8 @@ def _commit(frame: Frame) -> Commit:
         conflicts=tuple(_conflict(it) for it in conflicts),
         sides=tuple(_sides(it, sequence, frame.body_start) for it in sides),
         resolved=tuple(_conflict_id(it, sequence) for it in resolved),
+        locks=locks,
+        fences=fences,
     )
 
 

@@ -35,7 +35,9 @@ from agentfs.format.limits import (
 MAGIC = b"\x89AFS\r\n\x1a\n"
 """As PNG's: shows 8-bit damage, newline conversion and truncation at a glance."""
 FORMAT_VERSION = 1
-FEATURES_KNOWN: frozenset[str] = frozenset()
+LOCKS_FEATURE = "locks"
+"""Locks and fences (F-90): who does not know them must not write."""
+FEATURES_KNOWN: frozenset[str] = frozenset({"origin", LOCKS_FEATURE})
 """Required features that this version understands (F-71)."""
 
 _PREAMBLE = struct.Struct(">8sHBBIQ")

@@ -11,10 +11,12 @@ from agentfs.format.layout import parse_volume_name
 from agentfs.format.limits import (
     COMMIT_ID_BYTES,
     COMMIT_LINKS_MAX,
+    COMMIT_LOCKS_MAX,
     CONFLICT_DETAIL_BYTES_MAX,
     CONFLICT_KIND_CHARACTERS_MAX,
     DIGEST_BYTES,
     FILE_BYTES_MAX,
+    HOLDER_CHARACTERS_MAX,
     ID_32_MAX,
     INTEGER_MAX,
     INTEGER_MIN,
@@ -33,6 +35,7 @@ from agentfs.model.records import (
     COMMIT_INODES_MAX,
     INDEX_BITS,
     INLINE_BYTES_MAX,
+    LOCK_SECONDS_MAX,
     ROOT_ID,
     ChunkedContent,
     Commit,
@@ -85,6 +88,7 @@ def check_commit(commit: Commit) -> None:
     for conflict in commit.conflicts:
         _check_conflict(conflict, commit.sequence)
     _check_sides(commit)
+    _check_locks(commit)
 
 
 def check_head(volume: str, sequence: int, parent: bytes, time_ns: int) -> None:
@@ -218,6 +222,27 @@ def _check_sides(commit: Commit) -> None:
     for one in commit.resolved:
         need(1 <= one.sequence < commit.sequence, f"a conflict of commit {one.sequence} is resolved")
         need(0 <= one.index < COMMIT_LINKS_MAX, f"conflict {one.index} is resolved")
+
+
+def _check_locks(commit: Commit) -> None:
+    for rows in (commit.locks, commit.fences):
+        need(len(rows) <= COMMIT_LOCKS_MAX, f"there are more than {COMMIT_LOCKS_MAX} locks or fences")
+        need(len({it.inode for it in rows}) == len(rows), "an inode is locked or fenced twice")
+    for lock in commit.locks:
+        check_inode_id(lock.inode, commit.sequence)
+        check_holder(lock.holder)
+        need(0 <= lock.seconds <= LOCK_SECONDS_MAX, f"a lock for {lock.seconds} seconds")
+    for fence in commit.fences:
+        check_inode_id(fence.inode, commit.sequence)
+        need(1 <= fence.token < commit.sequence, f"a fence with token {fence.token}")
+
+
+def check_holder(holder: str) -> None:
+    """Who a lock says that it is held by."""
+    need(
+        0 < len(holder) <= HOLDER_CHARACTERS_MAX and holder.isascii() and holder.isprintable(),
+        f"a lock's holder is not 1 to {HOLDER_CHARACTERS_MAX} printable ASCII characters",
+    )
 
 
 def _is_id(value: str) -> bool:

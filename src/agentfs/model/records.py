@@ -144,6 +144,39 @@ class ConflictId:
     index: int
 
 
+LOCK_SECONDS_MAX = 86_400
+"""How long a lock may be asked for at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """After the commit, `inode` (a file) is locked by `holder`; with 0 seconds it is not locked any more."""
+
+    inode: InodeId
+    holder: str
+    """Who, for people."""
+    seconds: int
+    """How long others wait for a sign of life before they may take the lock over; 0: released."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The writer of the commit acts under a lock: `token` is the sequence of the commit that took or used it last."""
+
+    inode: InodeId
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class LockState:
+    """A lock as the log has it."""
+
+    holder: str
+    token: int
+    """Sequence of the commit that took or used the lock last."""
+    seconds: int
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """One entry of the log. Applied in this order: `inodes` (upsert), `unlinks`, `links`; then inodes that no
@@ -167,6 +200,8 @@ class Commit:
     """At most one for each conflict."""
     resolved: tuple[ConflictId, ...] = ()
     """Conflicts of earlier commits that somebody settled."""
+    locks: tuple[Lock, ...] = ()
+    fences: tuple[Fence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,3 +216,5 @@ class Snapshot:
     """Hybrid-logical time of that commit."""
     inodes: tuple[InodeRecord, ...]
     links: tuple[Link, ...]
+    locks: tuple[tuple[InodeId, LockState], ...] = ()
+    """By ascending inode."""
