@@ -1,0 +1,258 @@
+"""The history of a path: what it meant, from its first version to now.
+
+It follows the *name* and the *file*. An editor that writes a temporary file and renames it over the old one makes a
+new inode each time: these are versions of the path, because the name was taken right before. Where the name was free,
+a file that came under another name is followed back to that name; so is a file whose directory was moved. What was
+deleted and came again is one history with a hole in it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from agentfs.history.names import Found, PathNames, last_seen, names_of, path_in, resolve
+from agentfs.history.places import COLUMNS, of_columns
+from agentfs.model.records import ConflictId, Content, InodeId, Kind
+from agentfs.replica.database import Connection, Row
+
+What: TypeAlias = Literal["created", "changed", "restored", "merged", "renamed", "attributes", "deleted"]
+
+_RECORD = f"SELECT sequence, kind, mode, mtime_ns, rdev, target, {COLUMNS} FROM record WHERE inode=? "
+
+
+@dataclass(frozen=True, slots=True)
+class PathEvent:
+    """One line of a path's history."""
+
+    version: int | None
+    """1 for the oldest content, one more for each later one; None where the path meant nothing afterwards. A rename
+    and a change of attributes have the number of the content they left as it was."""
+    sequence: int
+    what: What
+    path: PathNames
+    """As it was called then."""
+    other: PathNames | None
+    """Renamed: the path before. Deleted: where the file lives on under another name."""
+    inode: InodeId
+    kind: Kind
+    mode: int
+    mtime_ns: int
+    content: Content | None
+    """Of a file. For `deleted`: what it was before."""
+    target: bytes
+    """Of a symbolic link."""
+    conflict: ConflictId | None = None
+    """A conflict that was settled by this."""
+    beginning: bool = False
+    """What came before is not known any more: its commits were collected."""
+    content_changed: bool = False
+    """This is where `version` begins."""
+    size_bytes: int = 0
+    digest: bytes = b""
+
+
+_State: TypeAlias = tuple[object, ...]
+"""What two states of a file are compared by: kind, digest, target, device."""
+
+
+def path_events(sql: Connection, path: PathNames, head: int, *, attributes: bool = False) -> Sequence[PathEvent]:
+    """The history of `path` at `head`, oldest first; empty when it never meant anything. With `attributes` also
+    changes of nothing but attributes."""
+    walk = _Walk(sql, attributes)
+    walk.back(path, head)
+    return _numbered(list(reversed(walk.events)))
+
+
+@dataclass(slots=True)
+class _Raw:
+    """A record of an inode."""
+
+    sequence: int
+    kind: Kind
+    mode: int
+    mtime_ns: int
+    state: _State
+    content: Content | None
+    target: bytes
+
+
+class _Walk:
+    """From the newest to the oldest. `events` are unnumbered."""
+
+    def __init__(self, sql: Connection, attributes: bool) -> None:
+        self.sql = sql
+        self.attributes = attributes
+        self.events: list[PathEvent] = []
+        self.holes = {row[0] for row in sql.rows("SELECT sequence FROM entry WHERE collected > 0")}
+
+    def back(self, path: PathNames, at: int) -> None:
+        while at > 0:
+            found = resolve(self.sql, path, at)
+            if found is None:
+                seen = last_seen(self.sql, path, at)
+                if seen is None or seen < 1:
+                    return
+                self._deleted(path, seen)
+                at = seen
+                continue
+            if not path:
+                return  # the root is there from the beginning
+            place = self._while_it_meant(found, path, at)
+            path = self._how_it_came(found, path, place)
+            at = found.since - 1
+
+    def _deleted(self, path: PathNames, seen: int) -> None:
+        found = resolve(self.sql, path, seen)
+        assert found is not None
+        end = seen + 1
+        last = self._record(found.inode, seen)
+        if last is None:
+            return
+        now = names_of(self.sql, found.inode, end)
+        now.sort(key=lambda it: it[2] != end)  # the name it got by this, rather than one it had
+        other = path_in(self.sql, now[0][0], now[0][1], end) if now else None
+        self.events.append(self._event("deleted", end, path, last, found, other=other))
+
+    def _while_it_meant(self, found: Found, path: PathNames, at: int) -> Content | None:
+        """Changes of the inode itself after it came to this path. Returns where the content that it came with is
+        according to the newest record of it: that place is there for longer."""
+        rows = self.sql.rows(
+            _RECORD + "AND sequence>? AND sequence<=? ORDER BY sequence", (found.inode, found.since, at)
+        )
+        before = self._record(found.inode, found.since)
+        place = before.content if before is not None else None
+        events: list[PathEvent] = []
+        begun = -1
+        for raw in map(_raw, rows):
+            if before is None or raw.state != before.state:
+                begun = len(events)
+                events.append(self._event("changed", raw.sequence, path, raw, found, content_changed=True))
+            else:
+                if begun < 0:
+                    place = raw.content
+                else:
+                    events[begun] = replace(events[begun], content=raw.content)
+                if self.attributes:
+                    events.append(self._event("attributes", raw.sequence, path, raw, found))
+            before = raw
+        self.events += reversed(events)
+        return place
+
+    def _how_it_came(self, found: Found, path: PathNames, place: Content | None) -> PathNames:
+        """The event at `found.since`; returns the path to go on with before it."""
+        sql, at = self.sql, found.since
+        now = self._record(found.inode, at)
+        if now is None:
+            return path
+        now.content = place
+        before = resolve(sql, path, at - 1)
+        if before is not None:
+            was = self._record(before.inode, at - 1)
+            if was is None or was.state != now.state:
+                self.events.append(self._event("changed", at, path, now, found, content_changed=True))
+            elif self.attributes and (was.sequence != now.sequence or before.inode != found.inode):
+                self.events.append(self._event("attributes", at, path, now, found))
+            return path
+        old = self._old_path(found, at - 1)
+        if old is None:
+            beginning = at in self.holes
+            self.events.append(
+                self._event("created", at, path, now, found, content_changed=True, beginning=beginning)
+            )
+            return path
+        was = self._record(found.inode, at - 1)
+        changed = was is None or was.state != now.state
+        self.events.append(self._event("renamed", at, path, now, found, other=old, content_changed=changed))
+        return old
+
+    def _old_path(self, found: Found, at: int) -> PathNames | None:
+        """Where the inode was at `at`, before it came to its path."""
+        sql = self.sql
+        names = names_of(sql, found.inode, at)
+        if not names:
+            return None
+        for parent, name, _, _ in names:
+            if (parent, name) == (found.parent, found.name):  # a directory above was moved
+                return path_in(sql, parent, name, at)
+        names.sort(key=lambda it: it[3] != at + 1)  # the name that it lost, rather than one that it kept
+        return path_in(sql, names[0][0], names[0][1], at)
+
+    # ---- rows ----
+
+    def _record(self, inode: InodeId, at: int) -> _Raw | None:
+        row = self.sql.one(_RECORD + "AND sequence<=? ORDER BY sequence DESC LIMIT 1", (inode, at))
+        return None if row is None else _raw(row)
+
+    def _event(
+        self,
+        what: What,
+        sequence: int,
+        path: PathNames,
+        raw: _Raw,
+        found: Found,
+        *,
+        other: PathNames | None = None,
+        content_changed: bool = False,
+        beginning: bool = False,
+    ) -> PathEvent:
+        conflict = self._conflict(sequence, found)
+        if conflict is not None and what == "changed" and conflict[1]:
+            what = "merged"
+        return PathEvent(
+            version=None,
+            sequence=sequence,
+            what=what,
+            path=path,
+            other=other,
+            inode=found.inode,
+            kind=raw.kind,
+            mode=raw.mode,
+            mtime_ns=raw.mtime_ns,
+            content=raw.content,
+            target=raw.target,
+            conflict=conflict[0] if conflict is not None else None,
+            beginning=beginning,
+            content_changed=content_changed,
+            size_bytes=raw.content.size_bytes if raw.content is not None else len(raw.target),
+            digest=raw.content.digest if raw.content is not None else b"",
+        )
+
+    def _conflict(self, sequence: int, found: Found) -> tuple[ConflictId, bool] | None:
+        """A conflict at this name that the entry settled, and whether its sides were put together there."""
+        row = self.sql.one(
+            "SELECT c.place, length(c.kept_as)=0 AND EXISTS (SELECT 1 FROM side s WHERE s.sequence=c.sequence "
+            "AND s.place=c.place) FROM conflict c WHERE c.parent=? AND c.name=? AND c.sequence=? ORDER BY c.place",
+            (found.parent, found.name, sequence),
+        )
+        return None if row is None else (ConflictId(sequence, row[0]), bool(row[1]))
+
+
+def _raw(row: Row) -> _Raw:
+    sequence, kind, mode, mtime_ns, rdev, target = row[:6]
+    return _Raw(
+        sequence=sequence,
+        kind=Kind(kind),
+        mode=mode,
+        mtime_ns=mtime_ns,
+        state=(kind, row[6], target, rdev),
+        content=of_columns(row[6:11]),
+        target=target or b"",
+    )
+
+
+def _numbered(events: list[PathEvent]) -> list[PathEvent]:
+    """With version numbers, and `restored` where bytes came back that an earlier version had."""
+    found: list[PathEvent] = []
+    seen: set[_State] = set()
+    version = 0
+    for event in events:
+        what = event.what
+        state: _State = (event.kind, event.digest, event.target)
+        if event.content_changed:
+            version += 1
+            if what in ("changed", "created") and state in seen and event.kind is not Kind.DIRECTORY:
+                what = "restored"
+            seen.add(state)
+        number = None if what == "deleted" else version
+        found.append(replace(event, version=number, what=what))
+    return found

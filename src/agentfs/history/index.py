@@ -1,0 +1,324 @@
+"""The index of a volume's history: SQLite beside the replica's database, written by the engine's process only.
+
+    <replica's directory>/history.db
+
+Entries of the log go in one after the other, each in one transaction that also moves the index's head: after a
+crash, or a power cut, it holds the log up to some entry, whole. Nothing in it is a truth: what is damaged, of another
+version or of another log is dropped and read again from the log. A database of its own, so that no write of the
+replica ever waits for it.
+"""
+
+import contextlib
+import importlib.resources
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from agentfs.errors import HistoryBroken, ReplicaDamaged
+from agentfs.format.snapshot import inode_record
+from agentfs.format.snapshot_rows import SnapshotRows
+from agentfs.history.places import COLUMNS, to_columns
+from agentfs.model.records import Commit, ConflictId, InodeId, InodeRecord, Kind, Sides
+from agentfs.replica.database import Connection, Row, translated
+
+SCHEMA_VERSION = 1
+_NO_DIGEST = bytes(32)
+_CACHE_KIB = 16 * 1024
+_CHECKPOINT_PAGES = 4000
+
+
+def index_path(directory: str) -> str:
+    """Where the index of the replica in `directory` is."""
+    return os.path.join(directory, "history.db")
+
+
+class HistoryIndex:
+    """Safe from any thread. The file is made at the first use; `close` ends it."""
+
+    def __init__(self, directory: str) -> None:
+        self.path = index_path(directory)
+        self.lock = threading.RLock()
+        self._connection: Connection | None = None
+        self._closed = False
+
+    # ---- opening ----
+
+    @property
+    def sql(self) -> Connection:
+        """The connection; the caller holds `lock`. Raises `NoSpace`, `ReplicaDamaged`."""
+        if self._connection is None:
+            if self._closed:
+                raise ReplicaDamaged("the index of the history is closed: open the home again")
+            try:
+                self._connection = self._open()
+            except ReplicaDamaged:
+                self._remove()
+                self._connection = self._open()
+        return self._connection
+
+    def _open(self) -> Connection:
+        connection = Connection(self.path)
+        try:
+            with translated(self.path):
+                connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+                connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+                known = connection.one("SELECT 1 FROM sqlite_schema WHERE name='state'") is not None
+                if not known:
+                    self._create(connection)
+                row = connection.one("SELECT value FROM state WHERE key='schema_version'")
+            if row is None or row[0] != SCHEMA_VERSION:
+                raise ReplicaDamaged("the index of the history is of another version")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @staticmethod
+    def _create(connection: Connection) -> None:
+        schema = importlib.resources.files("agentfs.history").joinpath("schema.sql").read_text("utf-8")
+        connection.execute("BEGIN IMMEDIATE")
+        for _ in connection.execute(schema):
+            pass
+        connection.execute("INSERT INTO state VALUES('schema_version', ?)", (SCHEMA_VERSION,))
+        connection.execute("COMMIT")
+
+    def _remove(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path + suffix)
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever indexed here."""
+        return self._connection is not None or os.path.exists(self.path)
+
+    def drop(self) -> None:
+        """Forget everything: the next use starts from nothing."""
+        with self.lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            self._remove()
+
+    def close(self) -> None:
+        """Repeating it is harmless."""
+        with self.lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """The connection, under the lock, for statements that must see one state."""
+        with self.lock, translated(self.path):
+            yield self.sql
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self.lock, translated(self.path):
+            sql = self.sql
+            sql.execute("BEGIN IMMEDIATE")
+            try:
+                yield sql
+            except BaseException:
+                if sql.in_transaction:
+                    sql.execute("ROLLBACK")
+                raise
+            sql.execute("COMMIT")
+
+    # ---- the head ----
+
+    def head(self) -> tuple[int, bytes]:
+        """The last entry that is indexed, and its digest; 0 and zeros before the first."""
+        with self.reading() as sql:
+            row = sql.one("SELECT sequence, digest FROM entry ORDER BY sequence DESC LIMIT 1")
+        return (row[0], row[1]) if row is not None else (0, _NO_DIGEST)
+
+    # ---- adding ----
+
+    def add(self, commits: Iterable[tuple[Commit, bytes]]) -> int:
+        """Add entries (a commit and its digest) that follow the head, in one transaction; those up to the head are
+        passed over. Returns how many were added.
+
+        Raises `HistoryBroken` when one does not continue the head: nothing was added then.
+        """
+        added = 0
+        with self._writing() as sql:
+            head, digest = self.head()
+            for commit, own in commits:
+                if commit.sequence <= head:
+                    continue
+                if commit.sequence != head + 1 or commit.parent != digest:
+                    raise HistoryBroken(f"log entry {commit.sequence} does not continue the history known here")
+                _Adding(sql, commit.sequence).commit(commit, own)
+                head, digest = commit.sequence, own
+                added += 1
+        return added
+
+    def add_snapshot(self, snapshot: SnapshotRows) -> None:
+        """Go on at `snapshot`, which is beyond the head: the commits between were collected. What differs then
+        appears as changed by an entry without an author."""
+        with self._writing() as sql:
+            head, _ = self.head()
+            if snapshot.sequence <= head:
+                return
+            _Adding(sql, snapshot.sequence).snapshot(snapshot, first=head + 1)
+
+
+class _Adding:
+    """One entry's rows."""
+
+    def __init__(self, sql: Connection, sequence: int) -> None:
+        self.sql = sql
+        self.sequence = sequence
+        self.maybe_gone: list[InodeId] = []
+
+    def commit(self, commit: Commit, digest: bytes) -> None:
+        author = self._author(commit.author, commit.replica)
+        self.sql.execute("INSERT INTO entry VALUES(?,?,?,?,0)", (self.sequence, digest, commit.time_ns, author))
+        self._records(commit.inodes)
+        for unlink in commit.unlinks:
+            self._unbind(unlink.parent, unlink.name)
+        for link in commit.links:
+            self._bind(link.parent, link.name, link.child)
+        self._close_gone()
+        self._conflicts(commit)
+
+    def _author(self, author: str, replica: str) -> int:
+        row = self.sql.one("SELECT id FROM author WHERE author=? AND replica=?", (author, replica))
+        if row is None:
+            row = self.sql.one("INSERT INTO author(author,replica) VALUES(?,?) RETURNING id", (author, replica))
+        assert row is not None
+        return int(row[0])
+
+    def _records(self, records: Iterable[InodeRecord]) -> None:
+        rows, xattrs = [], []
+        for it in records:
+            rows.append(
+                (
+                    it.id, self.sequence, int(it.kind), it.mode, it.uid, it.gid, it.mtime_ns, it.ctime_ns,
+                    it.birth_ns, it.rdev, it.target or None, *to_columns(it.content),
+                )
+            )  # fmt: skip
+            xattrs += [(it.id, self.sequence, name, value) for name, value in it.xattrs]
+        self.sql.executemany("INSERT INTO record VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+        self.sql.executemany("INSERT INTO xattr VALUES(?,?,?,?)", xattrs)
+
+    # ---- names ----
+
+    def _bound(self, parent: InodeId, name: bytes) -> Row | None:
+        """The name's row, while it means something."""
+        row = self.sql.one(
+            "SELECT id, inode, since, until FROM name WHERE parent=? AND name=? ORDER BY since DESC LIMIT 1",
+            (parent, name),
+        )
+        return row if row is not None and row[3] is None else None
+
+    def _end(self, row: Row) -> None:
+        if row[2] == self.sequence:
+            self.sql.execute("DELETE FROM name WHERE id=?", (row[0],))
+        else:
+            self.sql.execute("UPDATE name SET until=? WHERE id=?", (self.sequence, row[0]))
+        self.maybe_gone.append(row[1])
+
+    def _unbind(self, parent: InodeId, name: bytes) -> None:
+        row = self._bound(parent, name)
+        if row is not None:
+            self._end(row)
+
+    def _bind(self, parent: InodeId, name: bytes, inode: InodeId) -> None:
+        row = self._bound(parent, name)
+        if row is not None:
+            if row[1] == inode:
+                return
+            self._end(row)
+        self.sql.execute(
+            "INSERT INTO name(parent,name,inode,since) VALUES(?,?,?,?)", (parent, name, inode, self.sequence)
+        )
+
+    def _close_gone(self) -> None:
+        """With a directory that no name means any more its names are gone (F-36)."""
+        while self.maybe_gone:
+            inode = self.maybe_gone.pop()
+            if self.sql.one("SELECT 1 FROM name WHERE inode=? AND until IS NULL", (inode,)) is not None:
+                continue
+            row = self.sql.one("SELECT kind FROM record WHERE inode=? LIMIT 1", (inode,))
+            if row is None or row[0] != Kind.DIRECTORY:
+                continue
+            inside = self.sql.rows("SELECT id, inode, since FROM name WHERE parent=? AND until IS NULL", (inode,))
+            for below in inside:
+                self._end(below)
+
+    # ---- conflicts ----
+
+    def _conflicts(self, commit: Commit) -> None:
+        sides = {it.conflict: it for it in commit.sides}
+        for place, it in enumerate(commit.conflicts):
+            met = sides[place].met if place in sides else 0
+            self.sql.execute(
+                "INSERT INTO conflict VALUES(?,?,?,?,?,?,?,?,NULL)",
+                (self.sequence, place, it.kind, it.parent, it.name, it.kept_as, it.detail, met),
+            )
+        for side in commit.sides:
+            self._sides(side)
+        self._resolved(commit.resolved)
+
+    def _sides(self, sides: Sides) -> None:
+        for name, content in (("base", sides.base), ("earlier", sides.earlier), ("later", sides.later)):
+            if content is not None:
+                self.sql.execute(
+                    "INSERT INTO side VALUES(?,?,?,?,?,?,?,?)",
+                    (self.sequence, sides.conflict, name, *to_columns(content)),
+                )
+
+    def _resolved(self, resolved: Iterable[ConflictId]) -> None:
+        self.sql.executemany(
+            "UPDATE conflict SET resolved=? WHERE sequence=? AND place=? AND resolved IS NULL",
+            ((self.sequence, it.sequence, it.index) for it in resolved),
+        )
+
+    # ---- where the log has a hole ----
+
+    def snapshot(self, snapshot: SnapshotRows, *, first: int) -> None:
+        author = self._author("", "")
+        self.sql.execute(
+            "INSERT INTO entry VALUES(?,?,?,?,?)",
+            (snapshot.sequence, snapshot.commit_digest, snapshot.time_ns, author, first),
+        )
+        records = [inode_record(row) for row in snapshot.inodes]
+        if first > 1:
+            known = {
+                row[0]: row[1:]
+                for row in self.sql.rows(
+                    f"SELECT inode,kind,mode,uid,gid,mtime_ns,birth_ns,rdev,target,{COLUMNS}, max(sequence) "
+                    "FROM record GROUP BY inode"
+                )
+            }
+            records = [it for it in records if known.get(it.id, ())[:-1] != _compared(it)]
+        self._records(records)
+        ours = {
+            (row[0], row[1]): (row[2], row[3], row[4])
+            for row in self.sql.rows("SELECT parent, name, id, inode, since FROM name WHERE until IS NULL")
+        }
+        theirs = {(parent, name): child for parent, name, child in snapshot.links}
+        for place, row in ours.items():
+            if theirs.get(place) != row[1]:
+                self._end(row)
+        self.sql.executemany(
+            "INSERT INTO name(parent,name,inode,since) VALUES(?,?,?,?)",
+            (
+                (*place, child, self.sequence)
+                for place, child in theirs.items()
+                if place not in ours or ours[place][1] != child
+            ),
+        )
+
+
+def _compared(it: InodeRecord) -> Row:
+    """A record without what a snapshot may have of its own: its maker's `ctime` (F-53)."""
+    return (
+        int(it.kind), it.mode, it.uid, it.gid, it.mtime_ns, it.birth_ns, it.rdev, it.target or None,
+        *to_columns(it.content),
+    )  # fmt: skip
