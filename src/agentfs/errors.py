@@ -31,6 +31,12 @@ class Exists(TreeError):
     errno, code = _errno.EEXIST, "exists"
 
 
+class VersionGone(NotFound):
+    """What was asked for of the history was collected, as the retention policy says."""
+
+    code = "version-gone"
+
+
 class NotADirectory(TreeError):
     errno, code = _errno.ENOTDIR, "not-a-directory"
 
@@ -105,6 +111,24 @@ class NotResident(TreeError):
     def __init__(self, ino: int) -> None:
         super().__init__(f"the bytes of inode {ino} are not on this machine yet")
         self.ino = ino
+
+
+class OtherVolume(TreeError):
+    """A move or a hard link from one volume into another (home and space): copy instead, as `mv` does by itself."""
+
+    errno, code = _errno.EXDEV, "other-volume"
+
+
+class Attached(TreeError):
+    """The name is where a space is attached: `agentfs space detach` takes it away."""
+
+    errno, code = _errno.EBUSY, "attached"
+
+
+class Detached(TreeError):
+    """The space was detached while it was in use."""
+
+    errno, code = _errno.ESTALE, "detached"
 
 
 class TooBig(TreeError):
@@ -202,6 +226,13 @@ class HistoryBroken(FormatError):
     was not changed; `agentfs fsck` says more."""
 
     errno, code = _errno.EIO, "history-broken"
+
+
+class VolumeDeleted(HistoryBroken):
+    """The fork was deleted (`agentfs fork delete`): nothing is written to it any more. What this machine has of it
+    stays readable here."""
+
+    errno, code = _errno.ENOENT, "volume-deleted"
 
 
 class Collected(FormatError):
