@@ -30,7 +30,7 @@ def test_numbers_go_both_ways_and_sort(one: int, two: int) -> None:
 
 @given(st.binary(min_size=32, max_size=32))
 def test_blobs_go_both_ways(digest: bytes) -> None:
-    assert layout.parse_blob_name(PREFIX, layout.blob_name(PREFIX, digest)) == digest
+    assert layout.parse_blob_name(PREFIX, layout.blob_name(PREFIX, digest)) == (digest, 0)
 
 
 @pytest.mark.parametrize(("kind", "volume_id"), [("home", "a-b"), ("space", "x.y_z")])

@@ -2,7 +2,7 @@
 
 0   8  magic            89 41 46 53 0D 0A 1A 0A
 8   2  format version   unsigned, big-endian
-10  1  kind             1 commit, 2 snapshot, 3 stub
+10  1  kind             1 commit, 2 snapshot, 3 stub, 4 pack, 5 pin, 6 announcement, 7 policy
 11  1  zero
 12  4  header length    unsigned, big-endian
 16  8  body length      unsigned, big-endian
@@ -37,7 +37,9 @@ MAGIC = b"\x89AFS\r\n\x1a\n"
 FORMAT_VERSION = 1
 LOCKS_FEATURE = "locks"
 """Locks and fences (F-90): who does not know them must not write."""
-FEATURES_KNOWN: frozenset[str] = frozenset({"origin", LOCKS_FEATURE})
+COLLECTION_FEATURE = "collection"
+"""Stubs whose contents are in packs, chunks under other names (F-116): who does not know it would miss bytes."""
+FEATURES_KNOWN: frozenset[str] = frozenset({"origin", LOCKS_FEATURE, COLLECTION_FEATURE})
 """Required features that this version understands (F-71)."""
 
 _PREAMBLE = struct.Struct(">8sHBBIQ")
@@ -51,6 +53,10 @@ class ObjectKind(enum.IntEnum):
     COMMIT = 1
     SNAPSHOT = 2
     STUB = 3
+    PACK = 4
+    PIN = 5
+    ANNOUNCEMENT = 6
+    POLICY = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ VOLUMES: Final = ".agentfs/volumes/"
 _DIGITS: Final = 16
 _INVERT: Final = 10**_DIGITS - 1
 _NUMBER = re.compile(r"[0-9]{16}\Z")
-_BLOB = re.compile(r"([0-9a-f]{2})/([0-9a-f]{64})\Z")
+_BLOB = re.compile(r"([0-9a-f]{2})/([0-9a-f]{64})(?:-([0-9]{16}))?\Z")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def volume_name(kind: VolumeKind, volume_id: str) -> str:
@@ -45,6 +46,11 @@ def parse_volume_name(name: str) -> tuple[VolumeKind, str]:
 def volume_prefix(kind: VolumeKind, volume_id: str) -> str:
     """`.agentfs/volumes/home-myagent/`: under this is everything of the volume but its view."""
     return f"{VOLUMES}{volume_name(kind, volume_id)}/"
+
+
+def prefix_of(volume: str) -> str:
+    """The prefix of the volume with this name. Raises `Corrupt`."""
+    return volume_prefix(*parse_volume_name(volume))
 
 
 def log_prefix(prefix: str) -> str:
@@ -75,25 +81,111 @@ def parse_snapshot_name(prefix: str, name: str) -> int:
     return _sequence(_INVERT - _number(snapshot_prefix(prefix), name, "a snapshot"), name)
 
 
+def merge_prefix(prefix: str) -> str:
+    return f"{prefix}merges/"
+
+
+def merge_name(prefix: str, sequence: int) -> str:
+    """The note that a fork, as it was after entry `sequence`, was merged."""
+    return f"{prefix}merges/{_checked(sequence):016d}"
+
+
+def parse_merge_name(prefix: str, name: str) -> int:
+    """The sequence of a note's name. Raises `Corrupt`."""
+    return _sequence(_number(merge_prefix(prefix), name, "a merge"), name)
+
+
 def blob_prefix(prefix: str) -> str:
     return f"{prefix}blobs/"
 
 
-def blob_name(prefix: str, digest: bytes) -> str:
-    """The object of the chunk whose SHA-256 is `digest`."""
-    if len(digest) != DIGEST_BYTES:
-        raise ValueError(f"a digest is {DIGEST_BYTES} bytes long, not {len(digest)}")
-    shown = digest.hex()
-    return f"{prefix}blobs/{shown[:2]}/{shown}"
+def blob_name(prefix: str, digest: bytes, suffix: int = 0) -> str:
+    """The object of the chunk whose SHA-256 is `digest`; with the number of an announcement as `suffix`, the one that
+    is put while its plain name may be deleted (F-122)."""
+    shown = _checked_digest(digest).hex()
+    return f"{prefix}blobs/{shown[:2]}/{shown}" + (f"-{_checked(suffix):016d}" if suffix else "")
 
 
-def parse_blob_name(prefix: str, name: str) -> bytes:
-    """The digest in a blob's name. Raises `Corrupt`."""
+def parse_blob_name(prefix: str, name: str) -> tuple[bytes, int]:
+    """The digest and the suffix (0: none) in a blob's name. Raises `Corrupt`."""
     head = blob_prefix(prefix)
     match = _BLOB.match(name[len(head) :]) if name.startswith(head) else None
-    if match is None or not match[2].startswith(match[1]):
+    if match is None or not match[2].startswith(match[1]) or match[3] == "0" * _DIGITS:
         raise Corrupt(f"{name!a} is not the name of a blob under {head}")
-    return bytes.fromhex(match[2])
+    return bytes.fromhex(match[2]), int(match[3] or 0)
+
+
+def pack_prefix(prefix: str) -> str:
+    return f"{prefix}packs/"
+
+
+def pack_name(prefix: str, digest: bytes) -> str:
+    """The object of the pack with this digest."""
+    return f"{prefix}packs/{_checked_digest(digest).hex()}"
+
+
+def parse_pack_name(prefix: str, name: str) -> bytes:
+    """The digest in a pack's name. Raises `Corrupt`."""
+    head = pack_prefix(prefix)
+    if not name.startswith(head) or not _DIGEST.match(name[len(head) :]):
+        raise Corrupt(f"{name!a} is not the name of a pack under {head}")
+    return bytes.fromhex(name[len(head) :])
+
+
+def pin_prefix(prefix: str, kind: str = "") -> str:
+    """Of all pins, or of those of one kind."""
+    return f"{prefix}pins/{kind}/" if kind else f"{prefix}pins/"
+
+
+def pin_name(prefix: str, kind: str, name: str) -> str:
+    """The object of a pin. Raises `AgentIdInvalid` when `name` cannot name one."""
+    return f"{pin_prefix(prefix, kind)}{check_id(name, what='name')}"
+
+
+def parse_pin_name(prefix: str, name: str) -> tuple[str, str]:
+    """Kind and name of a pin. Raises `Corrupt`."""
+    head = pin_prefix(prefix)
+    kind, _, rest = name[len(head) :].partition("/") if name.startswith(head) else ("", "", "")
+    try:
+        if kind in ("snapshot", "fork"):
+            return kind, check_id(rest, what="name")
+    except AgentIdInvalid as error:
+        raise Corrupt(f"{name!a} is not the name of a pin: {error}") from error
+    raise Corrupt(f"{name!a} is not the name of a pin under {head}")
+
+
+def policy_prefix(prefix: str) -> str:
+    return f"{prefix}retention/"
+
+
+def policy_name(prefix: str, number: int) -> str:
+    """The object of a retention policy; newer ones come first in a listing."""
+    return f"{prefix}retention/{_INVERT - _checked(number):016d}"
+
+
+def parse_policy_name(prefix: str, name: str) -> int:
+    """The number of a retention policy's name. Raises `Corrupt`."""
+    return _sequence(_INVERT - _number(policy_prefix(prefix), name, "a retention policy"), name)
+
+
+def announcement_prefix(prefix: str) -> str:
+    return f"{prefix}collections/"
+
+
+def announcement_name(prefix: str, number: int) -> str:
+    """The object of an announcement of a collection; newer ones come first in a listing."""
+    return f"{prefix}collections/{_INVERT - _checked(number):016d}"
+
+
+def parse_announcement_name(prefix: str, name: str) -> int:
+    """The number of an announcement's name. Raises `Corrupt`."""
+    return _sequence(_INVERT - _number(announcement_prefix(prefix), name, "an announcement"), name)
+
+
+def _checked_digest(digest: bytes) -> bytes:
+    if len(digest) != DIGEST_BYTES:
+        raise ValueError(f"a digest is {DIGEST_BYTES} bytes long, not {len(digest)}")
+    return digest
 
 
 def _number(head: str, name: str, what: str) -> int:

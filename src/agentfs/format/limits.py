@@ -42,6 +42,15 @@ FEATURE_CHARACTERS_MAX = 64
 ORIGINS_MAX = 32
 """Forks of forks."""
 
+PIN_NOTE_BYTES_MAX = 1024
+ANNOUNCED_MAX = 100_000
+"""Of blobs and of packs in one announcement, each."""
+PACK_CONTENTS_MAX = 65_536
+PACK_BYTES_MAX = 64 * 1024 * 1024
+"""Of a pack's contents together; a writer makes them smaller."""
+PACK_ROWS_MAX = 50_000
+"""Of versions and of evidence in one pack, each."""
+
 SNAPSHOT_PAGE_ROWS_MAX = 65_536
 SNAPSHOT_PAGE_VARIABLE_BYTES = 64 * 1024 * 1024
 """An encoder starts a new page when the targets, xattrs and chunk lists of one are longer than this."""

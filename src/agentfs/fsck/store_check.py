@@ -230,7 +230,7 @@ class StoreCheck:
         found = {}
         for name, size_bytes in self._listed(layout.blob_prefix(self._prefix)):
             try:
-                found[layout.parse_blob_name(self._prefix, name)] = size_bytes
+                found[layout.parse_blob_name(self._prefix, name)[0]] = size_bytes
             except Corrupt as error:
                 self._add("stray-object", name, str(error))
         return found
