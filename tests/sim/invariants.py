@@ -54,7 +54,9 @@ def broken(replica: Replica) -> list[str]:
         if kind == 1 and nlink and residency == 1 and replica.files.stat(ino) is None:
             found.append(f"file {ino}: its bytes are missing")
         is_open = sql.one("SELECT 1 FROM write_open WHERE ino=?", (ino,)) is not None
+        is_forked = sql.one("SELECT 1 FROM fork WHERE ino=?", (ino,)) is not None
         clean = kind == 1 and nlink and residency == 1 and not pending & 2 and not local and not is_open
+        clean = clean and not is_forked
         if clean and ino in contents and file_digest(replica.files.path(ino)) != contents[ino][1]:
             found.append(f"file {ino}: clean, and its bytes are not the log's")
     found += _circles("shown", shown, inodes) + _circles("log", based, inodes)

@@ -64,11 +64,11 @@ def test_different_files(pair: Pair) -> None:
 
 def test_edit_against_edit(pair: Pair) -> None:
     a, b = pair
-    a.write("d/f", b"ann")
-    b.write("d/f", b"bob")
+    a.write("d/f", b"\0ann")
+    b.write("d/f", b"\0bob")
     files = meet(pair)
-    assert files[b"d/f"] == b"ann"
-    assert copy_of(files, b"d/f") == b"bob"
+    assert files[b"d/f"] == b"\0ann"
+    assert copy_of(files, b"d/f") == b"\0bob"
     assert conflicts(a) == conflicts(b) == ["content"]
 
 
@@ -134,11 +134,11 @@ def test_rename_of_a_directory_against_its_removal(pair: Pair, first: str) -> No
 
 def test_the_same_name_created_twice(pair: Pair) -> None:
     a, b = pair
-    a.write("new", b"ann")
-    b.write("new", b"bob")
+    a.write("new", b"\0ann")
+    b.write("new", b"\0bob")
     files = meet(pair)
-    assert files[b"new"] == b"ann"
-    assert copy_of(files, b"new") == b"bob"
+    assert files[b"new"] == b"\0ann"
+    assert copy_of(files, b"new") == b"\0bob"
 
 
 def test_the_same_file_created_twice(pair: Pair) -> None:
@@ -154,12 +154,12 @@ def test_directories_unite(pair: Pair) -> None:
         node.mkdir("new")
         node.mkdir("new/sub")
         node.write(f"new/{name}", name.encode())
-        node.write("new/sub/both", name.encode())
+        node.write("new/sub/both", b"\0" + name.encode())
         node.write("new/sub/same", b"same")
     files = meet(pair)
     assert files[b"new/ann"] == b"ann" and files[b"new/bob"] == b"bob"
-    assert files[b"new/sub/both"] == b"ann"
-    assert copy_of(files, b"new/sub/both") == b"bob"
+    assert files[b"new/sub/both"] == b"\0ann"
+    assert copy_of(files, b"new/sub/both") == b"\0bob"
     assert files[b"new/sub/same"] == b"same"
     assert len(files) == 8
 
@@ -203,21 +203,21 @@ def test_moves_that_would_make_a_circle(pair: Pair) -> None:
 @pytest.mark.parametrize("first", ["replace", "edit"])
 def test_replaced_by_rename_against_an_edit_in_place(pair: Pair, first: str) -> None:
     replacer, editor = pair if first == "replace" else pair[::-1]
-    replacer.write("d/f.tmp", b"replaced")
+    replacer.write("d/f.tmp", b"\0replaced")
     replacer.rename("d/f.tmp", "d/f")
-    editor.write("d/f", b"edited")
+    editor.write("d/f", b"\0edited")
     files = meet(pair)
-    assert set(files.values()) == {b"replaced", b"edited", b"g", b"top"}
+    assert set(files.values()) == {b"\0replaced", b"\0edited", b"g", b"top"}
     assert len(files) == 4
 
 
 def test_both_replaced_by_rename(pair: Pair) -> None:
-    for node, data in zip(pair, (b"ann", b"bob"), strict=True):
+    for node, data in zip(pair, (b"\0ann", b"\0bob"), strict=True):
         node.write("d/f.tmp", data)
         node.rename("d/f.tmp", "d/f")
     files = meet(pair)
-    assert files[b"d/f"] == b"ann"
-    assert copy_of(files, b"d/f") == b"bob"
+    assert files[b"d/f"] == b"\0ann"
+    assert copy_of(files, b"d/f") == b"\0bob"
 
 
 def test_attributes_are_merged(pair: Pair) -> None:
@@ -263,17 +263,17 @@ def test_open_for_writing_and_changed_in_the_log(pair: Pair) -> None:
     a, b = pair
     unchanged = b.open("d/f", os.O_WRONLY)
     changed = b.open("d/g", os.O_WRONLY | os.O_APPEND)
-    a.write("d/f", b"ann")
-    a.write("d/g", b"ann")
+    a.write("d/f", b"\0ann")
+    a.write("d/g", b"\0ann")
     a.sync()
     b.engine.pull_now()
-    assert b.read("d/f") == b.read("d/g") == b"ann"
+    assert b.read("d/f") == b"f" and b.read("d/g") == b"g"  # who writes a file sees what he writes
     b.tree.write(changed, 0, b" bob")
     for handle in (unchanged, changed):
         b.tree.flush(handle)
         b.tree.release(handle)
     files = meet(pair)
-    assert files[b"d/f"] == files[b"d/g"] == b"ann"
+    assert files[b"d/f"] == files[b"d/g"] == b"\0ann"
     assert copy_of(files, b"d/g") == b"g bob"
     assert len(files) == 4
 

@@ -276,7 +276,7 @@ def test_a_replica_that_fell_behind_a_collected_log(node: Make) -> None:
     a.sync()
     b.sync()
     b.engine.hydrate(b.at("d/old"))
-    b.write("edited", b"by b")
+    b.write("edited", b"\0by b")
     b.write("new", b"new")
     b.rename("d", "e")
     for number in range(4):

@@ -4,11 +4,12 @@ One transaction: the commit becomes visible whole or not at all, and `head` move
 `merge.rebase`'s; here they are carried out.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentfs.errors import HistoryBroken
+from agentfs.merge.fencing import LockTable
 from agentfs.merge.rebase import (
     Attributes,
     ContentChoice,
@@ -21,8 +22,10 @@ from agentfs.merge.rebase import (
 from agentfs.model.records import Commit, InodeId, InodeRecord, Kind
 from agentfs.replica.apply_base import Name, content_of
 from agentfs.replica.apply_databases import beside, follow
-from agentfs.replica.apply_show import Show
+from agentfs.replica.backing import BackingFiles
+from agentfs.replica.forks import Forks
 from agentfs.replica.journal import ChangeKind
+from agentfs.replica.locks import LockStep, lose_leases, replace_table
 from agentfs.replica.replica import Replica
 from agentfs.replica.transaction import PENDING_CONTENT, ROOT, InodeRow, Transaction
 
@@ -48,16 +51,26 @@ def apply_commit(
     agent: str,
     digests: Mapping[int, tuple[int, bytes]] | None = None,
     whole: bool = False,
+    table: LockTable | None = None,
 ) -> Applied:
     """Make `commit` this replica's head. On return it survives `kill -9`.
 
     `digests` tells the SHA-256 of pending files, by ino, with the `content_change` that it was computed at
-    (see `same_size_pending`). `whole`: the commit is the difference to a snapshot, not the next entry of the log.
+    (see `same_size_pending`). `whole`: the commit is the difference to a snapshot, not the next entry of the log;
+    `table`: with it, the locks of the snapshot.
     Raises `HistoryBroken` when the commit does not continue the head; the replica is then unchanged.
     """
+    lose_leases(replica, commit, agent=agent, table=(table or {}) if whole else None)
     with replica.transaction(session=0) as tx:
         _check_head(tx, commit, whole=whole)
-        return _Rebase(tx, commit, agent, digests or {}, is_database=replica.files.is_database).run(digest)
+        rebase = _Rebase(tx, commit, agent, digests or {}, replica.files)
+        locks = LockStep(rebase, commit.sequence, commit.locks, commit.fences)
+        applied = rebase.run(digest)
+        if whole:
+            replace_table(tx, (table or {}).items())
+        else:
+            locks.finish()
+    return applied
 
 
 def _check_head(tx: Transaction, commit: Commit, *, whole: bool) -> None:
@@ -102,19 +115,17 @@ def drop_stale(replica: Replica, stale: Iterable[int], orphans: Iterable[int]) -
         replica.files.remove(ino)
 
 
-class _Rebase(Show):
+class _Rebase(Forks):
     def __init__(
         self,
         tx: Transaction,
         commit: Commit,
         agent: str,
         digests: Mapping[int, tuple[int, bytes]],
-        *,
-        is_database: Callable[[int], bool],
+        files: BackingFiles,
     ) -> None:
-        super().__init__(tx, agent=agent, digests=digests)
+        super().__init__(tx, agent=agent, digests=digests, files=files, sequence=commit.sequence)
         self.commit = commit
-        self.is_database = is_database
         self.replaced: list[int] = []
         """Inodes whose bytes are the log's now."""
         self.stale: list[int] = []
@@ -134,7 +145,7 @@ class _Rebase(Show):
         self._show_all(alive)
         for ino in self.edited:
             self._bring_back(ino)
-        follow(self, self.is_database, replaced=self.replaced)
+        follow(self, self.files.is_database, replaced=self.replaced)
         orphans = self.retire()
         self.tidy()
         self._write_conflicts()
@@ -164,22 +175,38 @@ class _Rebase(Show):
             shown=row.nlink > 0,
             equal=self.pending_digest(row) == record.content.digest,
         )
+        if choice in (ContentChoice.SPLIT, ContentChoice.DETACH) and self._fork_instead(row, record):
+            return None
         if choice in (ContentChoice.SPLIT, ContentChoice.DETACH):
             # What a database's program has not yet moved into it lies beside it: that is a change of ours.
-            whole = not any(beside(self, place) for place in self.shown_at(ino)) or not self.is_database(ino)
+            whole = not any(beside(self, place) for place in self.shown_at(ino)) or not self.files.is_database(ino)
             self._split(row, record, detach=choice is ContentChoice.DETACH and whole)
             return None
         self._attributes(row, record, times=choice is ContentChoice.TAKE)
         if known is None or content_of(known) != record.content:
+            if known is not None:
+                self.before[ino] = known
             self.set_content(ino, record.content)
         if choice is ContentChoice.ADOPT:
             self.tx.sql.execute("UPDATE inode SET pending=pending & ~2 WHERE ino=?", (ino,))
+            self.forget(ino)
         elif choice is ContentChoice.TAKE:
             self._take_content(row, record)
         return None
 
+    def _fork_instead(self, row: InodeRow, record: InodeRecord) -> bool:
+        """Keep our bytes at the name, to be merged with the log's; False where that cannot be."""
+        assert record.content is not None
+        places = self.shown_at(row.ino)
+        if not places or not self.may_fork(row, places[0][1], record.content.size_bytes):
+            return False
+        self._attributes(row, record, times=False)
+        self.fork(row, record.content)
+        return True
+
     def _take_content(self, row: InodeRow, record: InodeRecord) -> None:
         assert record.content is not None
+        self.forget(row.ino)  # all of ours is in the log
         self.tx.sql.execute(
             "UPDATE inode SET size_bytes=?, residency=0, pending=pending & ~2, content_change=content_change+1, "
             "change=change+1 WHERE ino=?",
@@ -208,6 +235,7 @@ class _Rebase(Show):
             self.show(parent, name, ino)
         tx.sql.execute("DELETE FROM content WHERE ino=?", (old,))
         tx.sql.execute("DELETE FROM changed_field WHERE ino=?", (old,))
+        self.forget(old)
         if not places:
             tx.sql.execute("UPDATE inode SET pending=0 WHERE ino=?", (old,))
             self.edited.append(ino)
@@ -285,7 +313,7 @@ class _Rebase(Show):
                 rows = self.tx.sql.rows("SELECT ino FROM dentry WHERE parent=? AND ino IS NOT NULL", (ino,))
                 moved += [row[0] for row in rows if row[0] in self.gone]
         for ino, kind in self.gone.items():
-            if kind is Kind.FILE and self._has_our_bytes(ino):
+            if kind is Kind.FILE and (self._has_our_bytes(ino) or self._is_written_where_replaced(ino)):
                 alive.add(ino)
         seeds = set(alive)
         for ino, kind in self.gone.items():
@@ -301,6 +329,19 @@ class _Rebase(Show):
     def _has_our_bytes(self, ino: int) -> bool:
         row = self.tx.sql.one("SELECT pending & 2, nlink FROM inode WHERE ino=?", (ino,))
         return row is not None and bool(row[0]) and row[1] > 0
+
+    def _is_written_where_replaced(self, ino: int) -> bool:
+        """Whether a file is open for writing here at a name that the log has given to another one (as editors save),
+        with which it could be merged."""
+        row = self.tx.inode(ino)
+        if row is None or not self.tx.is_write_open(ino):
+            return False
+        for place in self.shown_at(ino):
+            new = self.changes[place][1] if place in self.changes else None
+            known = self.tx.content(new) if new is not None else None
+            if known is not None and self.may_fork(row, place[1], known.size_bytes):
+                return True
+        return False
 
     def _holds_ours(self, directory: int) -> bool:
         rows = self.tx.sql.rows("SELECT name, ino FROM dentry WHERE parent=? AND ino IS NOT NULL", (directory,))
@@ -330,9 +371,10 @@ class _Rebase(Show):
 
     def _show_all(self, alive: set[int]) -> None:
         """Show what the log has now, as far as our changes let it."""
-        for (parent, name), (old, new) in list(self.changes.items()):
-            if new is None or new in self.gone:
+        for (parent, name), (old, its) in list(self.changes.items()):
+            if its is None or its in self.gone:
                 continue
+            new = self.became.get(its, its)
             ours = self.shown(parent, name)
             moved = self._moved_by_us(new, (parent, name))
             facts = NameFacts(
@@ -363,10 +405,12 @@ class _Rebase(Show):
 
     def _bring_back(self, ino: int) -> None:
         """New bytes against our delete: the file lives."""
-        if ino in self.gone or self.shown_at(ino) or self.kind(ino) is Kind.DIRECTORY:
+        if ino in self.gone or ino in self.became or self.shown_at(ino) or self.kind(ino) is Kind.DIRECTORY:
             return
         parent, name = self.names_of(ino)[0]
         self.place(parent, name, ino)
+        if ino in self.became:
+            return
         self.meet("delete", parent, name, b"", "changed by one and deleted by the other; it was kept")
 
     # ---- conflicts ----

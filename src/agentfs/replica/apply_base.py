@@ -148,6 +148,7 @@ class BaseMove:
             assert row is not None
             nlink, residency, pending, local = row
             self.tx.sql.execute("DELETE FROM changed_field WHERE ino=?", (ino,))
+            self.tx.sql.execute("DELETE FROM fork WHERE ino=?", (ino,))  # what it was to be merged with is gone
             if nlink == 0:
                 self.tx.sql.execute("UPDATE inode SET id=NULL, pending=0 WHERE ino=?", (ino,))
                 orphans.append(ino)

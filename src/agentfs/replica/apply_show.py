@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from agentfs.errors import ReplicaDamaged
 from agentfs.merge.conflict_names import conflict_name
 from agentfs.merge.rebase import NameChoice, Thing, collide
-from agentfs.model.records import Kind
-from agentfs.replica.apply_base import BaseMove, Name
+from agentfs.model.records import InodeRecord, Kind
+from agentfs.replica.apply_base import BaseMove, Name, content_of
 from agentfs.replica.journal import ChangeKind
 from agentfs.replica.transaction import PENDING_CONTENT, ROOT, InodeRow, Transaction
 
@@ -104,6 +104,8 @@ class Show(BaseMove):
             return
         choice = collide(self.thing(ours), self.thing(ino))
         if choice is NameChoice.ASIDE:
+            if self.unify(parent, name, ours, ino):
+                return
             kept = self.show_aside(parent, name, ours, moving=True)
             self.show(parent, name, ino)
             same = self.kind(ours) is self.kind(ino) is Kind.FILE
@@ -135,6 +137,31 @@ class Show(BaseMove):
         self.show(parent, kept, ino)
         return kept
 
+    def unify(self, parent: int, name: bytes, ours: int, theirs: int, *, made_twice: bool = False) -> bool:
+        """Let two files that want one name be one, to be merged later. Returns False where they cannot
+        (`forks.Forks` does it; here nothing can be merged)."""
+        del parent, name, ours, theirs, made_twice
+        return False
+
+    def part(self, row: InodeRow) -> int:
+        """Let the log's version of a file be another inode, with the names of this one, which becomes a new file
+        without a name. Changed attributes go with the names. Returns the other's number."""
+        tx, old = self.tx, row.ino
+        in_log, places = self.names_of(old), self.shown_at(old)
+        record = log_record(tx, row)
+        tx.sql.execute("UPDATE inode SET id=NULL WHERE ino=?", (old,))
+        new = self.insert(record)
+        for parent, name in in_log:
+            tx.sql.execute("UPDATE dentry SET base=? WHERE parent=? AND name=?", (new, parent, name))
+            self.touched.add((parent, name))
+        for place in places:
+            self.unshow(*place, old)
+            self.show(*place, new)
+        tx.sql.execute("UPDATE inode SET pending=1, pending_at_ns=? WHERE ino=?", (tx.now_ns, new))
+        tx.sql.execute("UPDATE changed_field SET ino=? WHERE ino=?", (new, old))
+        tx.sql.execute("DELETE FROM content WHERE ino=?", (old,))
+        return new
+
     def _unite(self, source: int, target: int) -> None:
         """Move what the directory `source` (itself not shown) shows into `target`; what is there keeps its name."""
         work = [(source, target)]
@@ -150,6 +177,8 @@ class Show(BaseMove):
                     continue
                 choice = collide(self.thing(ino), self.thing(there))
                 if choice is NameChoice.ASIDE:
+                    if self.unify(target, name, ino, there, made_twice=True):
+                        continue
                     kept = self.show_aside(target, name, ino)
                     self.meet("name", target, name, kept, "two directories were united; this name was in both")
                     continue
@@ -200,3 +229,22 @@ class Show(BaseMove):
                 )
                 return
         raise ReplicaDamaged(f"directories {numbers} are in each other")
+
+
+def log_record(tx: Transaction, row: InodeRow) -> InodeRecord:
+    """An inode with the log's content, and attributes as they are here."""
+    known = tx.content(row.ino)
+    assert known is not None and row.id is not None
+    xattrs = tx.sql.rows("SELECT name, value FROM xattr WHERE ino=? ORDER BY 1", (row.ino,))
+    return InodeRecord(
+        id=row.id,
+        kind=row.kind,
+        mode=row.mode,
+        uid=row.uid,
+        gid=row.gid,
+        mtime_ns=row.mtime_ns,
+        ctime_ns=row.ctime_ns,
+        birth_ns=row.birth_ns,
+        xattrs=tuple((name, value) for name, value in xattrs),
+        content=content_of(known),
+    )

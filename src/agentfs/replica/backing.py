@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from agentfs.errors import NoSpace, ReadOnly, ReplicaDamaged
 
@@ -22,11 +22,12 @@ class BackingFiles:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._staging = os.path.join(directory, "staging")
+        self._bases = os.path.join(directory, "bases")
 
     def prepare(self) -> None:
         """Make the directories; on return new ones survive a power cut. Repeating it is harmless."""
         make_directory(self._directory)
-        made = [it for it in ("staging", *(f"{low:02x}" for low in range(256))) if self._made(it)]
+        made = [it for it in ("staging", "bases", *(f"{low:02x}" for low in range(256))) if self._made(it)]
         if made:
             sync_directory(self._directory)
 
@@ -93,6 +94,33 @@ class BackingFiles:
     def adopt(self, staged: str, ino: int) -> None:
         """Make a staged file the backing file of `ino`, atomically."""
         os.rename(staged, self.path(ino))
+
+    def base_path(self, ino: int, digest: bytes) -> str:
+        """Where bytes are kept that the open file `ino` came from, and that no commit holds by themselves."""
+        return f"{self._bases}/{ino:x}-{digest.hex()}"
+
+    def keep_base(self, ino: int, digest: bytes, data: bytes) -> None:
+        """Keep them; on return they survive a power cut."""
+        fd, staged = self.stage()
+        try:
+            with open(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(staged, self.base_path(ino, digest))
+            sync_directory(self._bases)
+        except OSError as error:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(staged)
+            raise translate(error, staged) from error
+
+    def drop_bases(self, keep: Callable[[int, bytes], bool]) -> None:
+        """Remove the kept bytes of which `keep` says no."""
+        with os.scandir(self._bases) as entries:
+            for entry in entries:
+                ino, _, digest = entry.name.partition("-")
+                if not keep(int(ino, 16), bytes.fromhex(digest)):
+                    os.unlink(entry.path)
 
     def move(self, ino: int, to: int) -> None:
         """Give the backing file of `ino` to inode `to`."""

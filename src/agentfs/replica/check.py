@@ -91,7 +91,12 @@ _INODES = (
     (
         "a clean file's size is not its content's",
         "SELECT i.ino FROM inode i JOIN content c USING(ino) WHERE i.kind=1 AND NOT i.pending & 2 AND i.local=0 "
-        "AND i.size_bytes!=c.size_bytes",
+        "AND i.size_bytes!=c.size_bytes AND NOT EXISTS (SELECT 1 FROM fork f WHERE f.ino=i.ino)",
+    ),
+    (
+        "a file is to be merged whose bytes are not here, or that the log does not have",
+        "SELECT f.ino FROM fork f JOIN inode i USING(ino) LEFT JOIN content c USING(ino) "
+        "WHERE c.ino IS NULL OR i.residency!=1 OR i.id IS NULL OR i.local",
     ),
     (
         "content of something that is not a file",
@@ -107,7 +112,7 @@ _INODES = (
     *(
         (f"a row of {table} for an inode that does not exist",
          f"SELECT DISTINCT ino FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM inode i WHERE i.ino=t.ino)")
-        for table in ("content", "xattr", "detached", "write_open", "live_database")
+        for table in ("content", "xattr", "detached", "write_open", "live_database", "fork")
     ),
 )  # fmt: skip
 

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from agentfs.model.records import ConflictId
 from agentfs.replica.bulk import reading
 from agentfs.replica.replica import Replica
+from agentfs.replica.resolutions import read_resolved
 from agentfs.replica.transaction import ContentRow, InodeRow, inode_row
 
 
@@ -28,6 +30,8 @@ class PendingConflict:
     name: bytes
     kept_as: bytes
     detail: str
+    sides: bytes | None
+    """Packed (`replica.forks`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class PendingState:
     conflicts: tuple[PendingConflict, ...]
     conflict_parents: dict[int, int]
     """Their directories' numbers in the log, where they have one."""
+    resolved: tuple[ConflictId, ...]
+    """Conflicts of the log that were resolved here."""
 
 
 _NAMES = "SELECT parent, name, ino, base FROM dentry WHERE pending != 0"
@@ -94,13 +100,14 @@ def pending_state(replica: Replica) -> PendingState:
         conflicts = tuple(
             PendingConflict(*row)
             for row in sql.rows(
-                "SELECT id,kind,parent,name,kept_as,detail FROM conflict WHERE sequence IS NULL LIMIT 1000"
+                "SELECT id,kind,parent,name,kept_as,detail,sides FROM conflict WHERE sequence IS NULL LIMIT 1000"
             )
         )
         parents = sql.rows(
             "SELECT ino, id FROM inode WHERE id IS NOT NULL "
             "AND ino IN (SELECT parent FROM conflict WHERE sequence IS NULL)"
         )
+        resolved = read_resolved(sql)
     return PendingState(
         head_sequence=state["head_sequence"],
         head_digest=state["head_digest"],
@@ -113,6 +120,7 @@ def pending_state(replica: Replica) -> PendingState:
         homes=homes,
         conflicts=conflicts,
         conflict_parents={row[0]: row[1] for row in parents},
+        resolved=resolved,
     )
 
 

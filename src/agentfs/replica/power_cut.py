@@ -14,8 +14,8 @@ import logging
 from dataclasses import dataclass, field
 
 from agentfs.model.names import shown
-from agentfs.model.records import InodeRecord, Kind
-from agentfs.replica.apply_base import Name, content_of
+from agentfs.model.records import Kind
+from agentfs.replica.apply_base import Name
 from agentfs.replica.apply_show import Show
 from agentfs.replica.backing import BackingFiles
 from agentfs.replica.detached import file_digest
@@ -130,37 +130,9 @@ class _Stock:
 
     def _split(self, row: InodeRow) -> None:
         """The log's version becomes another inode with the names of this one, which is kept aside."""
-        tx, show, old = self._tx, self._show, row.ino
-        in_log, places = show.names_of(old), show.shown_at(old)
-        tx.sql.execute("UPDATE inode SET id=NULL WHERE ino=?", (old,))
-        new = show.insert(self._record(row))
-        for parent, name in in_log:
-            tx.sql.execute("UPDATE dentry SET base=? WHERE parent=? AND name=?", (new, parent, name))
-            show.touched.add((parent, name))
-        for place in places:
-            show.unshow(*place, old)
-            show.show(*place, new)
-        tx.sql.execute("UPDATE inode SET pending=1, pending_at_ns=? WHERE ino=?", (tx.now_ns, new))
-        tx.sql.execute("UPDATE changed_field SET ino=? WHERE ino=?", (new, old))
-        tx.sql.execute("DELETE FROM content WHERE ino=?", (old,))
-        self._aside(places[0], old)
-
-    def _record(self, row: InodeRow) -> InodeRecord:
-        known = self._tx.content(row.ino)
-        assert known is not None and row.id is not None
-        xattrs = self._tx.sql.rows("SELECT name, value FROM xattr WHERE ino=? ORDER BY 1", (row.ino,))
-        return InodeRecord(
-            id=row.id,
-            kind=row.kind,
-            mode=row.mode,
-            uid=row.uid,
-            gid=row.gid,
-            mtime_ns=row.mtime_ns,
-            ctime_ns=row.ctime_ns,
-            birth_ns=row.birth_ns,
-            xattrs=tuple((name, value) for name, value in xattrs),
-            content=content_of(known),
-        )
+        place = self._show.shown_at(row.ino)[0]
+        self._show.part(row)
+        self._aside(place, row.ino)
 
     def _restore_replaced(self, row: InodeRow, rest: int) -> bool:
         """A new file that was renamed over one of the log's (as most programs save): that one comes back."""

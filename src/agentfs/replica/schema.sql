@@ -92,6 +92,21 @@ CREATE TABLE detached (                 -- the log's version took the name while
     at_ns  INTEGER NOT NULL
 ) STRICT;
 
+CREATE TABLE fork (                     -- the log brought another version of a file that was changed or open for writing here:
+                                        -- `content` is the log's, the backing file is ours; the engine merges the two
+    ino        INTEGER PRIMARY KEY,
+    digest     BLOB,                    -- of the content that ours came from; NULL: none, both made the file
+    size_bytes INTEGER,
+    sequence   INTEGER,                 -- where that content is, as in `content`; neither a sequence nor
+    offset     INTEGER,                 -- chunks: a file of this machine (BackingFiles.base_path)
+    chunks     BLOB,
+    met        INTEGER NOT NULL,        -- the commit that brought the log's version
+    at_ns      INTEGER NOT NULL
+) STRICT;
+-- Whoever stops writing such a file lets the engine know.
+CREATE TRIGGER fork_closed AFTER DELETE ON write_open WHEN EXISTS (SELECT 1 FROM fork WHERE ino=old.ino)
+BEGIN INSERT INTO journal(session,kind,ino,at_ns) VALUES(old.session, 4, old.ino, 0); END;
+
 CREATE TABLE journal (                  -- every change of what this machine shows, in order; trimmed behind its readers
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     session INTEGER NOT NULL,           -- who made it; 0: the log (pulled)
@@ -117,8 +132,51 @@ CREATE TABLE conflict (                 -- what met and could not both keep its 
     kept_as  BLOB NOT NULL,             -- name of the copy in the same directory; empty: nothing was kept aside
     detail   TEXT NOT NULL,
     sequence INTEGER,                   -- the commit that settled it; NULL: still pending here
-    at_ns    INTEGER NOT NULL
+    at_ns    INTEGER NOT NULL,
+    sides    BLOB                       -- msgpack: the contents that were merged (replica.forks); NULL: none, or in the log
 ) STRICT;
+
+CREATE TABLE lock (                     -- the log's locks at head (docs/format.md, F-90 ff.): the same on every machine
+    id      INTEGER PRIMARY KEY,        -- inode in the log
+    holder  TEXT NOT NULL,              -- who, for people
+    token   INTEGER NOT NULL,           -- sequence of the commit that took or used it last
+    seconds INTEGER NOT NULL            -- how long without a use before others may take it over
+) STRICT;
+
+CREATE TABLE lease (                    -- locks that this machine took; one is ours while its token is the lock's
+    id      INTEGER PRIMARY KEY,        -- inode in the log
+    ino     INTEGER NOT NULL,           -- the file here that it was taken for
+    token   INTEGER NOT NULL,           -- of our last commit that took or used it
+    epoch   INTEGER NOT NULL            -- of the commit that took it
+) STRICT;
+
+CREATE TABLE lock_use (                 -- who on this machine uses a lease, or waits for one; a lease without is given back
+    ino     INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL,
+    number  INTEGER NOT NULL,           -- told apart by the session
+    seconds INTEGER NOT NULL            -- the lock is asked for with these
+) STRICT;
+
+CREATE TABLE lost_lease (               -- leases that another machine ended while they were used here, until their user knows
+    ino     INTEGER NOT NULL,
+    epoch   INTEGER NOT NULL,
+    at_ns   INTEGER NOT NULL,
+    PRIMARY KEY (ino, epoch)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE lock_breach (              -- commits of faulty writers: what they changed without the right to (F-96)
+    sequence INTEGER NOT NULL,
+    id       INTEGER NOT NULL,          -- inode in the log
+    reason   TEXT NOT NULL,
+    PRIMARY KEY (sequence, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE resolution (               -- conflicts that were resolved here and that no commit has reported as such yet
+    sequence INTEGER NOT NULL,          -- the commit that reported the conflict …
+    place    INTEGER NOT NULL,          -- … and its place there
+    at_ns    INTEGER NOT NULL,
+    PRIMARY KEY (sequence, place)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE live_database (            -- SQLite databases open on a mount: what was last captured of them
     ino      INTEGER PRIMARY KEY,

@@ -4,9 +4,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agentfs.errors import HistoryBroken
-from agentfs.model.records import InodeRecord
+from agentfs.model.records import Fence, InodeId, InodeRecord, Lock
 from agentfs.replica.apply_base import BaseMove
+from agentfs.replica.forks import set_local_base
+from agentfs.replica.locks import LockStep
 from agentfs.replica.replica import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedFork:
+    """Of a file that is open for writing, and was committed merged with the log's version (`replica.forks`)."""
+
+    digest: bytes
+    """Of our bytes as they were: what is written from now on differs from these."""
+    size_bytes: int
+    detail: str
+    """What both had changed; empty when nothing."""
+    sides: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +33,7 @@ class CapturedInode:
     """The inode's counters when it was captured: pending is cleared only as far as they did not move since."""
     with_content: bool
     """The bytes were captured, too."""
+    fork: CapturedFork | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,10 @@ class Captured:
     names: tuple[CapturedName, ...]
     conflicts: tuple[int, ...] = ()
     """Rows of `conflict` that it reported."""
+    locks: tuple[Lock, ...] = ()
+    fences: tuple[Fence, ...] = ()
+    lock_files: tuple[tuple[InodeId, int], ...] = ()
+    """Which file here each lock is of."""
 
 
 def settle_commit(replica: Replica, captured: Captured, digest: bytes, *, parent: bytes | None) -> tuple[int, ...]:
@@ -53,12 +72,15 @@ def settle_commit(replica: Replica, captured: Captured, digest: bytes, *, parent
         if state["head_sequence"] != captured.sequence - 1 or parent not in (None, state["head_digest"]):
             raise HistoryBroken(f"our commit {captured.sequence} does not continue this replica's head")
         move = BaseMove(tx)
+        locks = LockStep(move, captured.sequence, captured.locks, captured.fences)
         inos = {it.ino: _settle_inode(move, it) for it in captured.inodes}
         for name in captured.names:
             ino = None if name.ino is None else inos.get(name.ino, name.ino)
             move.set_base(inos.get(name.parent, name.parent), name.name, ino)
         move.find_gone()
         orphans = move.retire()
+        locks.take_leases(dict(captured.lock_files))
+        locks.finish()
         move.tidy()
         _settle_conflicts(move, captured)
         move.set_head(captured.sequence, digest, captured.time_ns)
@@ -76,6 +98,8 @@ def _settle_inode(move: BaseMove, captured: CapturedInode) -> int:
     move.remember(record.id, ino)
     if captured.with_content and record.content is not None:
         move.set_content(ino, record.content)
+    if captured.fork is not None:
+        _settle_fork(move, ino, captured.fork)
     pending = row.pending
     if captured.with_content and row.content_change == captured.content_change:
         pending &= ~2
@@ -87,6 +111,17 @@ def _settle_inode(move: BaseMove, captured: CapturedInode) -> int:
     if pending != row.pending:
         tx.sql.execute("UPDATE inode SET pending=? WHERE ino=?", (pending, ino))
     return ino
+
+
+def _settle_fork(move: BaseMove, ino: int, fork: CapturedFork) -> None:
+    set_local_base(move.tx, ino, fork.digest, fork.size_bytes)
+    places = move.shown_at(ino)
+    if fork.detail and places:
+        move.tx.sql.execute(
+            "INSERT INTO conflict(kind,parent,name,kept_as,detail,sequence,at_ns,sides) "
+            "VALUES('content',?,?,x'',?,NULL,?,?)",
+            (*places[0], fork.detail, move.tx.now_ns, fork.sides),
+        )
 
 
 def _settle_conflicts(move: BaseMove, captured: Captured) -> None:

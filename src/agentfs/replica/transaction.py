@@ -443,5 +443,5 @@ class Transaction:
 
 
 _PURGE = tuple(
-    f"DELETE FROM {table} WHERE ino=?" for table in ("inode", "content", "xattr", "detached", "live_database")
+    f"DELETE FROM {table} WHERE ino=?" for table in ("inode", "content", "xattr", "detached", "live_database", "fork")
 )

@@ -65,18 +65,19 @@ def choose(
     header_bytes: Mapping[int, int],
     held: frozenset[int],
     unchanged: frozenset[int],
+    fenced: frozenset[int] = frozenset(),
 ) -> Batch:
     """The next commit. `inline_bytes`: what each file's content would take in it; `header_bytes`: what the records of
     unusual inodes take in its header; `held`: inodes that cannot be
     committed now (their units wait, and what depends on them); `unchanged`: inodes of the log whose own changes wait
-    while their names may move."""
+    while their names may move; `fenced`: inodes whose names in the log stay as they are (their units wait)."""
     units, unit_of = _units(state, unchanged)
     for unit in units:
         unit.inline_bytes = sum(inline_bytes.get(ino, 0) for ino in unit.inodes)
         unit.header_bytes = sum(header_bytes.get(ino, 0) for ino in unit.inodes)
         unit.since_ns = min((state.inodes[ino].pending_at_ns for ino in unit.inodes), default=0)
     needs = _dependencies(state, units, unit_of)
-    blocked = _blocked(units, needs, held)
+    blocked = _blocked(units, needs, held, fenced)
     order = sorted((at for at in range(len(units)) if at not in blocked), key=lambda at: _rank(units[at]))
     chosen: set[int] = set()
     size = header = inodes = names = 0
@@ -159,12 +160,16 @@ def _dependencies(state: PendingState, units: list[_Unit], unit_of: Mapping[int,
     return needs
 
 
-def _blocked(units: list[_Unit], needs: Mapping[int, set[int]], held: frozenset[int]) -> set[int]:
+def _blocked(
+    units: list[_Unit], needs: Mapping[int, set[int]], held: frozenset[int], fenced: frozenset[int]
+) -> set[int]:
     dependents: dict[int, set[int]] = defaultdict(set)
     for at, others in needs.items():
         for other in others:
             dependents[other].add(at)
     work = [at for at, unit in enumerate(units) if not held.isdisjoint(unit.inodes)]
+    if fenced:
+        work += [at for at, it in enumerate(units) if any(n.base in fenced and n.ino != n.base for n in it.names)]
     blocked: set[int] = set()
     while work:
         at = work.pop()

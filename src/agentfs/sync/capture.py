@@ -11,26 +11,34 @@ from agentfs.model.records import (
     Commit,
     Conflict,
     Content,
+    Fence,
     InodeId,
     InodeRecord,
     Kind,
     Link,
+    Lock,
+    Sides,
     Unlink,
     inode_id,
 )
 from agentfs.replica.apply_base import content_of
+from agentfs.replica.forks import unpack_sides
 from agentfs.replica.pending import PendingState
-from agentfs.replica.settle import Captured, CapturedInode, CapturedName
+from agentfs.replica.settle import Captured, CapturedFork, CapturedInode, CapturedName
 from agentfs.replica.transaction import InodeRow
 from agentfs.sync.batch import Batch
 from agentfs.sync.contents import Taken
+from agentfs.sync.leases import LockPlan
 
 
 class Draft:
     """A commit being put together: `build` gives the bytes and the capture."""
 
-    def __init__(self, state: PendingState, batch: Batch, taken: dict[int, Taken]) -> None:
+    def __init__(
+        self, state: PendingState, batch: Batch, taken: dict[int, Taken], locks: LockPlan | None = None
+    ) -> None:
         self._state = state
+        self._lock_plan = locks or LockPlan()
         self._batch = batch
         self._taken = taken
         self.sequence = state.head_sequence + 1
@@ -48,6 +56,7 @@ class Draft:
             if ino in records and isinstance(taken.content, bytes)
         }
         conflicts = self._conflicts()
+        locks, fences, lock_files = self._lock_plan.rows(batch.inodes, state.inodes, self._id)
         commit = Commit(
             volume=volume,
             sequence=self.sequence,
@@ -64,6 +73,9 @@ class Draft:
                 Link(self._id(it.parent), it.name, self._id(it.ino)) for it in batch.names if it.ino is not None
             ),
             conflicts=tuple(conflicts.values()),
+            sides=self._sides(tuple(conflicts)),
+            locks=locks,
+            fences=fences,
         )
         encoded = encode_commit(commit, inline)
         resolved = {record.id: record for record in encoded.commit.inodes}
@@ -73,6 +85,9 @@ class Draft:
             inodes=tuple(self._captured(state.inodes[ino], resolved[self._id(ino)]) for ino in batch.inodes),
             names=tuple(CapturedName(it.parent, it.name, it.ino) for it in batch.names),
             conflicts=tuple(conflicts),
+            locks=locks,
+            fences=fences,
+            lock_files=tuple(lock_files.items()),
         )
         return encoded, captured
 
@@ -107,7 +122,9 @@ class Draft:
         )
 
     def _captured(self, row: InodeRow, record: InodeRecord) -> CapturedInode:
-        return CapturedInode(row.ino, record, row.change, row.content_change, row.ino in self._taken)
+        taken = self._taken.get(row.ino)
+        fork = taken.fork if taken is not None else None
+        return CapturedInode(row.ino, record, row.change, row.content_change, taken is not None, fork)
 
     def _conflicts(self) -> dict[int, Conflict]:
         found = {}
@@ -119,6 +136,13 @@ class Draft:
                 found[it.id] = Conflict(it.kind, directory, it.name, it.kept_as, detail)
         return found
 
+    def _sides(self, reported: tuple[int, ...]) -> tuple[Sides, ...]:
+        """What met in the conflicts that this commit reports."""
+        packed = {it.id: it.sides for it in self._state.conflicts if it.sides}
+        return tuple(
+            Sides(place, *unpack_sides(packed[number])) for place, number in enumerate(reported) if number in packed
+        )
+
 
 def pack_capture(captured: Captured) -> bytes:
     """For the `prepared` row."""
@@ -127,15 +151,22 @@ def pack_capture(captured: Captured) -> bytes:
             "sequence": captured.sequence,
             "time": captured.time_ns,
             "inodes": [
-                [it.ino, inode_row(it.record), it.change, it.content_change, it.with_content]
+                [it.ino, inode_row(it.record), it.change, it.content_change, it.with_content, _packed_fork(it.fork)]
                 for it in captured.inodes
             ],
             "names": [[it.parent, it.name, it.ino] for it in captured.names],
             "conflicts": list(captured.conflicts),
+            "locks": [[it.inode, it.holder, it.seconds] for it in captured.locks],
+            "fences": [[it.inode, it.token] for it in captured.fences],
+            "lock_files": [list(it) for it in captured.lock_files],
         }
     )
     assert isinstance(packed, bytes)
     return packed
+
+
+def _packed_fork(fork: CapturedFork | None) -> list[object] | None:
+    return None if fork is None else [fork.digest, fork.size_bytes, fork.detail, fork.sides]
 
 
 def unpack_capture(data: bytes) -> Captured:
@@ -145,9 +176,14 @@ def unpack_capture(data: bytes) -> Captured:
         sequence=fields["sequence"],
         time_ns=fields["time"],
         inodes=tuple(
-            CapturedInode(ino, inode_record(row), change, content_change, with_content)
-            for ino, row, change, content_change, with_content in fields["inodes"]
+            CapturedInode(
+                ino, inode_record(row), change, content_change, with_content, CapturedFork(*fork) if fork else None
+            )
+            for ino, row, change, content_change, with_content, fork in fields["inodes"]
         ),
         names=tuple(CapturedName(*it) for it in fields["names"]),
         conflicts=tuple(fields["conflicts"]),
+        locks=tuple(Lock(*it) for it in fields.get("locks", ())),
+        fences=tuple(Fence(*it) for it in fields.get("fences", ())),
+        lock_files=tuple((inode, ino) for inode, ino in fields.get("lock_files", ())),
     )

@@ -12,6 +12,7 @@ from agentfs.format.limits import FILE_BYTES_MAX
 from agentfs.model.records import CHUNK_BYTES, INLINE_BYTES_MAX, ChunkedContent, Kind
 from agentfs.replica.pending import PendingState
 from agentfs.replica.replica import Replica
+from agentfs.replica.settle import CapturedFork
 from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, InodeRow
 
 _ZEROS = bytes(CHUNK_BYTES)
@@ -29,6 +30,8 @@ class Taken:
     """Bytes to be inlined, or chunks that are on the store."""
     mtime_ns: int
     content_change: int
+    fork: CapturedFork | None = None
+    """The bytes are a merge; ours stay in the backing file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,19 @@ class Wanted:
     """Of the held: the bytes are not on this machine and must be fetched first."""
 
 
-def wanted_contents(replica: Replica, state: PendingState, *, may_take: Callable[[int], bool]) -> Wanted:
-    """Look at every pending file. `may_take` tells whether one that is open for writing may be read now."""
+def wanted_contents(
+    replica: Replica, state: PendingState, *, may_take: Callable[[int], bool], forked: frozenset[int] = frozenset()
+) -> Wanted:
+    """Look at every pending file. `may_take` tells whether one that is open for writing may be read now. Of `forked`
+    files nothing is committed before they are merged, but for open ones, which are merged as they are read."""
     size_bytes: dict[int, int] = {}
     held: set[int] = set()
     unchanged: set[int] = set()
     absent: list[int] = []
     for row in state.inodes.values():
+        if row.ino in forked and (not row.nlink or row.ino not in state.write_open):
+            (held if not row.nlink else unchanged).add(row.ino)
+            continue
         if row.kind is not Kind.FILE or not row.nlink or row.local or not row.pending:
             continue
         if row.id is not None and not row.pending & PENDING_CONTENT:

@@ -14,15 +14,19 @@ from typing import TypeVar
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, HistoryBroken, NewerFormat, NoSpace, StoreError, SyncTimedOut, Unavailable
 from agentfs.format.layout import VolumeKind
+from agentfs.format.origins import parse_origins
 from agentfs.log.log import Log
-from agentfs.replica.bulk import has_pending, is_untouched, load_snapshot
+from agentfs.replica.bulk import has_pending
 from agentfs.replica.replica import Replica
 from agentfs.stores.counted import CountedStore
 from agentfs.stores.protocol import Store
+from agentfs.sync.converge import Converge
 from agentfs.sync.databases import Databases
 from agentfs.sync.ground import EngineGround, Failpoint, Observer, no_failpoint
 from agentfs.sync.hydration import Hydration
 from agentfs.sync.open_files import OpenFiles
+from agentfs.sync.leases import Leases
+from agentfs.sync.lock_steps import LockSteps
 from agentfs.sync.options import EngineOptions
 from agentfs.sync.plan import PlanState, Step, after_poll, plan
 from agentfs.sync.pull import Pull
@@ -74,7 +78,7 @@ class Engine:
         self._ground = EngineGround(
             replica=replica,
             store=self._store,
-            log=Log(self._store, volume_kind, volume_id),
+            log=Log(self._store, volume_kind, volume_id, origins=parse_origins(replica.state("origins"))),
             clock=clock,
             options=self.options,
             author=author,
@@ -87,10 +91,17 @@ class Engine:
         self._replica = replica
         self._clock = clock
         self._hydration = Hydration(self._ground)
-        self._pull = Pull(self._ground, self._hydration, met=met)
+        self._converge = Converge(self._ground, self._hydration)
+        self._pull = Pull(self._ground, self._hydration, self._converge.recent, met=met)
         self._open_files = OpenFiles(self._ground)
         self._databases = Databases(self._ground)
-        self._push = Push(self._ground, self._hydration, self._pull, self._open_files, self._databases)
+        self._leases = Leases(self._ground)
+        self._push = Push(
+            self._ground, self._hydration, self._pull, self._open_files, self._databases, self._converge, self._leases
+        )
+        self.locks = LockSteps(
+            self._ground, self._leases, push=lambda: self._push_once(force=False), pull=self._pull_step
+        )
         self._upkeep = Upkeep(self._ground, self._hydration)
         self._turn = threading.RLock()
         self._wake = threading.Event()
@@ -117,10 +128,7 @@ class Engine:
             if int(replica.state("head_sequence")) == 0 and not self._pull.unsettled():
                 snapshot = self._ground.log.newest_snapshot().snapshot
                 if snapshot is not None:
-                    if is_untouched(replica):
-                        load_snapshot(replica, snapshot)
-                    else:
-                        self._pull.restart_from(snapshot)
+                    self._pull.restart_from(snapshot)
                     replica.set_state("snapshot_sequence", snapshot.sequence)
             self._pull_step()
 
@@ -133,11 +141,15 @@ class Engine:
             self._look()
             now = self._clock.monotonic()
             self._warn_late(now)
+            if now >= self._state.retry_at and self._converge.is_due():
+                self._guarded(self._converge_step)
+            if now >= self._state.retry_at and self._leases.due():
+                self._guarded(self._push_step)
             due = plan(self._state, now, self.options)
             for step in due.steps:
                 if not self._attempt(step):
                     break
-            return plan(self._state, self._clock.monotonic(), self.options).wait_s
+            return min(plan(self._state, self._clock.monotonic(), self.options).wait_s, self._leases.next_look_s())
 
     def run(self, stop: threading.Event) -> None:
         """Tick until `stop` is set (call `wake` after setting it); then snapshot if it is worth it."""
@@ -232,6 +244,8 @@ class Engine:
         self._databases.look()  # what only a `-wal` holds is a change of ours, before another version comes
         self._pull.meet()
         taken = self._pull.pull()
+        if taken:
+            self._converge.run()
         self._worked()
         after_poll(state, self._clock.monotonic(), self.options, news=taken > 0)
         state.unsettled = self._pull.unsettled()
@@ -241,6 +255,10 @@ class Engine:
             state.prefetch = self.options.prefetch
             state.snapshot_due = self._upkeep.commits_since_snapshot() >= self.options.snapshot_every
         return taken
+
+    def _converge_step(self) -> None:
+        self._converge.run()
+        self._state.pending = has_pending(self._replica)
 
     def _push_step(self) -> Pushed:
         return self._push_once(force=False)

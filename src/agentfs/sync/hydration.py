@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agentfs.errors import AgentFSError, Corrupt, NotFound, ObjectNotFound, StoreError, Unavailable
-from agentfs.format.layout import blob_name
 from agentfs.model.records import CHUNK_BYTES
 from agentfs.replica.backing import translate
 from agentfs.replica.transaction import (
@@ -118,6 +117,16 @@ class Hydration:
 
     # ---- fetching ----
 
+    def read(self, content: ContentRow) -> bytes:
+        """The verified bytes of a content of the log. Raises `ObjectNotFound`, `Corrupt`, `StoreError`, `NoSpace`."""
+        fd, path = self._ground.replica.files.stage()
+        try:
+            self._fetch(content, fd)
+            return os.pread(fd, content.size_bytes, 0)
+        finally:
+            os.close(fd)
+            os.unlink(path)
+
     def _fetch(self, content: ContentRow, fd: int) -> None:
         if content.sequence is not None:
             self._fetch_inline(content, fd)
@@ -146,10 +155,9 @@ class Hydration:
         _write_all(fd, data, 0)
 
     def _fetch_chunk(self, digest: bytes, offset: int, size_bytes: int, fd: int) -> None:
-        name = blob_name(self._ground.log.prefix, digest)
-        data = self._ground.store.get(name).data
+        data = self._ground.log.chunk(digest)
         if len(data) != min(CHUNK_BYTES, size_bytes - offset) or hashlib.sha256(data).digest() != digest:
-            raise Corrupt(f"{name} does not match its digest; it was not used")
+            raise Corrupt(f"chunk {digest.hex()} does not match its digest; it was not used")
         _write_all(fd, data, offset)
 
     # ---- adopting ----

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from agentfs.errors import Corrupt, HistoryBroken, NoSpace, StoreUnavailable
 from agentfs.format.commit import decode_commit, inline_bytes
+from agentfs.format.origins import origins_text
 from agentfs.format.snapshot import inode_record
 from agentfs.format.snapshot_rows import SnapshotRows
 from agentfs.log.log import WINDOW_MAX, Entry
+from agentfs.merge.fencing import LockTable
 from agentfs.model.records import Commit, InlineContent, InodeId, Link, Unlink
 from agentfs.replica.apply import Applied, apply_commit, drop_stale, same_size_pending
 from agentfs.replica.bulk import is_untouched, load_snapshot, log_links, log_records
@@ -17,6 +19,7 @@ from agentfs.replica.pending import drop_prepared, read_prepared
 from agentfs.replica.settle import settle_commit
 from agentfs.sync.capture import unpack_capture
 from agentfs.sync.contents import file_digest
+from agentfs.sync.converge import Recent
 from agentfs.sync.ground import EngineGround
 from agentfs.sync.hydration import Hydration
 
@@ -27,6 +30,7 @@ _LOG = logging.getLogger(__name__)
 class Pull:
     ground: EngineGround
     hydration: Hydration
+    recent: Recent
     conflicts: int = 0
     """Conflicts settled here since the start."""
     met: bool = False
@@ -103,17 +107,20 @@ class Pull:
             orphans = settle_commit(replica, unpack_capture(prepared[1]), entry.digest, parent=None)
             drop_stale(replica, (), orphans)
             if entry.data is not None and self.ground.observers:
-                commit, _ = decode_commit(entry.data, volume=self.ground.log.volume, sequence=sequence)
+                commit, _ = self._decoded(entry.data, sequence)
                 self.ground.observed(commit, entry.digest)
             return 1
         if entry.data is None:
             return self.restart()
-        commit, digest = decode_commit(entry.data, volume=self.ground.log.volume, sequence=sequence)
+        commit, digest = self._decoded(entry.data, sequence)
         if commit.replica == replica.state("replica_id"):
             self._take_new_identity(commit)
         self._apply(commit, digest, data=entry.data)
         drop_prepared(replica, sequence)
         return 1
+
+    def _decoded(self, data: bytes, sequence: int) -> tuple[Commit, bytes]:
+        return decode_commit(data, volume=self.ground.log.volume_at(sequence), sequence=sequence)
 
     def _take_new_identity(self, commit: Commit) -> None:
         """A commit bears our id and is none that we prepared: this replica was restored from a backup, or cloned. No
@@ -131,11 +138,19 @@ class Pull:
             commit.sequence,
         )
 
-    def _apply(self, commit: Commit, digest: bytes, *, data: bytes | None, whole: bool = False) -> None:
+    def _apply(
+        self,
+        commit: Commit,
+        digest: bytes,
+        *,
+        data: bytes | None,
+        whole: bool = False,
+        table: LockTable | None = None,
+    ) -> None:
         replica = self.ground.replica
         self.ground.failpoint("pull.before")
         applied = apply_commit(
-            replica, commit, digest, agent=self.ground.author, digests=self._pending_digests(commit), whole=whole
+            replica, commit, digest, agent=self.ground.author, digests=self._pending_digests(commit), whole=whole, table=table
         )
         self.ground.failpoint("pull.applied")
         if not whole:
@@ -147,13 +162,16 @@ class Pull:
 
     def _adopt(self, commit: Commit, data: bytes, applied: Applied) -> None:
         """Small contents came with the commit: have them here at once."""
-        if not self.ground.options.prefetch:
-            return
         files = []
         for record in commit.inodes:
             content, ino = record.content, applied.fetched.get(record.id)
-            if ino is not None and isinstance(content, InlineContent) and content.sequence == commit.sequence:
+            if not isinstance(content, InlineContent) or content.sequence != commit.sequence:
+                continue
+            self.recent.add(content.digest, inline_bytes(data, content))
+            if ino is not None:
                 files.append((ino, content.digest, inline_bytes(data, content)))
+        if not self.ground.options.prefetch:
+            return
         with contextlib.suppress(NoSpace):  # they are fetched when they are asked for, and there is room
             self.hydration.adopt_bytes(files)
 
@@ -184,13 +202,26 @@ class Pull:
 
     def restart_from(self, snapshot: SnapshotRows) -> None:
         """Move to `snapshot`, which is newer than the head."""
+        self._learn_origins(snapshot)
         if is_untouched(self.ground.replica):
             load_snapshot(self.ground.replica, snapshot)
         else:
             self._settle_collected(snapshot)
             if snapshot.sequence > self.head()[0]:
-                self._apply(self._difference(snapshot), snapshot.commit_digest, data=None, whole=True)
+                self._apply(
+                    self._difference(snapshot),
+                    snapshot.commit_digest,
+                    data=None,
+                    whole=True,
+                    table=dict(snapshot.locks),
+                )
         drop_prepared(self.ground.replica, snapshot.sequence)
+
+    def _learn_origins(self, snapshot: SnapshotRows) -> None:
+        """Remember what the volume is a fork of, before anything is here that lies in the other volume."""
+        if snapshot.origins and snapshot.origins != self.ground.log.origins:
+            self.ground.replica.set_state("origins", origins_text(snapshot.origins))
+            self.ground.log.origins = snapshot.origins
 
     def _settle_collected(self, snapshot: SnapshotRows) -> None:
         """What we prepared for the place after our head may have been committed and collected since: the stub there

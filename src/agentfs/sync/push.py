@@ -1,5 +1,6 @@
 """Committing what is pending: one put for a burst of small files."""
 
+import hashlib
 from dataclasses import dataclass, field
 
 from agentfs.clock import hybrid_time_ns
@@ -7,15 +8,18 @@ from agentfs.errors import AgentFSError, NoSpace, ReplicaDamaged, Unavailable
 from agentfs.log.log import Appended, Entry
 from agentfs.model.records import CHUNK_BYTES, COMMIT_BYTES_MAX, INLINE_BYTES_MAX
 from agentfs.replica.apply import drop_stale
+from agentfs.replica.forks import Forked, read_forks
 from agentfs.replica.pending import PendingState, leaving_absent, pending_state, still_the_same, write_prepared
 from agentfs.replica.settle import settle_commit
 from agentfs.replica.transaction import InodeRow
 from agentfs.sync.batch import Batch, choose
 from agentfs.sync.capture import Draft, pack_capture
 from agentfs.sync.contents import Taken, Torn, Wanted, take, wanted_contents
+from agentfs.sync.converge import Converge
 from agentfs.sync.databases import Databases
 from agentfs.sync.ground import EngineGround
 from agentfs.sync.hydration import Hydration
+from agentfs.sync.leases import Leases, LockPlan
 from agentfs.sync.open_files import OpenFiles
 from agentfs.sync.pull import Pull
 
@@ -42,8 +46,13 @@ class Push:
     pulling: Pull
     open_files: OpenFiles
     databases: Databases
+    converge: Converge
+    leases: Leases
     trouble: dict[int, str] = field(default_factory=dict)
     """Files that could not be read for a commit: why."""
+    _forks: dict[int, Forked] = field(default_factory=dict)
+    _locks: LockPlan = field(default_factory=LockPlan)
+    _held_back: set[int] = field(default_factory=set)
 
     def push(self, *, force: bool = False) -> Pushed:
         """Append one commit of what is pending, and settle it. `force`: also files that are open for writing, as they
@@ -52,11 +61,21 @@ class Push:
         On return with `committed` it is remotely durable. Raises `StoreError`; then it may or may not stand in the
         log: `Pull.pull` finds out.
         """
+        self.converge.run()
         state = pending_state(self.ground.replica)
+        self._forks = {it.row.ino: it for it in read_forks(self.ground.replica)}
+        self._locks = self.leases.plan(state)
+        self._say_what_waits(state)
         wanted = wanted_contents(
             self.ground.replica,
             state,
-            may_take=lambda ino: force or self.open_files.is_quiet(ino) or self.databases.is_capturable(ino),
+            forked=frozenset(self._forks),
+            may_take=lambda ino: (
+                force
+                or ino in self._locks.now
+                or self.open_files.is_quiet(ino)
+                or self.databases.is_capturable(ino)
+            ),
         )
         absent = (*wanted.absent, *leaving_absent(self.ground.replica, state, limit=_ABSENT_MAX))
         if absent and self._fetch_absent(absent):
@@ -66,6 +85,15 @@ class Push:
             return Pushed(committed=False, rest=False)
         batch, taken = chosen
         return self._commit(state, batch, taken)
+
+    def _say_what_waits(self, state: PendingState) -> None:
+        """Changes that another machine's lock keeps here."""
+        bases = {name.base for name in state.names}
+        waiting = {ino: text for ino, text in self._locks.waiting.items() if ino in state.inodes or ino in bases}
+        for ino in self._held_back - waiting.keys():
+            self.trouble.pop(ino, None)
+        self.trouble.update(waiting)
+        self._held_back = set(waiting)
 
     def _fetch_absent(self, absent: tuple[int, ...]) -> bool:
         fetched = False
@@ -81,7 +109,7 @@ class Push:
 
     def _choose(self, state: PendingState, wanted: Wanted, *, force: bool) -> tuple[Batch, dict[int, Taken]] | None:
         """A batch whose contents are read and were stable; None when there is nothing to commit now."""
-        held, unchanged = set(wanted.held), set(wanted.unchanged)
+        held, unchanged = set(wanted.held), set(wanted.unchanged) | self._locks.waiting.keys()
         taken: dict[int, Taken] = {}
         for _ in range(_ROUNDS_MAX):
             inline = {ino: size if size <= INLINE_BYTES_MAX else 0 for ino, size in wanted.size_bytes.items()}
@@ -91,9 +119,10 @@ class Push:
                 header_bytes=_header_bytes(state, wanted),
                 held=frozenset(held),
                 unchanged=frozenset(unchanged),
+                fenced=self._locks.fenced,
             )
             if not batch.names and not batch.inodes:
-                return None
+                return (batch, {}) if self._locks.is_worth_a_commit(state.inodes) else None
             too_much = sum(inline.get(ino, 0) for ino in batch.inodes) > COMMIT_BYTES_MAX
             missed = set()
             for ino in batch.inodes:
@@ -118,7 +147,9 @@ class Push:
             ino: taken[ino].content_change for ino in batch.inodes if ino in taken and ino not in self.databases.live
         }
         allowed = frozenset(
-            ino for ino in captured if force or (ino in state.write_open and self.open_files.is_quiet(ino))
+            ino
+            for ino in captured
+            if force or ino in self._locks.now or (ino in state.write_open and self.open_files.is_quiet(ino))
         )
         return still_the_same(self.ground.replica, captured, open_allowed=allowed)
 
@@ -127,6 +158,10 @@ class Push:
         known = base.chunks if base is not None and base.chunks else b""
         ground = self.ground
         try:
+            if row.ino in self._forks:
+                return self.converge.capture(
+                    self._forks[row.ino], prefix=ground.log.prefix, put_all=ground.put_all, inline_max=inline_max
+                )
             taken = self.databases.take(row, known=known)
             if taken is None:
                 taken = take(
@@ -156,7 +191,7 @@ class Push:
         ground = self.ground
         replica = ground.replica
         try:
-            encoded, captured = Draft(state, batch, taken).build(
+            encoded, captured = Draft(state, batch, taken, self._locks).build(
                 volume=ground.log.volume,
                 commit_id=ground.entropy(16),
                 time_ns=hybrid_time_ns(ground.clock.wall_ns(), state.head_time_ns),
@@ -178,6 +213,10 @@ class Push:
         ground.failpoint("push.settled")
         ground.observed(encoded.commit, encoded.digest)
         drop_stale(replica, (), orphans)
+        for one in taken.values():
+            if isinstance(one.content, bytes):
+                self.converge.recent.add(hashlib.sha256(one.content).digest(), one.content)
+        self.leases.committed()
         self.databases.captured(taken)
         self.open_files.taken(taken)
         return Pushed(

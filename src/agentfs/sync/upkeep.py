@@ -15,7 +15,8 @@ _EVICTABLE = (
     "FROM inode WHERE kind=1 AND residency!=0 AND pending & 2 = 0 AND local=0 AND id IS NOT NULL "
     "AND EXISTS (SELECT 1 FROM content c WHERE c.ino=inode.ino) "
     "AND NOT EXISTS (SELECT 1 FROM write_open w WHERE w.ino=inode.ino) "
-    "AND NOT EXISTS (SELECT 1 FROM live_database l WHERE l.ino=inode.ino)"
+    "AND NOT EXISTS (SELECT 1 FROM live_database l WHERE l.ino=inode.ino) "
+    "AND NOT EXISTS (SELECT 1 FROM fork f WHERE f.ino=inode.ino)"
 )
 _EVICT_BATCH = 256
 _JOURNAL_KEPT_S = 60.0

@@ -1,0 +1,392 @@
+"""Concurrent edits of one file become one file, whatever the programs that make them do (docs/merging.md)."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
+from invariants import broken
+from node import Node, TestClock
+
+from agentfs.errors import StoreUnavailable
+from agentfs.format.commit import decode_commit
+from agentfs.replica.apply_base import content_row
+from agentfs.replica.check import check
+from agentfs.stores.memory import MemoryStore
+
+Pair = tuple[Node, Node]
+NOTES = b"# Plan\n\nfirst\n\nsecond\n\nthird\n"
+
+
+class Crash(BaseException):
+    pass
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def dead() -> set[Path]:
+    """Machines that were killed."""
+    return set()
+
+
+@pytest.fixture
+def pair(tmp_path: Path, store: MemoryStore, dead: set[Path]) -> Iterator[Pair]:
+    clock = TestClock()
+    a, b = (Node(tmp_path / name, store, clock, agent=name) for name in ("ann", "bob"))
+    a.mkdir("d")
+    a.write("notes.md", NOTES)
+    a.sync()
+    b.engine.pull_now()
+    assert b.read("notes.md") == NOTES
+    yield a, b
+    for node in (a, b):
+        if node.directory not in dead:
+            node.close()
+
+
+def meet(pair: Pair) -> bytes:
+    """Ann commits first; both end with the same tree. Returns the notes."""
+    a, b = pair
+    for node in (a, b, a, b):
+        node.sync()
+        assert broken(node.replica) == []
+        assert check(node.replica) == []
+    assert a.show() == b.show()
+    assert b.replica.connection.rows("SELECT * FROM fork") == []
+    assert not [name for name in a.names() if "conflict" in name], b.replica.connection.rows("SELECT * FROM conflict")
+    return a.read("notes.md")
+
+
+def replace(node: Node, data: bytes, path: str = "notes.md") -> None:
+    """As an editor saves."""
+    node.write(path + ".tmp", data)
+    node.rename(path + ".tmp", path)
+
+
+SAVE = {"in place": Node.write, "by rename": lambda node, path, data: replace(node, data, path)}
+
+
+@pytest.mark.parametrize("first", SAVE)
+@pytest.mark.parametrize("second", SAVE)
+def test_two_edits_at_different_places(pair: Pair, first: str, second: str) -> None:
+    a, b = pair
+    SAVE[first](a, "notes.md", NOTES.replace(b"first", b"first, by Ann"))
+    SAVE[second](b, "notes.md", NOTES.replace(b"third", b"third, by Bob"))
+    assert meet(pair) == NOTES.replace(b"first", b"first, by Ann").replace(b"third", b"third, by Bob")
+
+
+@pytest.mark.parametrize("second", SAVE)
+def test_an_edit_is_merged_with_all_that_came_meanwhile(pair: Pair, second: str) -> None:
+    a, b = pair
+    for number in range(5):
+        a.append("notes.md", b"ann %d\n" % number)
+        a.sync()
+    SAVE[second](b, "notes.md", NOTES.replace(b"first", b"first, by Bob"))
+    data = meet(pair)
+    assert data == NOTES.replace(b"first", b"first, by Bob") + b"".join(b"ann %d\n" % it for it in range(5))
+
+
+def test_both_append(pair: Pair) -> None:
+    a, b = pair
+    for number in range(3):
+        a.append("notes.md", b"ann %d\n" % number)
+        b.append("notes.md", b"bob %d\n" % number)
+        a.sync()
+        b.engine.pull_now()
+    assert sorted(meet(pair)[len(NOTES) :].splitlines()) == sorted(
+        name + b" %d" % number for name in (b"ann", b"bob") for number in range(3)
+    )
+
+
+def test_the_same_name_created_twice(pair: Pair) -> None:
+    a, b = pair
+    a.write("todo.md", b"- milk\n- bread\n")
+    b.write("todo.md", b"- milk\n- tea\n")
+    meet(pair)
+    assert sorted(a.read("todo.md").splitlines()) == [b"- bread", b"- milk", b"- tea"]
+
+
+def test_directories_unite_and_their_files_merge(pair: Pair) -> None:
+    a = pair[0]
+    for node, line in zip(pair, (b"ann\n", b"bob\n"), strict=True):
+        node.mkdir("new")
+        node.write("new/log.md", line)
+    meet(pair)
+    assert sorted(a.read("new/log.md").splitlines()) == [b"ann", b"bob"]
+
+
+def test_renamed_there_and_edited_on_both_sides(pair: Pair) -> None:
+    a, b = pair
+    a.rename("notes.md", "d/moved.md")
+    a.write("d/moved.md", NOTES.replace(b"first", b"ann"))
+    b.write("notes.md", NOTES.replace(b"third", b"bob"))
+    for node in (a, b, a):
+        node.sync()
+    assert a.show() == b.show()
+    assert b.read("d/moved.md") == NOTES.replace(b"first", b"ann").replace(b"third", b"bob")
+    assert b.names() == ["d"]
+
+
+def test_both_changed_one_line(pair: Pair, store: MemoryStore) -> None:
+    a, b = pair
+    a.write("notes.md", NOTES.replace(b"second", b"ann"))
+    b.write("notes.md", NOTES.replace(b"second", b"bob"))
+    assert meet(pair) == NOTES.replace(b"second", b"ann\nbob")
+    for node in pair:
+        rows = node.replica.connection.rows("SELECT kind, name, kept_as FROM conflict")
+        assert rows == [("content", b"notes.md", b"")]
+    sides = _sides(b)
+    assert [b.engine._hydration.read(content_row(0, it)) for it in (sides.base, sides.earlier, sides.later)] == [
+        NOTES,
+        NOTES.replace(b"second", b"ann"),
+        NOTES.replace(b"second", b"bob"),
+    ]
+    assert sides.met == 2
+
+
+def _sides(node: Node):
+    log = node.engine._ground.log
+    for sequence in range(1, node.engine.status().head_sequence + 1):
+        data = log.read(sequence)
+        assert data is not None
+        commit, _ = decode_commit(data, volume=log.volume, sequence=sequence)
+        if commit.sides:
+            return commit.sides[0]
+    raise AssertionError("no commit has sides")
+
+
+# ---- files that are open for writing ----
+
+
+def test_a_log_that_stays_open_on_both_machines(pair: Pair) -> None:
+    handles = [node.open("notes.md", os.O_WRONLY | os.O_APPEND) for node in pair]
+    lines = []
+    for number in range(6):
+        for node, handle in zip(pair, handles, strict=True):
+            line = b"%s %d\n" % (node.directory.name.encode(), number)
+            lines.append(line)
+            node.tree.write(handle, 0, line)
+            node.tree.flush(handle)
+            assert line in node.read("notes.md")
+            node.sync()
+            assert broken(node.replica) == []
+    for node, handle in zip(pair, handles, strict=True):
+        node.tree.release(handle)
+    data = meet(pair)
+    assert data.startswith(NOTES)
+    assert sorted(data[len(NOTES) :].splitlines(keepends=True)) == sorted(lines)
+
+
+def test_what_was_committed_while_open_is_whole_for_others(pair: Pair, tmp_path: Path, store: MemoryStore) -> None:
+    a, b = pair
+    handle = b.open("notes.md", os.O_WRONLY | os.O_APPEND)
+    b.tree.write(handle, 0, b"bob\n")
+    b.tree.flush(handle)
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    b.sync()
+    assert b.read("notes.md") == NOTES + b"bob\n"
+    a.engine.pull_now()
+    assert a.read("notes.md") == NOTES + b"ann\nbob\n"
+    b.sync()
+    head = b.engine.status().head_sequence
+    b.sync()
+    assert b.engine.status().head_sequence == head, "nothing new is committed again"
+    b.tree.release(handle)
+    b.settle()
+    assert b.read("notes.md") == NOTES + b"ann\nbob\n"
+    assert b.engine.status().head_sequence == head
+    assert not os.listdir(tmp_path / "bob/files/bases")
+    meet(pair)
+
+
+@pytest.mark.parametrize("save", SAVE)
+def test_opened_and_closed_unchanged_takes_the_logs(pair: Pair, save: str) -> None:
+    a, b = pair
+    handle = b.open("notes.md", os.O_WRONLY)
+    SAVE[save](a, "notes.md", b"new\n")
+    a.sync()
+    b.engine.pull_now()
+    assert b.read("notes.md") == NOTES
+    b.tree.release(handle)
+    b.settle()
+    assert b.read("notes.md") == b"new\n"
+    assert not b.engine.status().pending_inodes
+
+
+@pytest.mark.parametrize("save", SAVE)
+def test_written_while_another_saves(pair: Pair, save: str) -> None:
+    a, b = pair
+    handle = b.open("notes.md", os.O_WRONLY | os.O_APPEND)
+    SAVE[save](a, "notes.md", NOTES.replace(b"first", b"ann"))
+    a.sync()
+    b.engine.pull_now()
+    b.tree.write(handle, 0, b"bob\n")
+    b.tree.flush(handle)
+    b.tree.release(handle)
+    assert meet(pair) == NOTES.replace(b"first", b"ann") + b"bob\n"
+
+
+# ---- names that went while a file waited to be merged ----
+
+
+def test_unlinked_here_while_another_version_waits(pair: Pair) -> None:
+    a, b = pair
+    handle = b.open("notes.md", os.O_WRONLY)
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    b.engine.pull_now()
+    b.unlink("notes.md")
+    b.tree.release(handle)
+    assert meet(pair) == NOTES + b"ann\n"
+
+
+def test_replaced_here_while_another_version_waits(pair: Pair) -> None:
+    a, b = pair
+    handle = b.open("notes.md", os.O_WRONLY)
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    b.engine.pull_now()
+    replace(b, NOTES.replace(b"first", b"bob"))
+    b.tree.release(handle)
+    assert meet(pair) == NOTES.replace(b"first", b"bob") + b"ann\n"
+
+
+def test_deleted_in_the_log_while_it_waits(pair: Pair) -> None:
+    a, b = pair
+    handle = b.open("notes.md", os.O_WRONLY | os.O_APPEND)
+    b.tree.write(handle, 0, b"bob\n")
+    b.tree.flush(handle)
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    b.engine.pull_now()
+    a.unlink("notes.md")
+    a.sync()
+    b.engine.pull_now()
+    b.tree.release(handle)
+    assert meet(pair) == NOTES + b"bob\n"
+
+
+# ---- trouble ----
+
+
+def test_nothing_is_shown_or_committed_while_the_base_cannot_be_fetched(pair: Pair, store: MemoryStore) -> None:
+    a, b = pair
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    b.append("notes.md", b"bob\n")
+    ground = b.engine._ground
+    real, down = ground.store.get, [False]
+
+    def get(name: str, *, start: int = 0, length: int | None = None):
+        if down[0] and length is not None:
+            raise StoreUnavailable("away")
+        return real(name, start=start, length=length)
+
+    ground.store.get = get  # type: ignore[method-assign]
+    b.engine._converge.recent.__init__()
+    b.engine._converge.recent.add = lambda digest, data: None  # type: ignore[method-assign]
+    down[0] = True
+    with pytest.raises(StoreUnavailable):
+        b.engine.pull_now()
+    assert b.read("notes.md") == NOTES + b"bob\n"
+    head = b.engine.status().head_sequence
+    b.settle()
+    assert b.engine.status().head_sequence == head
+    assert b.engine.status().pending_inodes
+    down[0] = False
+    b.settle(40)
+    assert meet(pair) == NOTES + b"ann\nbob\n"
+
+
+def test_the_version_both_came_from_is_gone(pair: Pair, store: MemoryStore) -> None:
+    a, b = pair
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    a.engine.snapshot()
+    b.append("notes.md", b"bob\n")
+    b.engine._ground.log.collect(1, snapshot=a.engine.status().head_sequence)
+    b.engine._converge.recent.__init__()
+    b.sync()
+    a.sync()
+    assert a.show() == b.show()
+    assert b.read("notes.md") == NOTES + b"ann\n"
+    kept = next(name for name in b.names() if ".conflict-bob-" in name)
+    assert b.read(kept) == NOTES + b"bob\n"
+
+
+@pytest.mark.parametrize("point", ["merge.staged", "merge.done", "push.captured", "push.prepared", "push.appended"])
+@pytest.mark.parametrize("is_open", [False, True])
+def test_killed_at_any_step(
+    pair: Pair, tmp_path: Path, store: MemoryStore, dead: set[Path], point: str, is_open: bool
+) -> None:
+    a, b = pair
+    dead.add(b.directory)
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    handle = b.open("notes.md", os.O_WRONLY | os.O_APPEND)
+    b.tree.write(handle, 0, b"bob\n")
+    b.tree.flush(handle)
+    if not is_open:
+        b.tree.release(handle)
+    armed = [True]
+
+    def failpoint(name: str) -> None:
+        if armed[0] and name == point:
+            raise Crash(name)
+
+    b.engine._ground.failpoint = failpoint
+    try:
+        b.sync()
+    except Crash:
+        pass
+    else:
+        assert is_open and point.startswith("merge"), "the step was never reached"
+    b.replica.connection.execute("UPDATE session SET started='gone'")
+    b.replica.connection.close()
+    again = Node(tmp_path / "bob", store, TestClock(), agent="bob")
+    again.sync()
+    assert broken(again.replica) == []
+    a.sync()
+    assert a.show() == again.show()
+    assert a.read("notes.md") == NOTES + b"ann\nbob\n"
+    again.close()
+
+
+def test_killed_between_the_rename_and_the_commit(
+    pair: Pair, tmp_path: Path, store: MemoryStore, dead: set[Path]
+) -> None:
+    a, b = pair
+    dead.add(b.directory)
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    b.append("notes.md", b"bob\n")
+    real = b.replica.files.adopt
+
+    def adopt(staged: str, ino: int) -> None:
+        real(staged, ino)
+        raise Crash
+
+    b.replica.files.adopt = adopt  # type: ignore[method-assign]
+    sql = b.replica.connection
+    with pytest.raises(Crash):
+        b.engine.pull_now()
+    # What the dead process would have left: the mark that was committed before the rename.
+    ino = b.at("notes.md")
+    sql.execute("INSERT OR IGNORE INTO write_open VALUES(?, (SELECT max(id) FROM session))", (ino,))
+    sql.execute("UPDATE session SET started='gone'")
+    sql.close()
+    again = Node(tmp_path / "bob", store, TestClock(), agent="bob")
+    assert check(again.replica) == []
+    again.sync()
+    a.sync()
+    assert a.show() == again.show()
+    assert a.read("notes.md") == NOTES + b"ann\nbob\n"
+    again.close()
