@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 from agentfs.clock import Clock
+from agentfs.errors import OtherVolume
 from agentfs.fuse.nodes import Nodes
 from agentfs.fuse.open_files import OpenFiles
 from agentfs.fuse.operations import Operations
 from agentfs.fuse.options import FuseOptions
+from agentfs.fuse.points import Points
 from agentfs.fuse.replies import Replies
 from agentfs.fuse.session import Request
-from agentfs.fuse.wire import BODY
+from agentfs.fuse.wire import BODY, INO_MAX, PART_SHIFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,15 @@ class Context:
     replies: Replies
     nodes: Nodes
     files: OpenFiles
+    points: Points
+    part: int
+    """The number of the part that this is."""
+
+    def own(self, node: int) -> int:
+        """The inode of a second node that a request names. Raises `OtherVolume` when it is another part's."""
+        if node >> PART_SHIFT != self.part:
+            raise OtherVolume("that leads from one volume into another: copy instead")
+        return node & INO_MAX
 
 
 def one_name(request: Request, offset: int = 0) -> bytes:

@@ -2,6 +2,7 @@
 
 from agentfs.fuse import wire
 from agentfs.fuse.context import Context
+from agentfs.fuse.points import Point
 from agentfs.fuse.replies import dirent, direntplus, direntplus_bytes
 from agentfs.fuse.session import Handler, Request, Waits
 from agentfs.fuse.wire import (
@@ -14,6 +15,8 @@ from agentfs.fuse.wire import (
     READ_IN,
     U64,
 )
+from agentfs.model.records import Kind
+from agentfs.tree.values import DirectoryEntry
 
 _NAME_BYTES_USUAL = 24
 
@@ -23,6 +26,9 @@ class Directories:
         self._tree = context.tree
         self._nodes = context.nodes
         self._replies = context.replies
+        self._base = context.replies.base
+        self._points = context.points
+        self._below = context.points.below
         self._listed: dict[int, int] = {}
         """Directory → its `change` when it was last opened: the kernel's cached listing is no older than that, so
         while it stands the listing may be kept. A change from elsewhere makes the next open drop it even if
@@ -49,6 +55,7 @@ class Directories:
         return OPEN_OUT.pack(number, flags, 0)
 
     def forgotten(self, ino: int) -> None:
+        """What the kernel keeps of a directory's listing, if anything, is not to be kept."""
         self._listed.pop(ino, None)
 
     def unanswered(self, body: bytes) -> None:
@@ -59,8 +66,10 @@ class Directories:
         limit = size // (DIRENT.size + _NAME_BYTES_USUAL) + 1
         rows: list[bytes] = []
         left = size
+        points = self._below.get(request.node)
         for entry in self._tree.read_directory(number, cookie, limit):
-            row = dirent(entry)
+            point = points.get(entry.name) if points else None
+            row = dirent(entry, self._base) if point is None else dirent(shown(entry, point))
             left -= len(row)
             if left < 0:
                 break
@@ -72,15 +81,22 @@ class Directories:
         limit = size // (DIRENTPLUS.size + _NAME_BYTES_USUAL) + 1
         rows: list[bytes] = []
         left = size
-        entry_of, refer = self._replies.entry, self._nodes.refer
+        entry_of, refer, base = self._replies.entry, self._nodes.refer, self._base
+        points = self._below.get(request.node)
         for entry, attributes in self._tree.read_directory_plus(number, cookie, limit):
             left -= direntplus_bytes(entry.name)
             if left < 0:
                 break
             if entry.name in (b".", b".."):
-                rows.append(direntplus(entry, None))
+                rows.append(direntplus(entry, None, base))
                 continue
-            rows.append(direntplus(entry, entry_of(attributes)))
+            if points and entry.name in points:
+                rows.append(direntplus(shown(entry, points[entry.name]), None))
+                continue
+            if attributes.kind is Kind.SYMLINK and self._points.held_back(request.node, attributes):
+                rows.append(direntplus(entry, None, base))
+                continue
+            rows.append(direntplus(entry, entry_of(attributes), base))
             refer(attributes.ino)
         return b"".join(rows)
 
@@ -94,3 +110,8 @@ class Directories:
     def _fsyncdir(self, request: Request) -> bytes:
         self._tree.fsync_directory(request.node)
         return b""
+
+
+def shown(entry: DirectoryEntry, point: Point) -> DirectoryEntry:
+    """A row of the tree as the directory that it leads to. Its attributes the kernel asks for by name."""
+    return DirectoryEntry(entry.name, point.ino, Kind.DIRECTORY, entry.cookie)

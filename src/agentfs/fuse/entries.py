@@ -1,13 +1,11 @@
 """Requests on names: LOOKUP, the ones that make and remove entries, RENAME, READLINK."""
 
-from agentfs.errors import NotFound
+from agentfs.errors import NotFound, Unavailable
 from agentfs.fuse import wire
 from agentfs.fuse.context import Context, one_name, two_names
 from agentfs.fuse.session import Handler, Request
 from agentfs.fuse.wire import (
-    BATCH_FORGET_IN,
     BODY,
-    FORGET_ONE,
     LINK_IN,
     MKDIR_IN,
     MKNOD_IN,
@@ -15,6 +13,7 @@ from agentfs.fuse.wire import (
     RENAME_IN,
     U64,
 )
+from agentfs.model.records import Kind
 from agentfs.tree.values import Attributes, Caller
 
 _S_IFMT = 0o170000
@@ -25,12 +24,14 @@ class Entries:
         self._tree = context.tree
         self._nodes = context.nodes
         self._replies = context.replies
+        self._points = context.points
+        self._below = context.points.below
+        self._own = context.own
 
     def table(self) -> dict[int, Handler]:
         return {
             wire.LOOKUP: self.lookup,
             wire.FORGET: self.forget,
-            wire.BATCH_FORGET: self.batch_forget,
             wire.READLINK: self.readlink,
             wire.SYMLINK: self.symlink,
             wire.MKNOD: self.mknod,
@@ -43,12 +44,18 @@ class Entries:
         }
 
     def lookup(self, request: Request) -> bytes:
+        name = bytes(request.data[BODY : request.length - 1])
+        points = self._below.get(request.node)
+        if points is not None and name in points:
+            return points[name].enter()
         try:
-            found = self._tree.lookup(request.node, bytes(request.data[BODY : request.length - 1]))
+            found = self._tree.lookup(request.node, name)
         except NotFound:
             if self._replies.negative is None:
                 raise
             return self._replies.negative
+        if found.kind is Kind.SYMLINK and (problem := self._points.held_back(request.node, found)):
+            raise Unavailable(problem)
         return self._entry(found)
 
     def _entry(self, attributes: Attributes) -> bytes:
@@ -58,12 +65,6 @@ class Entries:
 
     def forget(self, request: Request) -> None:
         self._nodes.forget(request.node, U64.unpack_from(request.data, BODY)[0])
-
-    def batch_forget(self, request: Request) -> None:
-        count, _ = BATCH_FORGET_IN.unpack_from(request.data, BODY)
-        start = BODY + BATCH_FORGET_IN.size
-        for node, times in FORGET_ONE.iter_unpack(request.data[start : start + count * FORGET_ONE.size]):
-            self._nodes.forget(node, times)
 
     def readlink(self, request: Request) -> bytes:
         return self._tree.readlink(request.node)
@@ -85,25 +86,34 @@ class Entries:
         return self._entry(self._tree.mkdir(request.node, name, mode & ~_S_IFMT, caller))
 
     def unlink(self, request: Request) -> bytes:
-        self._tree.unlink(request.node, one_name(request))
+        name = one_name(request)
+        self._points.protect(request.node, name)
+        self._tree.unlink(request.node, name)
         return b""
 
     def rmdir(self, request: Request) -> bytes:
-        self._tree.rmdir(request.node, one_name(request))
+        name = one_name(request)
+        self._points.protect(request.node, name)
+        self._tree.rmdir(request.node, name)
         return b""
 
     def rename(self, request: Request) -> bytes:
         (new_parent,) = RENAME_IN.unpack_from(request.data, BODY)
         name, new_name = two_names(request, RENAME_IN.size)
-        self._tree.rename(request.node, name, new_parent, new_name)
-        return b""
+        return self._rename(request.node, name, new_parent, new_name, 0)
 
     def rename2(self, request: Request) -> bytes:
         new_parent, flags, _ = RENAME2_IN.unpack_from(request.data, BODY)
         name, new_name = two_names(request, RENAME2_IN.size)
-        self._tree.rename(request.node, name, new_parent, new_name, flags)
+        return self._rename(request.node, name, new_parent, new_name, flags)
+
+    def _rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> bytes:
+        self._points.protect(parent, name)
+        new_parent = self._own(new_parent)
+        self._points.protect(new_parent, new_name)
+        self._tree.rename(parent, name, new_parent, new_name, flags)
         return b""
 
     def link(self, request: Request) -> bytes:
         (ino,) = LINK_IN.unpack_from(request.data, BODY)
-        return self._entry(self._tree.link(ino, request.node, one_name(request, LINK_IN.size)))
+        return self._entry(self._tree.link(self._own(ino), request.node, one_name(request, LINK_IN.size)))

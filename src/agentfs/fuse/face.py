@@ -1,7 +1,7 @@
 """The face: which part answers which request."""
 
 from agentfs.clock import Clock
-from agentfs.errors import NotResident, Unavailable
+from agentfs.errors import NotFound, NotResident, Unavailable
 from agentfs.fuse import wire
 from agentfs.fuse.attributes import AttributeRequests
 from agentfs.fuse.context import Context
@@ -14,6 +14,8 @@ from agentfs.fuse.open_files import OpenFiles
 from agentfs.fuse.operations import Operations
 from agentfs.fuse.options import FuseOptions
 from agentfs.fuse.passthrough import Backings
+from agentfs.fuse.points import HoldBack, Points
+from agentfs.fuse.read_only import unchanging
 from agentfs.fuse.replies import Replies
 from agentfs.fuse.session import Handler, Request
 
@@ -22,33 +24,62 @@ _HYDRATIONS_MAX = 3
 
 
 class Face:
-    """Translates one mount's requests to `tree`. It holds no rules: only what the kernel was told."""
+    """Translates one part's requests to `tree`. It holds no rules: only what the kernel was told."""
 
     def __init__(
-        self, tree: Operations, options: FuseOptions, *, clock: Clock, backings: Backings, notifier: Notifier
+        self,
+        tree: Operations,
+        options: FuseOptions,
+        *,
+        clock: Clock,
+        backings: Backings,
+        notifier: Notifier,
+        part: int = 0,
+        read_only: bool = False,
+        hold_back: HoldBack | None = None,
     ) -> None:
         self._tree = tree
+        self._read_only = read_only
         self.files = OpenFiles(tree, backings)
+        self.nodes = Nodes(self._forgotten)
+        self.points = Points(tree, hold_back)
         context = Context(
             tree=tree,
             options=options,
             clock=clock,
-            replies=Replies(options),
-            nodes=Nodes(self._forgotten),
+            replies=Replies(options, part=part),
+            nodes=self.nodes,
             files=self.files,
+            points=self.points,
+            part=part,
         )
+        self._replies = context.replies
         self._entries = Entries(context)
         self._attributes = AttributeRequests(context)
         self._files = Files(context, notifier)
-        self._directories = Directories(context)
+        self.directories = Directories(context)
 
     def table(self) -> dict[int, Handler]:
-        return {
+        table = {
             **self._entries.table(),
             **self._attributes.table(),
             **self._files.table(),
-            **self._directories.table(),
+            **self.directories.table(),
         }
+        return unchanging(table) if self._read_only else table
+
+    def root_entry(self) -> bytes:
+        """The kernel's entry of the root, counted as a reference to it."""
+        packed = self._replies.entry(self._tree.attributes(wire.ROOT_NODE))
+        self.nodes.refer(wire.ROOT_NODE)
+        return packed
+
+    def ino_of(self, directory: int, name: bytes) -> int:
+        """What the tree has at a name; 0 for nothing."""
+        try:
+            return self._tree.lookup(directory, name).ino
+        except NotFound:
+            return 0
 
     def retry(self, error: Exception, handler: Handler) -> Handler | None:
         """Missing bytes are fetched where waiting is allowed, and the request is handled again."""
@@ -69,11 +100,11 @@ class Face:
 
     def unanswered(self, opcode: int, body: bytes) -> None:
         if opcode == wire.OPENDIR:
-            self._directories.unanswered(body)
+            self.directories.unanswered(body)
         else:
             self._files.unanswered(opcode, body)
 
     def _forgotten(self, ino: int) -> None:
         self.files.forgotten(ino)
-        self._directories.forgotten(ino)
+        self.directories.forgotten(ino)
         self._tree.forget(ino)

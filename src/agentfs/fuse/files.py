@@ -183,6 +183,7 @@ class Files:
 
     def _copy_range(self, request: Request) -> bytes:
         source, source_offset, node, target, offset, length, _ = COPY_IN.unpack_from(request.data, BODY)
+        node = self._context.own(node)
         reader = self._files.use(source)
         try:
             writer = self._files.use(target)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from agentfs.clock import Clock, SystemClock
 from agentfs.errors import NotMounted
 from agentfs.fuse import device, wire
-from agentfs.fuse.face import Face
-from agentfs.fuse.notify import Notifier
 from agentfs.fuse.operations import Operations
 from agentfs.fuse.options import FuseOptions
+from agentfs.fuse.parts import Parts
 from agentfs.fuse.passthrough import Backings, kernel_version, privileged
+from agentfs.fuse.points import HoldBack
 from agentfs.fuse.session import Negotiated, Session
 
 _STOP_SECONDS_MAX = 5.0
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class FuseMount:
     """`tree` at `mountpoint`. Making one mounts; `serve` answers until the unmount; then it is spent.
 
-    The tree stays the caller's to close, after `serve` has returned.
+    The tree, and those of other parts, stay the caller's to close, after `serve` has returned.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class FuseMount:
         *,
         journal_end: Callable[[], int] = lambda: 0,
         backing_directory: str | None = None,
+        hold_back: HoldBack | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Raises `MountFailed`. A stale mount at `mountpoint` is cleared away first.
@@ -47,6 +48,7 @@ class FuseMount:
         `journal_end`: the number of the newest journal row (`Replica.journal_end`). What others write after this
         moment is told to the kernel.
         `backing_directory`: where backing files lie; without it passthrough assumes an ordinary file system.
+        `hold_back`: see `Parts.add`.
         """
         options = options or FuseOptions()
         clock = self._clock = clock or SystemClock()
@@ -59,18 +61,17 @@ class FuseMount:
         facts = device.mounted_at(self.mountpoint)
         self._device = None if facts is None else facts.device
         self._backings = Backings(self._fd)
-        self._notifier = Notifier(self._fd, tree, clock=clock, journal_end=journal_end)
-        self._face = Face(tree, options, clock=clock, backings=self._backings, notifier=self._notifier)
-        self.session = Session(self._fd, self._face, passthrough_depth=depth, workers=options.workers)
+        self.parts = Parts(self._fd, options, clock=clock, backings=self._backings)
+        """`tree` is part 0; others may be added and removed while it is mounted."""
+        self.parts.add(tree, journal_end=journal_end, hold_back=hold_back)
+        self.session = Session(self._fd, self.parts, passthrough_depth=depth, workers=options.workers)
         self.session.on_ready.append(self._on_ready)
         self.ready = threading.Event()
         """Set once the kernel and we agree: from then on the directory is in use."""
 
     def _on_ready(self, negotiated: Negotiated) -> None:
         self._backings.available = negotiated.passthrough
-        if negotiated.flags & wire.INIT_HAS_EXPIRE_ONLY:
-            self._notifier.entry_flags = wire.EXPIRE_ONLY
-        self._notifier.start()
+        self.parts.begin(entry_flags=wire.EXPIRE_ONLY if negotiated.flags & wire.INIT_HAS_EXPIRE_ONLY else 0)
         self.ready.set()
 
     def serve(self) -> None:
@@ -86,9 +87,7 @@ class FuseMount:
             # The conversation ended without an unmount (aborted, interrupted): leave no dead mount behind.
             with contextlib.suppress(NotMounted):
                 device.unmount(self.mountpoint, lazy=True)
-        stopped = self._notifier.stop(_STOP_SECONDS_MAX)
-        self._face.files.release_all()
-        if stopped:
+        if self.parts.end(_STOP_SECONDS_MAX):
             os.close(self._fd)
         else:
             log.error("a notification is stuck in the kernel; its descriptor stays open")
@@ -112,7 +111,7 @@ class FuseMount:
 
     def wake(self) -> None:
         """The journal may have rows of others. From any thread."""
-        self._notifier.wake()
+        self.parts.wake()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from agentfs.clock import Clock
 from agentfs.fuse import wire
 from agentfs.fuse.operations import Operations
+from agentfs.fuse.wire import PART_SHIFT
 from agentfs.replica.journal import ChangeKind, JournalRow
 
 _ROWS_MAX = 1000
@@ -26,9 +27,12 @@ log = logging.getLogger(__name__)
 class Notifier:
     """**Lock:** `_telling`, held while the kernel is told. Nothing that answers the kernel waits for it."""
 
-    def __init__(self, fd: int, tree: Operations, *, clock: Clock, journal_end: Callable[[], int]) -> None:
+    def __init__(
+        self, fd: int, tree: Operations, *, clock: Clock, journal_end: Callable[[], int], part: int = 0
+    ) -> None:
         """Rows after now are told; `journal_end` is the number of the newest."""
         self._fd = fd
+        self._base = part << PART_SHIFT
         self._tree = tree
         self._clock = clock
         self._journal_end = journal_end
@@ -91,12 +95,19 @@ class Notifier:
         if end <= self.journal_id:
             return False
         rows = self._tree.changes_since(self.journal_id, _ROWS_MAX)
-        for message in messages(rows, self.entry_flags):
+        for message in messages(rows, self.entry_flags, self._base):
             if not self._send(message):
                 return False
         # Up to `end` the rest of the rows are our own; stepping over them keeps the next look short.
         self.journal_id = rows[-1].id if len(rows) == _ROWS_MAX else end
         return True
+
+    def tell_point(self, directory: int, name: bytes) -> None:
+        """What `name` in `directory` leads to has changed: have the kernel ask anew, and drop all that it knows below
+        that nobody uses. May block: not on the thread that answers it."""
+        with self._telling:
+            self._send(wire.inval_entry(self._base + directory, name, 0))
+            self._send(wire.inval_inode(self._base + directory, 0, 0))
 
     def _send(self, message: bytes) -> bool:
         """Whether the connection still stands."""
@@ -113,7 +124,7 @@ class Notifier:
         return True
 
 
-def messages(rows: Sequence[JournalRow], entry_flags: int) -> Iterator[bytes]:
+def messages(rows: Sequence[JournalRow], entry_flags: int, base: int = 0) -> Iterator[bytes]:
     """The notifications for `rows`, each thing once, in the order of its first mention; names before inodes.
 
     A directory's cached listing is dropped by INVAL_INODE: INVAL_ENTRY alone does nothing when the name is not
@@ -132,6 +143,6 @@ def messages(rows: Sequence[JournalRow], entry_flags: int) -> Iterator[bytes]:
         else:
             inodes.setdefault(row.ino, -1)
     for parent, name in names:
-        yield wire.inval_entry(parent, name, entry_flags)
+        yield wire.inval_entry(base + parent, name, entry_flags)
     for ino, offset in inodes.items():
-        yield wire.inval_inode(ino, offset, 0)
+        yield wire.inval_inode(base + ino, offset, 0)

@@ -14,7 +14,7 @@ import os
 import threading
 from dataclasses import dataclass
 
-from agentfs.errors import BadHandle
+from agentfs.errors import BadHandle, Detached
 from agentfs.fuse.operations import Operations
 from agentfs.fuse.passthrough import Backings
 from agentfs.fuse.wire import FOPEN_KEEP_CACHE, FOPEN_NOFLUSH, FOPEN_PASSTHROUGH, OPEN_OUT
@@ -39,6 +39,7 @@ class OpenFiles:
         self._tree = tree
         self._backings = backings
         self._lock = threading.Lock()
+        self._closed = False
         self.handles: dict[int, Handle] = {}
         """Open handles by the number that the kernel has. The hot path reads it directly."""
         self._modes: dict[int, _Mode] = {}
@@ -64,10 +65,13 @@ class OpenFiles:
         return False, flags & os.O_ACCMODE != os.O_RDONLY and self.wants_direct_new(flags)
 
     def opened(self, handle: Handle) -> bytes:
-        """Take in a handle from the tree and return the kernel's OPEN reply for it."""
+        """Take in a handle from the tree and return the kernel's OPEN reply for it. Raises `Detached`."""
         writable = handle.writable
         flags = 0 if writable else FOPEN_NOFLUSH
         with self._lock:
+            if self._closed:
+                self._tree.release(handle)
+                raise Detached("what was shown there is gone")
             self.handles[handle.number] = handle
             mode = self._modes.get(handle.ino)
             if mode is None:
@@ -112,6 +116,13 @@ class OpenFiles:
             self._tree.flush(handle)
         for it in ended:
             self._tree.release(it)
+
+    def close_if_idle(self) -> bool:
+        """From now on nothing can be opened, if nothing is open. Whether that is so. A file that the kernel writes in
+        passthrough must not be left open without us: nobody would take in what it writes."""
+        with self._lock:
+            self._closed = not self.handles
+            return self._closed
 
     def release_all(self) -> None:
         """After the end of the conversation: nobody will ask for these again."""

@@ -9,6 +9,7 @@ from agentfs.fuse.wire import (
     DIRENTPLUS,
     ENTRY_OUT,
     PADDING,
+    PART_SHIFT,
     STATX_BASIC_AND_BIRTH,
     STATX_OUT,
 )
@@ -37,9 +38,11 @@ def _split(seconds: float) -> tuple[int, int]:
 
 
 class Replies:
-    """Packs replies with a mount's lifetimes and its idea of who owns things."""
+    """Packs replies with a mount's lifetimes, its idea of who owns things, and a part's number."""
 
-    def __init__(self, options: FuseOptions) -> None:
+    def __init__(self, options: FuseOptions, *, part: int = 0) -> None:
+        self.base = part << PART_SHIFT
+        """What the kernel's number of a node is greater by than the inode's."""
         self._entry_s, self._entry_ns = _split(options.entry_seconds)
         self._attr_s, self._attr_ns = _split(options.attribute_seconds)
         self._owner = (os.getuid(), os.getgid()) if options.owner == "me" else None
@@ -58,13 +61,14 @@ class Replies:
         ctime, ctime_ns = divmod(ctime_ns, _SECOND)
         mode |= _MODE[kind]
         times = (atime, mtime, ctime, atime_ns, mtime_ns, ctime_ns)
-        return (ino, size, blocks, *times, mode, nlink, uid, gid, rdev, _BLOCK_BYTES, 0)
+        return (self.base + ino, size, blocks, *times, mode, nlink, uid, gid, rdev, _BLOCK_BYTES, 0)
 
     def attributes(self, a: Attributes) -> bytes:
         return ATTR_OUT.pack(self._attr_s, self._attr_ns, 0, *self._fields(a))
 
     def entry(self, a: Attributes) -> bytes:
-        return ENTRY_OUT.pack(a.ino, 0, self._entry_s, self._attr_s, self._entry_ns, self._attr_ns, *self._fields(a))
+        fields = self._fields(a)
+        return ENTRY_OUT.pack(fields[0], 0, self._entry_s, self._attr_s, self._entry_ns, self._attr_ns, *fields)
 
     def statx(self, a: Attributes) -> bytes:
         """Everything `statx` can ask, the time of birth included, which GETATTR cannot say."""
@@ -84,7 +88,7 @@ class Replies:
             gid,
             _MODE[a.kind] | a.mode,
             0,
-            a.ino,
+            self.base + a.ino,
             a.size_bytes,
             a.blocks,
             0,
@@ -96,19 +100,20 @@ class Replies:
         )
 
 
-def dirent(entry: DirectoryEntry) -> bytes:
+def dirent(entry: DirectoryEntry, base: int = 0) -> bytes:
+    """A row of READDIR. `base`: see `Replies`."""
     name = entry.name
     length = len(name)
-    return DIRENT.pack(entry.ino, entry.cookie, length, _TYPE[entry.kind]) + name + PADDING[length % 8]
+    return DIRENT.pack(base + entry.ino, entry.cookie, length, _TYPE[entry.kind]) + name + PADDING[length % 8]
 
 
 _NO_ENTRY = bytes(ENTRY_OUT.size)
 
 
-def direntplus(entry: DirectoryEntry, packed: bytes | None) -> bytes:
-    """A row of READDIRPLUS; `packed` is the entry's `Replies.entry`, None for `.` and `..`, whose nodes the kernel
-    has. Same size either way."""
-    return (packed or _NO_ENTRY) + dirent(entry)
+def direntplus(entry: DirectoryEntry, packed: bytes | None, base: int = 0) -> bytes:
+    """A row of READDIRPLUS; `packed` is the entry's `Replies.entry`, None for what the kernel shall look up itself
+    (or has: `.` and `..`). Same size either way."""
+    return (packed or _NO_ENTRY) + dirent(entry, base)
 
 
 def direntplus_bytes(name: bytes) -> int:

@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,7 +22,17 @@ from agentfs.errors import AgentFSError, MountFailed
 from agentfs.fuse import wire
 from agentfs.fuse.nearness import EVERY, Nearness
 from agentfs.fuse.pool import Pool
-from agentfs.fuse.wire import BODY, IN_HEADER, INIT_IN, INIT_IN_SHORT, INIT_OUT, OPCODE_COUNT, OUT_HEADER
+from agentfs.fuse.wire import (
+    BODY,
+    IN_HEADER,
+    INIT_IN,
+    INIT_IN_SHORT,
+    INIT_OUT,
+    INO_MAX,
+    OPCODE_COUNT,
+    OUT_HEADER,
+    PART_SHIFT,
+)
 
 WRITE_BYTES_MAX = 1024 * 1024
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -57,17 +67,19 @@ log = logging.getLogger(__name__)
 class Request:
     """One request. The reader's single one is overwritten by the next: what outlives the handler is a `copy`."""
 
-    __slots__ = ("data", "gid", "length", "node", "opcode", "pid", "uid", "unique")
+    __slots__ = ("data", "gid", "length", "node", "opcode", "part", "pid", "uid", "unique")
 
     def __init__(self, data: memoryview) -> None:
         self.data = data
         """The whole request; the body starts at `wire.BODY`."""
         self.length = self.opcode = self.unique = self.node = self.uid = self.gid = self.pid = 0
+        self.part = 0
+        """Whose `node` this is; `node` is the part's own number of the inode."""
 
     def copy(self) -> "Request":
         twin = Request(memoryview(bytes(self.data[: self.length])))
         twin.length, twin.opcode, twin.unique = self.length, self.opcode, self.unique
-        twin.node, twin.uid, twin.gid, twin.pid = self.node, self.uid, self.gid, self.pid
+        twin.node, twin.part, twin.uid, twin.gid, twin.pid = self.node, self.part, self.uid, self.gid, self.pid
         return twin
 
 
@@ -86,16 +98,16 @@ class Waits(Exception):
 class Handlers(Protocol):
     """What answers the requests."""
 
-    def table(self) -> dict[int, Handler]:
-        """Opcode → handler. What is not in it is answered ENOSYS, which most often stops the kernel asking."""
+    def table(self, number: int) -> list[Handler]:
+        """What answers requests to the nodes of a part, by opcode (`opcode_table`)."""
         ...
 
-    def retry(self, error: Exception, handler: Handler) -> Handler | None:
+    def retry(self, request: Request, error: Exception, handler: Handler) -> Handler | None:
         """When `handler` raised `error` because something must be waited for: what to call, on the pool, to wait
         and then to handle the request. None: the error is the answer."""
         ...
 
-    def unanswered(self, opcode: int, body: bytes) -> None:
+    def unanswered(self, request: Request, body: bytes) -> None:
         """A reply could not be delivered (the caller was gone): give back what it handed out."""
         ...
 
@@ -127,7 +139,7 @@ class Session:
 
     def serve(self) -> None:
         """Answer until the file system is unmounted. One call per session, on the thread that is the reader."""
-        table = self._table()
+        table, tables = self._table(), self._handlers.table
         buffer = bytearray(_BUFFER_BYTES)
         request = Request(memoryview(buffer))
         buffers, fd, counts = [buffer], self.fd, self.requests
@@ -162,7 +174,12 @@ class Session:
                 if not until_look:
                     until_look = EVERY
                     nearness.approach(request.pid)
-                handler = table[opcode]
+                request.part = part = request.node >> PART_SHIFT
+                if part:
+                    request.node &= INO_MAX
+                    handler = tables(part)[opcode]
+                else:
+                    handler = table[opcode]
                 try:
                     body = handler(request)
                 except Exception as error:  # noqa: BLE001 - one place turns every fault into a reply
@@ -185,9 +202,7 @@ class Session:
                 self._waiting.clear()  # from here on nothing may write: the descriptor's number may be reused
 
     def _table(self) -> list[Handler]:
-        table: list[Handler] = [_not_implemented] * OPCODE_COUNT
-        for opcode, handler in self._handlers.table().items():
-            table[opcode] = handler
+        table = list(self._handlers.table(0))
         table[wire.INIT] = self._init
         table[wire.INTERRUPT] = self._interrupt
         table[wire.DESTROY] = _destroy
@@ -195,7 +210,7 @@ class Session:
 
     def _refused(self, request: Request, error: Exception, handler: Handler) -> None:
         """Answer a request whose handler raised."""
-        again = error.again if isinstance(error, Waits) else self._handlers.retry(error, handler)
+        again = error.again if isinstance(error, Waits) else self._handlers.retry(request, error, handler)
         if again is not None:
             self._defer(request.copy(), again)
             return
@@ -209,7 +224,7 @@ class Session:
             log.error("the kernel refused the reply to FUSE request %d: %s", request.opcode, error)
             self._write((OUT_HEADER.pack(16, -errno.EIO, request.unique),))
         if isinstance(body, bytes):
-            self._handlers.unanswered(request.opcode, body)
+            self._handlers.unanswered(request, body)
 
     def _write(self, parts: Sequence[bytes]) -> None:
         with contextlib.suppress(OSError):
@@ -240,7 +255,7 @@ class Session:
             self._undeliverable(request, body, error)
         else:
             if isinstance(body, bytes) and not taken:
-                self._handlers.unanswered(request.opcode, body)
+                self._handlers.unanswered(request, body)
 
     def _interrupt(self, request: Request) -> None:
         """The caller of a request got a signal. What the reader handles is answered before this is even read, so it
@@ -289,6 +304,11 @@ class Session:
             agreed >> 32,
             self._passthrough_depth if negotiated.passthrough else 0,
         )
+
+
+def opcode_table(handlers: Mapping[int, Handler]) -> list[Handler]:
+    """Opcode → handler. What is not in it is answered ENOSYS, which most often stops the kernel asking."""
+    return [handlers.get(opcode, _not_implemented) for opcode in range(OPCODE_COUNT)]
 
 
 class OpcodeUnknown(AgentFSError):

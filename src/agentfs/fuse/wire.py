@@ -13,6 +13,9 @@ MINOR: Final = 45
 """What we offer; the session uses the smaller of this and the kernel's."""
 MINOR_MIN: Final = 31
 ROOT_NODE: Final = 1
+PART_SHIFT: Final = 48
+INO_MAX: Final = (1 << PART_SHIFT) - 1
+"""The kernel's number of a node is `part << PART_SHIFT | ino` (`parts.Parts`)."""
 
 # ---- opcodes ------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,73 @@
+"""Names in a part that lead into another one: attach points.
+
+The tree may have something at such a name (a space's symbolic link) or nothing; the kernel is shown a directory.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agentfs.errors import Attached, NotFound, Unavailable
+from agentfs.fuse.operations import Operations
+from agentfs.model.records import Kind
+from agentfs.tree.values import Attributes
+
+HoldBack = Callable[[int, Attributes], str]
+"""(directory, a symbolic link in it) → why nobody may see it as a link, or "". Must not wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a name leads to."""
+
+    ino: int
+    """What programs see as its number in a listing."""
+    entry: Callable[[], bytes] | None
+    """The kernel's entry of the part's root, counted as a reference; None: it cannot be opened."""
+    problem: str = ""
+    """Why it cannot."""
+
+    def enter(self) -> bytes:
+        """Raises `Unavailable`: never an empty directory, which a backup would take for a deletion."""
+        if self.entry is None:
+            raise Unavailable(self.problem)
+        return self.entry()
+
+
+class Points:
+    """The points in the directories of one part. The reader thread looks, another one changes: a directory's names
+    are replaced whole, never changed in place."""
+
+    def __init__(self, tree: Operations, hold_back: HoldBack | None = None) -> None:
+        self._tree = tree
+        self._hold_back = hold_back
+        self.below: dict[int, dict[bytes, Point]] = {}
+        """Directory → name → point."""
+
+    def put(self, directory: int, name: bytes, point: Point) -> None:
+        self.below[directory] = {**self.below.get(directory, {}), name: point}
+
+    def take(self, directory: int, name: bytes) -> None:
+        left = {known: point for known, point in self.below.get(directory, {}).items() if known != name}
+        if left:
+            self.below[directory] = left
+        else:
+            self.below.pop(directory, None)
+
+    def held_back(self, directory: int, attributes: Attributes) -> str:
+        """Why a symbolic link may not be shown: it is an attach point that nobody has opened yet."""
+        if self._hold_back is None or attributes.kind is not Kind.SYMLINK:
+            return ""
+        return self._hold_back(directory, attributes)
+
+    def protect(self, directory: int, name: bytes) -> None:
+        """Raise `Attached` when the name is a point, or a directory that has points."""
+        if not self.below:
+            return
+        if name in self.below.get(directory, ()):
+            raise Attached("a space is attached there: agentfs space detach takes it away")
+        try:
+            found = self._tree.lookup(directory, name)
+        except NotFound:
+            return
+        if found.ino in self.below:
+            raise Attached("spaces are attached in that directory: detach them first")
