@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agentfs.errors import HistoryBroken
-from agentfs.model.records import Fence, InodeId, InodeRecord, Lock
+from agentfs.model.records import ConflictId, Fence, InodeId, InodeRecord, Lock
 from agentfs.replica.apply_base import BaseMove
 from agentfs.replica.forks import set_local_base
 from agentfs.replica.locks import LockStep
 from agentfs.replica.replica import Replica
+from agentfs.replica.resolutions import forget_resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Captured:
     names: tuple[CapturedName, ...]
     conflicts: tuple[int, ...] = ()
     """Rows of `conflict` that it reported."""
+    resolved: tuple[ConflictId, ...] = ()
+    """Conflicts that it reported as resolved."""
     locks: tuple[Lock, ...] = ()
     fences: tuple[Fence, ...] = ()
     lock_files: tuple[tuple[InodeId, int], ...] = ()
@@ -83,6 +86,7 @@ def settle_commit(replica: Replica, captured: Captured, digest: bytes, *, parent
         locks.finish()
         move.tidy()
         _settle_conflicts(move, captured)
+        forget_resolved(tx.sql, captured.resolved)
         move.set_head(captured.sequence, digest, captured.time_ns)
     return tuple(orphans)
 

@@ -18,6 +18,7 @@ from agentfs.format.origins import parse_origins
 from agentfs.log.log import Log
 from agentfs.replica.bulk import has_pending
 from agentfs.replica.replica import Replica
+from agentfs.replica.resolutions import read_resolved
 from agentfs.stores.counted import CountedStore
 from agentfs.stores.protocol import Store
 from agentfs.sync.converge import Converge
@@ -389,6 +390,8 @@ class Engine:
             sql = self._replica.connection
             inodes = {row[0] for row in sql.rows("SELECT ino FROM inode WHERE pending != 0 AND nlink > 0")}
             names = {(row[0], row[1]) for row in sql.rows("SELECT parent, name FROM dentry WHERE pending != 0")}
+            # Resolutions wait like names do: of a directory that no replica has.
+            names |= {(-it.sequence, b"%d" % it.index) for it in read_resolved(sql)}
         return inodes, names
 
     def hydrate(self, ino: int) -> None:

@@ -122,7 +122,8 @@ class Push:
                 fenced=self._locks.fenced,
             )
             if not batch.names and not batch.inodes:
-                return (batch, {}) if self._locks.is_worth_a_commit(state.inodes) else None
+                worth = bool(state.resolved) or self._locks.is_worth_a_commit(state.inodes)
+                return (batch, {}) if worth else None
             too_much = sum(inline.get(ino, 0) for ino in batch.inodes) > COMMIT_BYTES_MAX
             missed = set()
             for ino in batch.inodes:
