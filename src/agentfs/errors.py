@@ -145,6 +145,30 @@ class Interrupted(TreeError):
     errno, code = _errno.EINTR, "interrupted"
 
 
+class LockHeld(TreeError):
+    """Somebody else has the lock, and was not to be waited for (any longer)."""
+
+    errno, code = _errno.EAGAIN, "lock-held"
+
+
+class NoLock(TreeError):
+    """A lock across machines cannot be had now."""
+
+    errno, code = _errno.ENOLCK, "no-lock"
+
+
+class LockLost(TreeError):
+    """Another machine took a lock over while it was held here. What was changed under it was kept aside."""
+
+    errno, code = _errno.EIO, "lock-lost"
+
+
+class Replaced(TreeError):
+    """The open file is not the one at its name any more: open it again."""
+
+    errno, code = _errno.ESTALE, "replaced"
+
+
 # ---- the store ----------------------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from agentfs.errors import (
     StoreURLInvalid,
     SyncTimedOut,
     Unavailable,
+    VolumeDeleted,
 )
 
 OK = 0
@@ -46,7 +47,7 @@ MEANINGS = {
 }
 
 _CODES: tuple[tuple[tuple[type[AgentFSError], ...], int], ...] = (
-    ((NotFound, NotMounted, BucketNotFound), NOT_FOUND),
+    ((NotFound, NotMounted, BucketNotFound, VolumeDeleted), NOT_FOUND),
     ((StoreUnavailable, Unavailable, OutcomeUnknown), UNREACHABLE),
     ((StoreDenied, AccessDenied, NotPermitted, ReadOnly), DENIED),
     ((SyncTimedOut,), STILL_LOCAL),

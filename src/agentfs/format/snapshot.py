@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from agentfs.errors import Corrupt
 from agentfs.format.commit import split_digests
 from agentfs.format.fields import integer, octets, required, row, rows, text
-from agentfs.format.framing import Frame, ObjectKind, open_frame, seal
+from agentfs.format.framing import LOCKS_FEATURE, Frame, ObjectKind, open_frame, seal
 from agentfs.format.limits import (
     DIGEST_BYTES,
     INTEGER_MAX,
@@ -22,6 +22,8 @@ from agentfs.format.limits import (
     SNAPSHOT_RAW_BYTES_MAX,
     SNAPSHOT_RAW_RATIO_MAX,
 )
+from agentfs.format.locks import lock_fields, read_locks
+from agentfs.format.origins import features, origin_fields, read_origins
 from agentfs.format.snapshot_pages import (
     decode_inode_page,
     decode_link_page,
@@ -61,7 +63,15 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
     inodes = sorted((inode_row(record) for record in snapshot.inodes), key=lambda it: it[0])
     links = sorted((it.parent, it.name, it.child) for it in snapshot.links)
     return encode_snapshot_rows(
-        SnapshotRows(snapshot.volume, snapshot.sequence, snapshot.commit_digest, snapshot.time_ns, inodes, links)
+        SnapshotRows(
+            snapshot.volume,
+            snapshot.sequence,
+            snapshot.commit_digest,
+            snapshot.time_ns,
+            inodes,
+            links,
+            locks=sorted(snapshot.locks, key=lambda it: it[0]),
+        )
     )
 
 
@@ -80,7 +90,9 @@ def encode_snapshot_rows(snapshot: SnapshotRows) -> bytes:
         "pages": [
             [kind, count, len(deflated), len(data)] for (kind, count, data), deflated in zip(raw, stored, strict=True)
         ],
-        "requires": [],
+        "requires": [*features(snapshot.origins), *([LOCKS_FEATURE] if snapshot.locks else [])],
+        **origin_fields(snapshot.origins),
+        **lock_fields(snapshot.locks),
     }
     data, _ = seal(ObjectKind.SNAPSHOT, header, stored)
     return data
@@ -111,6 +123,7 @@ def decode_snapshot(data: bytes, *, volume: str) -> Snapshot:
         time_ns=found.time_ns,
         inodes=tuple(inode_record(it) for it in found.inodes),
         links=tuple(Link(*it) for it in found.links),
+        locks=tuple(found.locks),
     )
 
 
@@ -176,6 +189,8 @@ def _rows(data: bytes, frame: Frame) -> SnapshotRows:
         time_ns=integer(required(header, "time"), "'time'", low=0, high=INTEGER_MAX),
         inodes=inodes,
         links=links,
+        origins=read_origins(header.get("origins", [])),
+        locks=read_locks(header),
     )
 
 

@@ -11,6 +11,7 @@ from operator import eq, lt
 from typing import TypeAlias
 
 from agentfs.format.limits import (
+    COMMIT_LOCKS_MAX,
     DIGEST_BYTES,
     FILE_BYTES_MAX,
     ID_32_MAX,
@@ -18,16 +19,26 @@ from agentfs.format.limits import (
     INTEGER_MIN,
     SEQUENCE_FIRST,
 )
+from agentfs.format.locks import LockRow
+from agentfs.format.origins import Origins, check_origins
 from agentfs.format.validation import (
     DEVICES,
     check_head_digest,
+    check_holder,
     check_inode_id,
     check_target,
     check_xattrs,
     chunk_count,
     need,
 )
-from agentfs.model.records import INLINE_BYTES_MAX, NAME_BYTES_MAX, ROOT_ID, InodeId, Kind
+from agentfs.model.records import (
+    INLINE_BYTES_MAX,
+    LOCK_SECONDS_MAX,
+    NAME_BYTES_MAX,
+    ROOT_ID,
+    InodeId,
+    Kind,
+)
 
 PLACE_NONE, PLACE_INLINE, PLACE_CHUNKED = 0, 1, 2
 """Where an inode's content is: it has none (not a file), inside a commit, in chunks."""
@@ -74,17 +85,38 @@ class SnapshotRows:
     """By ascending id: the root is the first."""
     links: Sequence[LinkRow]
     """By ascending (parent, name)."""
+    origins: Origins = ()
+    """Of a fork (F-100)."""
+    locks: Sequence[LockRow] = ()
+    """By ascending inode."""
 
 
 def check_rows(snapshot: SnapshotRows) -> None:
     """Raise `ValueError` unless `snapshot` is a legal tree: every field within its limits, rows in order, every
     inode named and reachable from the root, every directory named once."""
     check_head_digest(snapshot.volume, snapshot.sequence, snapshot.commit_digest, snapshot.time_ns)
+    check_origins(snapshot.origins, snapshot.volume)
+    if snapshot.origins:
+        need(snapshot.origins[0].sequence <= snapshot.sequence, "it is older than the fork that it is of")
     need(len(snapshot.inodes) > 0, "there is no root")
     _check_attributes(snapshot.inodes, snapshot.sequence)
     _check_contents(snapshot.inodes, snapshot.sequence)
     _check_names(snapshot.links)
     _check_tree(snapshot.inodes, snapshot.links)
+    _check_locks(snapshot)
+
+
+def _check_locks(snapshot: SnapshotRows) -> None:
+    if not snapshot.locks:
+        return
+    need(len(snapshot.locks) <= COMMIT_LOCKS_MAX, f"there are more than {COMMIT_LOCKS_MAX} locks")
+    need(all(one[0] < other[0] for one, other in pairwise(snapshot.locks)), "the locks are not sorted, once each")
+    files = {row[0] for row in snapshot.inodes if row[1] == Kind.FILE}
+    for inode, lock in snapshot.locks:
+        need(inode in files, f"inode {inode} is locked and is no file")
+        check_holder(lock.holder)
+        need(SEQUENCE_FIRST <= lock.token <= snapshot.sequence, f"a lock has token {lock.token}")
+        need(1 <= lock.seconds <= LOCK_SECONDS_MAX, f"a lock for {lock.seconds} seconds")
 
 
 def _column(rows: Sequence[InodeRow], index: int) -> list[int]:

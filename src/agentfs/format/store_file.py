@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from agentfs.errors import Corrupt, NewerFormat
 from agentfs.format.fields import integer, required, text
-from agentfs.format.framing import FEATURES_KNOWN, FORMAT_VERSION, check_features
+from agentfs.format.framing import FORMAT_VERSION, check_features
 
 STORE_FILE_BYTES_MAX = 64 * 1024
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
@@ -28,9 +28,10 @@ class StoreFile:
 
 
 def new_store_file(created_ns: int) -> StoreFile:
-    """For a root that is created at `created_ns` (nanoseconds since 1970)."""
+    """For a root that is created at `created_ns` (nanoseconds since 1970). It requires nothing: the objects that need
+    a feature say so themselves."""
     created = datetime.fromtimestamp(created_ns // 10**9, UTC)
-    return StoreFile(FORMAT_VERSION, created.strftime("%Y-%m-%dT%H:%M:%SZ"), tuple(sorted(FEATURES_KNOWN)))
+    return StoreFile(FORMAT_VERSION, created.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def encode_store_file(store: StoreFile) -> bytes:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from agentfs.errors import Corrupt
 from agentfs.format.fields import integer, octets, required, text
 from agentfs.format.framing import ObjectKind, open_frame, seal
-from agentfs.format.limits import COMMIT_ID_BYTES, DIGEST_BYTES, INTEGER_MAX, SEQUENCE_MAX
-from agentfs.format.validation import check_head, need
+from agentfs.format.limits import COMMIT_ID_BYTES, DIGEST_BYTES, INTEGER_MAX, NO_PARENT, SEQUENCE_MAX
+from agentfs.format.origins import Origins, check_origins, features, origin_fields, read_origins
+from agentfs.format.validation import check_head, check_head_digest, need
 from agentfs.model.records import Commit
 
 
@@ -29,6 +30,10 @@ class Stub:
     """Its hybrid-logical time."""
     snapshot: int
     """A snapshot at this sequence, not before the commit, was on the store when the commit was collected."""
+    origins: Origins = ()
+    """Of a fork: this is its origin entry (F-102), or an end entry."""
+    ended: bool = False
+    """The volume was deleted: nothing is written to it any more (F-106)."""
 
 
 def stub_of(commit: Commit, digest: bytes, *, snapshot: int) -> Stub:
@@ -55,7 +60,9 @@ def encode_stub(stub: Stub) -> bytes:
         "parent": stub.parent,
         "time": stub.time_ns,
         "snapshot": stub.snapshot,
-        "requires": [],
+        "requires": features(stub.origins),
+        **origin_fields(stub.origins),
+        **({"ended": 1} if stub.ended else {}),
     }
     data, _ = seal(ObjectKind.STUB, header)
     return data
@@ -74,6 +81,8 @@ def decode_stub(data: bytes, *, volume: str, sequence: int) -> Stub:
             parent=octets(required(header, "parent"), "'parent'", high=DIGEST_BYTES),
             time_ns=integer(required(header, "time"), "'time'", low=0, high=INTEGER_MAX),
             snapshot=integer(required(header, "snapshot"), "'snapshot'", low=1, high=SEQUENCE_MAX),
+            origins=read_origins(header.get("origins", [])),
+            ended=integer(header.get("ended", 0), "'ended'", low=0, high=1) == 1,
         )
         _check(stub)
         need(frame.body_start == frame.body_end, "a stub has no body")
@@ -84,8 +93,26 @@ def decode_stub(data: bytes, *, volume: str, sequence: int) -> Stub:
     return stub
 
 
+def origin_entry(volume: str, origins: Origins, *, fork_id: bytes, digest: bytes, time_ns: int) -> Stub:
+    """What makes `volume` a fork (F-102). `digest` and `time_ns` are those of the entry it begins after."""
+    return Stub(volume, 1, fork_id, digest, NO_PARENT, time_ns, origins[0].sequence, origins)
+
+
+def end_entry(volume: str, origins: Origins, *, sequence: int, time_ns: int) -> Stub:
+    """What ends a fork, and what its entries are replaced by then (F-106)."""
+    return Stub(volume, sequence, bytes(COMMIT_ID_BYTES), NO_PARENT, NO_PARENT, time_ns, sequence, origins, True)
+
+
 def _check(stub: Stub) -> None:
-    check_head(stub.volume, stub.sequence, stub.parent, stub.time_ns)
+    check_origins(stub.origins, stub.volume)
+    if stub.ended:
+        check_head_digest(stub.volume, stub.sequence, stub.parent, stub.time_ns)
+        need(bool(stub.origins), "what is no fork has ended")
+    else:
+        check_head(stub.volume, stub.sequence, stub.parent, stub.time_ns)
+        if stub.origins:
+            origin = stub.sequence == 1 and stub.snapshot == stub.origins[0].sequence
+            need(origin, "it has origins and is no origin entry")
     need(len(stub.commit_id) == COMMIT_ID_BYTES, f"the commit id is not {COMMIT_ID_BYTES} bytes long")
     need(len(stub.commit_digest) == DIGEST_BYTES, f"the commit's digest is not {DIGEST_BYTES} bytes long")
     need(stub.sequence <= stub.snapshot <= SEQUENCE_MAX, "its snapshot is older than the commit was")

@@ -3,11 +3,15 @@
 No state but where the volume is: safe from any thread, and of no use to remember anything with. What happened is
 decided in `log.settlement`; here are only the requests, as few as possible: an append without contention is one
 put, a look for news is one get.
+
+The log of a fork begins in the volumes that it comes from (docs/format.md, F-101): `name` and `volume_at` say where
+an entry is, `origins` must be known for that.
 """
 
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentfs.errors import (
     Collected,
@@ -17,11 +21,13 @@ from agentfs.errors import (
     ObjectNotFound,
     OutcomeUnknown,
     StoreError,
+    VolumeDeleted,
 )
 from agentfs.format import layout
 from agentfs.format.commit import decode_commit
 from agentfs.format.framing import ObjectKind, verify
-from agentfs.format.limits import DIGEST_BYTES
+from agentfs.format.limits import DIGEST_BYTES, SEQUENCE_FIRST
+from agentfs.format.origins import Origins
 from agentfs.format.snapshot import decode_snapshot_rows
 from agentfs.format.snapshot_rows import SnapshotRows
 from agentfs.format.stub import Stub, decode_stub, encode_stub, stub_of
@@ -77,14 +83,71 @@ class SnapshotSearch:
 class Log:
     """One volume's log, snapshots and stubs over `store`."""
 
-    def __init__(self, store: Store, kind: layout.VolumeKind, volume_id: str) -> None:
+    def __init__(self, store: Store, kind: layout.VolumeKind, volume_id: str, *, origins: Origins = ()) -> None:
         self._store = store
         self.volume = layout.volume_name(kind, volume_id)
         self.prefix = layout.volume_prefix(kind, volume_id)
+        self.origins = origins
+        """Of a fork. Set once they are known (`origin`, `newest_snapshot`); entries before the fork need them."""
+        self._chunks_at = 0
+        """In which of the places of `chunk` the last chunk was."""
+        self._beginning: Stub | None = None
+        """The origin entry, once it was seen in the place of entry 1."""
+
+    @property
+    def first_own(self) -> int:
+        """The first entry under the volume's own prefix: 1, or the one after the fork."""
+        return self.origins[0].sequence + 1 if self.origins else SEQUENCE_FIRST
+
+    def volume_at(self, sequence: int) -> str:
+        """The volume that entry `sequence` names: this one, or one that it comes from."""
+        found = self.volume
+        for origin in self.origins:
+            if sequence > origin.sequence:
+                break
+            found = origin.volume
+        return found
 
     def name(self, sequence: int) -> str:
         """The object of entry `sequence`."""
-        return layout.log_name(self.prefix, sequence)
+        if sequence >= self.first_own:
+            return layout.log_name(self.prefix, sequence)
+        return layout.log_name(layout.prefix_of(self.volume_at(sequence)), sequence)
+
+    def chunk(self, digest: bytes) -> bytes:
+        """The chunk with this digest, not verified: of the volume itself, or of what it comes from (F-105). One get
+        where the last one was found in the same place; more for one that was put beside a collection (F-122). Raises
+        `ObjectNotFound`, `StoreError`."""
+        prefixes = (self.prefix, *(layout.prefix_of(origin.volume) for origin in self.origins))
+        first = self._chunks_at
+        order = sorted(range(len(prefixes)), key=lambda at: at != first)
+        for at in order:
+            try:
+                data = self._store.get(layout.blob_name(prefixes[at], digest)).data
+            except ObjectNotFound:
+                continue
+            self._chunks_at = at
+            return data
+        for prefix in prefixes:
+            for entry in self._store.list(f"{layout.blob_name(prefix, digest)}-"):
+                with contextlib.suppress(ObjectNotFound):
+                    return self._store.get(entry.name).data
+        raise ObjectNotFound(f"{layout.blob_name(self.prefix, digest)} is not in the store")
+
+    def origin(self) -> Stub | None:
+        """The origin entry, if the volume is a fork: also of one that has ended (`Stub.ended`). One small get, two
+        for a fork. Raises `Corrupt`, `NewerFormat`, `StoreError`."""
+        name = layout.log_name(self.prefix, SEQUENCE_FIRST)
+        try:
+            if self._store.get(name, start=0, length=1).size_bytes > _SMALL_BYTES:
+                return None
+            data = self._store.get(name).data
+        except ObjectNotFound:
+            return None
+        if verify(data)[0] is not ObjectKind.STUB:
+            return None
+        stub = decode_stub(data, volume=self.volume, sequence=SEQUENCE_FIRST)
+        return stub if stub.origins else None
 
     def read(self, sequence: int) -> bytes | None:
         """The bytes of commit `sequence`, or `None` if the log ends before it. One get.
@@ -100,7 +163,7 @@ class Log:
         return entry.data
 
     def entry(self, sequence: int) -> Entry | None:
-        """As `read`, but a stub is an answer too. One get."""
+        """As `read`, but a stub is an answer too. One get. Raises `VolumeDeleted` where the volume has ended."""
         try:
             data = self._store.get(self.name(sequence)).data
         except ObjectNotFound:
@@ -111,7 +174,11 @@ class Log:
             raise Corrupt(f"log entry {sequence} of {self.volume} is damaged and was not used: {error}") from error
         if kind is ObjectKind.COMMIT:
             return Entry(digest, data, None)
-        stub = decode_stub(data, volume=self.volume, sequence=sequence)
+        stub = decode_stub(data, volume=self.volume_at(sequence), sequence=sequence)
+        if stub.ended:
+            raise VolumeDeleted(f"{stub.volume} was deleted: what this machine has of it stays here, unmount it")
+        if stub.origins:
+            self._beginning = stub
         return Entry(stub.commit_digest, None, stub)
 
     def digest_at(self, sequence: int) -> bytes | None:
@@ -136,6 +203,7 @@ class Log:
         or `Corrupt` when the place cannot be read: in all these cases the put may still take effect,
         now or later, so the prepared row must be kept until an entry has been seen at `sequence`.
         """
+        self._must_be_own(sequence)
         state: Append | Verdict = Append(digest)
         entry: Entry | None = None
         while isinstance(state, Append):
@@ -149,6 +217,10 @@ class Log:
         if state is Verdict.THEIRS and entry is not None:
             return Lost(sequence, entry.digest, entry.data)
         raise OutcomeUnknown(f"whether commit {sequence} of {self.volume} was stored is not known yet")
+
+    def _must_be_own(self, sequence: int) -> None:
+        if sequence < self.first_own:
+            raise ValueError(f"entry {sequence} belongs to {self.volume_at(sequence)}, not to {self.volume}")
 
     def _put_once(self, sequence: int, data: bytes) -> PutReply:
         try:
@@ -208,7 +280,62 @@ class Log:
                     raise Corrupt(f"the newest {len(damaged)} snapshots of {self.volume} are damaged") from error
                 continue
             return SnapshotSearch(rows, tuple(damaged))
-        return SnapshotSearch(None, tuple(damaged))
+        return SnapshotSearch(self._origin_snapshot(), tuple(damaged))
+
+    def _origin_snapshot(self) -> SnapshotRows | None:
+        """A fork without a snapshot of its own begins with its parent's (F-104)."""
+        origins = self._beginning.origins if self._beginning is not None else self.origins
+        if not origins:
+            return None
+        parent = origins[0]
+        found = self._snapshot_in(parent.volume, parent.sequence)
+        if found is None or (self._beginning is not None and self._beginning.commit_digest != found.commit_digest):
+            raise Corrupt(
+                f"the snapshot that {self.volume} begins with, of {parent.volume} at {parent.sequence}, is missing "
+                "or another one: run agentfs fsck"
+            )
+        return replace(found, volume=self.volume, origins=origins)
+
+    def snapshot_at(self, sequence: int) -> SnapshotRows | None:
+        """The snapshot at exactly `sequence`; None when there is none. One get, two where a fork begins. Below that
+        it names the volume that the fork comes from. Raises `Corrupt`, `NewerFormat`, `StoreError`."""
+        found = self._snapshot_in(self.volume, sequence) if sequence >= self.first_own - 1 else None
+        for at, origin in enumerate(self.origins):
+            if found is not None or sequence > origin.sequence:
+                break
+            found = self._snapshot_in(origin.volume, sequence)
+            if found is not None and at == 0 and sequence == origin.sequence:
+                found = replace(found, volume=self.volume, origins=self.origins)
+        return found
+
+    def _snapshot_in(self, volume: str, sequence: int) -> SnapshotRows | None:
+        name = layout.snapshot_name(layout.prefix_of(volume), sequence)
+        try:
+            data = self._store.get(name).data
+        except ObjectNotFound:
+            return None
+        rows = decode_snapshot_rows(data, volume=volume)
+        if rows.sequence != sequence:
+            raise Corrupt(f"{name} is a snapshot of sequence {rows.sequence}")
+        return rows
+
+    def oldest_snapshot(self, since: int) -> SnapshotRows | None:
+        """The oldest snapshot that is whole and not before entry `since`: where a reader of all entries goes on
+        behind collected ones. None when there is none. One list for a thousand snapshots, one get. Raises
+        `NewerFormat`, `StoreError`."""
+        places = {origin.sequence for origin in self.origins if origin.sequence >= since}
+        last, after = layout.snapshot_name(self.prefix, since), ""
+        while found := self._store.list(layout.snapshot_prefix(self.prefix), after=after):
+            places.update(layout.parse_snapshot_name(self.prefix, it.name) for it in found if it.name <= last)
+            after = found[-1].name
+            if after > last:
+                break
+        for sequence in sorted(places):
+            with contextlib.suppress(Corrupt):
+                rows = self.snapshot_at(sequence)
+                if rows is not None:
+                    return rows
+        return None
 
     def _snapshot_names(self) -> Iterator[str]:
         """Newest first, one list request for each."""
@@ -237,6 +364,7 @@ class Log:
         """
         if snapshot < sequence:
             raise ValueError(f"a snapshot at {snapshot} does not hold commit {sequence}")
+        self._must_be_own(sequence)
         entry = self.entry(sequence)
         if entry is None:
             raise HistoryBroken(f"log entry {sequence} of {self.volume} is missing")

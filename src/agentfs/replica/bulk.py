@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from agentfs.format.origins import parse_origins
 from agentfs.format.snapshot_rows import PLACE_CHUNKED, PLACE_INLINE, InodeRow, LinkRow, SnapshotRows
 from agentfs.model.records import ROOT_ID, InodeId, Kind
 from agentfs.replica.database import translated
 from agentfs.replica.journal import ChangeKind
+from agentfs.replica.locks import lock_table, replace_table
 from agentfs.replica.replica import Replica
 from agentfs.replica.transaction import ROOT, Transaction
 
@@ -59,6 +61,7 @@ def load_snapshot(replica: Replica, snapshot: SnapshotRows) -> None:
             "INSERT INTO dentry(parent,name,ino,base) VALUES(?1,?2,?3,?3)",
             ((inos[parent], name, inos[child]) for parent, name, child in snapshot.links),
         )
+        replace_table(tx, snapshot.locks)
         tx.sql.execute("DELETE FROM changed_field")
         tx.record(ChangeKind.ATTRIBUTES, ROOT)
         _record_root(tx, snapshot, inos)
@@ -151,7 +154,7 @@ def has_pending(replica: Replica) -> bool:
     with replica.lock:
         row = replica.connection.one(
             "SELECT EXISTS (SELECT 1 FROM inode WHERE pending != 0 AND nlink > 0) "
-            "OR EXISTS (SELECT 1 FROM dentry WHERE pending != 0)"
+            "OR EXISTS (SELECT 1 FROM dentry WHERE pending != 0) OR EXISTS (SELECT 1 FROM resolution)"
         )
     return row is not None and bool(row[0])
 
@@ -174,7 +177,10 @@ def snapshot_of(replica: Replica, volume: str) -> SnapshotRows | None:
         if has_pending(replica):
             return None
         records, links = log_records(replica), log_links(replica)
-        state: dict[str, Any] = dict(replica.connection.rows("SELECT key, value FROM state WHERE key LIKE 'head_%'"))
+        locks = sorted(lock_table(replica.connection).items())
+        state: dict[str, Any] = dict(
+            replica.connection.rows("SELECT key, value FROM state WHERE key LIKE 'head_%' OR key='origins'")
+        )
     link_rows: list[LinkRow] = [(parent, name, child) for (parent, name), child in links.items()]
     return SnapshotRows(
         volume=volume,
@@ -183,4 +189,6 @@ def snapshot_of(replica: Replica, volume: str) -> SnapshotRows | None:
         time_ns=state["head_time_ns"],
         inodes=[records[id_] for id_ in sorted(records)],
         links=link_rows,
+        origins=parse_origins(state.get("origins")),
+        locks=locks,
     )
