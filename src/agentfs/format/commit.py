@@ -10,7 +10,16 @@ from dataclasses import dataclass, replace
 
 from agentfs.errors import Corrupt
 from agentfs.format.fields import integer, octets, required, row, rows, text
-from agentfs.format.framing import LOCKS_FEATURE, PREAMBLE_BYTES, Frame, ObjectKind, open_frame, pack, seal
+from agentfs.format.framing import (
+    COLLECTION_FEATURE,
+    LOCKS_FEATURE,
+    PREAMBLE_BYTES,
+    Frame,
+    ObjectKind,
+    open_frame,
+    pack,
+    seal,
+)
 from agentfs.format.limits import (
     COMMIT_ID_BYTES,
     COMMIT_LINKS_MAX,
@@ -159,7 +168,10 @@ def _header(commit: Commit, places: Mapping[InodeId, InlineContent]) -> dict[str
         "unlinks": [[it.parent, it.name] for it in commit.unlinks],
         "links": [[it.parent, it.name, it.child] for it in commit.links],
         "conflicts": [[it.kind, it.parent, it.name, it.kept_as, it.detail] for it in commit.conflicts],
-        "requires": [LOCKS_FEATURE] if commit.locks or commit.fences else [],
+        "requires": [
+            *([LOCKS_FEATURE] if commit.locks or commit.fences else []),
+            *([COLLECTION_FEATURE] if commit.collection else []),
+        ],
         **_later_fields(commit),
     }
 
@@ -169,11 +181,13 @@ def _later_fields(commit: Commit) -> dict[str, object]:
     fields: dict[str, object] = {}
     if commit.sides:
         fields["sides"] = [
-            [it.conflict, it.met, *(_content_row(content, None) for content in (it.base, it.earlier, it.later))]
+            [it.conflict, it.met, *(content_row(content, None) for content in (it.base, it.earlier, it.later))]
             for it in commit.sides
         ]
     if commit.resolved:
         fields["resolved"] = [[it.sequence, it.index] for it in commit.resolved]
+    if commit.collection:
+        fields["collection"] = commit.collection
     return fields | commit_lock_fields(commit)
 
 
@@ -190,11 +204,12 @@ def _inode_row(record: InodeRecord, here: InlineContent | None) -> list[object]:
         record.rdev,
         record.target,
         [[name, value] for name, value in record.xattrs],
-        _content_row(record.content, here),
+        content_row(record.content, here),
     ]
 
 
-def _content_row(content: Content | None, here: InlineContent | None) -> list[object] | None:
+def content_row(content: Content | None, here: InlineContent | None = None) -> list[object] | None:
+    """A content as a row of a header (F-33); `here`: where it lies in the body of the commit itself."""
     if here is not None:
         return [_HERE, here.size_bytes, here.digest, here.offset]
     if isinstance(content, InlineContent):
@@ -233,6 +248,7 @@ def _commit(frame: Frame) -> Commit:
         resolved=tuple(_conflict_id(it, sequence) for it in resolved),
         locks=locks,
         fences=fences,
+        collection=integer(header.get("collection", 0), "'collection'", low=0, high=SEQUENCE_MAX),
     )
 
 
@@ -250,7 +266,7 @@ def _inode(value: object, sequence: int, body_start: int) -> InodeRecord:
         rdev=_number(rdev, "a device number"),
         target=octets(target, "a target", high=TARGET_BYTES_MAX),
         xattrs=tuple(_xattr(it) for it in rows(xattrs, "a list of xattrs", count_max=XATTRS_MAX)),
-        content=_content(content, sequence, body_start),
+        content=read_content(content, sequence, body_start),
     )
 
 
@@ -266,7 +282,8 @@ def _xattr(value: object) -> tuple[bytes, bytes]:
     )
 
 
-def _content(value: object, sequence: int, body_start: int) -> Content | None:
+def read_content(value: object, sequence: int, body_start: int = 0) -> Content | None:
+    """The content in a row of an object at `sequence`. Raises `Corrupt`."""
     if value is None:
         return None
     if type(value) is not list or len(value) < 4:
@@ -320,9 +337,9 @@ def _sides(value: object, sequence: int, body_start: int) -> Sides:
     return Sides(
         conflict=_number(conflict, "a conflict's place"),
         met=integer(met, "a sequence", low=0, high=sequence),
-        base=_content(base, sequence, body_start),
-        earlier=_content(earlier, sequence, body_start),
-        later=_content(later, sequence, body_start),
+        base=read_content(base, sequence, body_start),
+        earlier=read_content(earlier, sequence, body_start),
+        later=read_content(later, sequence, body_start),
     )
 
 

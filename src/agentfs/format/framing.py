@@ -106,6 +106,33 @@ def open_frame(data: bytes, *, kind: ObjectKind) -> Frame:
     return Frame(kind, header, body_start, body_start + body_bytes, digest)
 
 
+def peek(data: bytes) -> tuple[ObjectKind, int]:
+    """The kind and the header's length of an object of which only the first bytes are known: *not verified*. Raises
+    `Corrupt`, `NewerFormat`."""
+    if len(data) < PREAMBLE_BYTES:
+        raise Corrupt(f"it is only {len(data)} bytes long")
+    magic, version, kind, _, header_bytes, _ = _PREAMBLE.unpack_from(data)
+    if magic != MAGIC or not version:
+        raise Corrupt("it does not start with the magic of an AgentFS object")
+    if version > FORMAT_VERSION:
+        raise NewerFormat(f"it has format version {version}; this AgentFS reads up to {FORMAT_VERSION}: upgrade it")
+    if header_bytes > HEADER_BYTES_MAX:
+        raise Corrupt("its header is longer than the format allows")
+    try:
+        return ObjectKind(kind), header_bytes
+    except ValueError:
+        raise Corrupt(f"it is of unknown kind {kind}") from None
+
+
+def unverified_header(head: bytes) -> dict[str, object]:
+    """The header out of the first bytes of an object, as far as that can be checked. Raises `Corrupt`,
+    `NewerFormat`."""
+    _, header_bytes = peek(head)
+    header = unpack_map(head[PREAMBLE_BYTES : PREAMBLE_BYTES + header_bytes], "the header")
+    check_features(header.get("requires", []))
+    return header
+
+
 def _outside(data: bytes) -> tuple[ObjectKind, int, int, bytes]:
     if len(data) < FRAME_BYTES_MIN:
         raise Corrupt(f"it is only {len(data)} bytes long")

@@ -202,6 +202,8 @@ class Commit:
     """Conflicts of earlier commits that somebody settled."""
     locks: tuple[Lock, ...] = ()
     fences: tuple[Fence, ...] = ()
+    collection: int = 0
+    """This commit is the barrier of the collection with this number (docs/format.md, F-117): it changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
