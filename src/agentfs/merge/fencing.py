@@ -60,6 +60,6 @@ def after_commit(
 
 
 def may_take_over(lock: LockState, seen_for_s: float) -> bool:
-    """Whether a lock of another whose token did not change for `seen_for_s` of one's own seconds may be taken. Nothing
-    that is safe depends on it: whoever is wrong about time takes a lock too early, and its holder loses it."""
+    """Whether a lock of another whose token did not change for `seen_for_s` of one's own seconds may be taken.
+    Safety does not depend on it: whoever is wrong about time takes a lock too early, and its holder loses it."""
     return seen_for_s > lock.seconds

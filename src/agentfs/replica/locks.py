@@ -135,8 +135,8 @@ class LockStep:
         replace_table(tx, sorted(table.items()))
 
     def take_leases(self, inos: Mapping[InodeId, int]) -> None:
-        """The commit was ours: its locks are our leases now, its fences their newest use. Before `finish`. `inos`: the
-        files that new leases were taken for."""
+        """The commit was ours: its locks are our leases now, its fences their newest use. Before `finish`. `inos`:
+        the files that new leases were taken for."""
         tx = self._move.tx
         for lock in self._locks:
             if not lock.seconds:
@@ -213,8 +213,8 @@ class _Aside(Show):
         return stale
 
     def _put_aside(self, row: InodeRow, opened_with: bytes) -> None:
-        """The log's version takes the names. Our bytes keep the open handles, and get the name of a conflict copy: now,
-        or when the last writer closes them changed."""
+        """The log's version takes the names. Our bytes keep the open handles, and get the name of a conflict copy:
+        now, or when the last writer closes them changed."""
         ours, is_open = row.pending & PENDING_CONTENT, self.tx.is_write_open(row.ino)
         if not ours and not is_open:
             return

@@ -1,5 +1,5 @@
-"""Locks across machines, as far as commits are concerned: what the next one takes, uses and gives back, and which changes
-it must not carry because another machine holds the lock (docs/locks.md).
+"""Locks across machines, as far as commits are concerned: what the next one takes, uses and gives back, and which
+changes it must not carry because another machine holds the lock (docs/locks.md).
 
 All of it in the engine's turn. Nothing here decides by time whether something may be committed: tokens do
 (`merge.fencing`). Time only says when to renew, and when to take over from a holder that gives no sign of life.
@@ -47,8 +47,9 @@ class LockPlan:
     def rows(
         self, inodes: Iterable[int], pending: Mapping[int, InodeRow], id_of: Callable[[int], InodeId]
     ) -> tuple[tuple[Lock, ...], tuple[Fence, ...], dict[InodeId, int]]:
-        """The locks and fences of a commit that carries `inodes`, and which file each new lock is for. A file whose
-        changed bytes are not in it is neither locked nor given back by it: whoever has the lock next must see them."""
+        """The locks and fences of a commit that carries `inodes`, and which file each new lock is for. A file
+        whose changed bytes are not in it is neither locked nor given back by it: whoever has the lock next must see
+        them."""
         carried = set(inodes)
         locks: list[Lock] = []
         files: dict[InodeId, int] = {}
@@ -92,8 +93,8 @@ class Leases:
         self._ground = ground
         self.wanted: dict[int, int] = {}
         """Files to be locked, with the seconds; 0: to be given back. The next commit does what it can of it."""
-        self._over: set[int] = set()
-        """Files whose lock is taken or ended although another machine holds it."""
+        self._over: dict[int, int] = {}
+        """Files whose lock is taken or ended although another machine holds it → the token that it must have."""
         self._seen: dict[InodeId, _Seen] = {}
         self._started_at = ground.clock.monotonic()
         self._look_at = float("-inf")
@@ -115,15 +116,21 @@ class Leases:
             if not table and not self.wanted:
                 return _NOTHING
             ours = leases(sql)
-            ids = {ino: row[0] for ino in self.wanted if (row := self._id(ino)) is not None}
+            ids = {ino: inode for ino in self.wanted if (inode := self._id(ino)) is not None}
             others = {
-                row[0]: f"{shown.holder} has locked it"
-                for inode, shown in table.items()
+                int(row[0]): lock
+                for inode, lock in table.items()
                 if inode not in ours and (row := sql.one("SELECT ino FROM inode WHERE id=?", (inode,))) is not None
             }
         self.observe()
-        waiting = {ino: text for ino, text in others.items() if ino not in self._over}
-        allowed = {ino: seconds for ino, seconds in self.wanted.items() if ino not in waiting}
+        waiting = {
+            ino: f"{lock.holder} has locked it" for ino, lock in others.items() if self._over.get(ino) != lock.token
+        }
+        allowed = {
+            ino: seconds
+            for ino, seconds in self.wanted.items()
+            if ino not in waiting and (seconds or ids.get(ino) in table)
+        }
         return LockPlan(
             waiting=waiting,
             fenced=_fenced(state, frozenset(waiting)),
@@ -131,14 +138,14 @@ class Leases:
             held=tuple(ours.values()),
             wanted=allowed,
             table=table,
-            ids={ino: inode for ino, inode in ids.items() if inode is not None},
+            ids=ids,
             holder=self.holder,
             renew=self._renew,
         )
 
-    def _id(self, ino: int) -> tuple[InodeId | None] | None:
+    def _id(self, ino: int) -> InodeId | None:
         row = self._ground.replica.connection.one("SELECT id FROM inode WHERE ino=?", (ino,))
-        return None if row is None or row[0] is None else (row[0],)
+        return None if row is None else row[0]
 
     def committed(self) -> None:
         """A commit with the last plan's rows stands in the log."""
@@ -177,13 +184,14 @@ class Leases:
         replica = self._ground.replica
         with replica.lock:
             if replica.connection.one("SELECT 1 FROM lease LIMIT 1") is None:
-                self.wanted = {ino: seconds for ino, seconds in self.wanted.items() if seconds}
+                self.wanted.clear()
                 return False
         self.observe()
         self._drop_dead_uses()
         with replica.lock:
             ours, uses = leases(replica.connection), lock_uses(replica.connection)
             table = lock_table(replica.connection)
+        self.wanted.clear()  # what was wanted for a moment was wanted in this turn
         for inode, lease in ours.items():
             if lease.ino not in uses:
                 self.wanted[lease.ino] = 0
@@ -191,7 +199,7 @@ class Leases:
                 since = self.unchanged_s(inode)
                 young = self._seen[inode].at > self._started_at
                 self._renew = self._renew or not young or since * _RENEW_AT >= table[inode].seconds
-        return self._renew or 0 in self.wanted.values()
+        return self._renew or bool(self.wanted)
 
     def next_look_s(self) -> float:
         """Seconds until `due` looks again."""
@@ -214,12 +222,12 @@ class Leases:
 
     # ---- wishes ----
 
-    def want(self, ino: int, seconds: int, *, over: bool = False) -> None:
-        """Let the next commit lock `ino` for `seconds`, or give its lock back (0). `over`: also when another machine
-        holds it."""
+    def want(self, ino: int, seconds: int, *, over: LockState | None = None) -> None:
+        """Let the next commit lock `ino` for `seconds`, or give its lock back (0). `over`: although another machine
+        holds it, if this is still so."""
         self.wanted[ino] = seconds
-        if over:
-            self._over.add(ino)
+        if over is not None:
+            self._over[ino] = over.token
 
     def renew(self) -> None:
         """Let the next commit be a sign of life, also when nothing else is in it."""
@@ -228,7 +236,7 @@ class Leases:
     def forget(self, ino: int) -> None:
         """The wish was granted, or is no more."""
         self.wanted.pop(ino, None)
-        self._over.discard(ino)
+        self._over.pop(ino, None)
 
     def use(self, use: LockUse) -> None:
         """Remember who uses the lease of a file."""
