@@ -15,6 +15,7 @@ from agentfs.stores.protocol import Store
 from agentfs.sync.engine import Chore, Engine
 from agentfs.sync.ground import Observer
 from agentfs.volume.engine_plan import EnginePlan
+from agentfs.volume.keeping import KEEP, answer_keep_head
 from agentfs.volume.messages import Message
 
 Progress: TypeAlias = Callable[[Message], None]
@@ -34,4 +35,4 @@ class EngineServices:
 
 def engine_services(_plan: EnginePlan, _replica: Replica, _store: Store, _clock: Clock) -> EngineServices:
     """The services of one engine."""
-    return EngineServices()
+    return EngineServices(answers={KEEP: answer_keep_head})
