@@ -14,6 +14,7 @@ VolumeKind: TypeAlias = Literal["home", "space"]
 
 STORE_FILE: Final = ".agentfs/store.json"
 VOLUMES: Final = ".agentfs/volumes/"
+SPACES: Final = ".agentfs/spaces/"
 
 _DIGITS: Final = 16
 _INVERT: Final = 10**_DIGITS - 1
@@ -41,6 +42,22 @@ def parse_volume_name(name: str) -> tuple[VolumeKind, str]:
     if kind == "space":
         return "space", volume_id
     raise Corrupt(f"{name!a} is not the name of a volume: it starts neither with 'home-' nor with 'space-'")
+
+
+def space_file_name(space: str) -> str:
+    """The object that says that a space exists. Raises `AgentIdInvalid`."""
+    return f"{SPACES}{check_id(space, what='space name')}.json"
+
+
+def parse_space_file_name(name: str) -> str:
+    """The space of a space file's name. Raises `Corrupt`."""
+    space = name.removeprefix(SPACES).removesuffix(".json")
+    try:
+        if space_file_name(space) == name:
+            return space
+    except AgentIdInvalid:
+        pass
+    raise Corrupt(f"{name!a} is not the name of a space's file")
 
 
 def volume_prefix(kind: VolumeKind, volume_id: str) -> str:

@@ -13,7 +13,7 @@ from agentfs.format.fields import integer, required, text
 from agentfs.format.framing import FORMAT_VERSION, check_features
 
 STORE_FILE_BYTES_MAX = 64 * 1024
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,12 @@ class StoreFile:
 def new_store_file(created_ns: int) -> StoreFile:
     """For a root that is created at `created_ns` (nanoseconds since 1970). It requires nothing: the objects that need
     a feature say so themselves."""
-    created = datetime.fromtimestamp(created_ns // 10**9, UTC)
-    return StoreFile(FORMAT_VERSION, created.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    return StoreFile(FORMAT_VERSION, shown_time(created_ns))
+
+
+def shown_time(time_ns: int) -> str:
+    """Nanoseconds since 1970 as `TIME` has it."""
+    return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def encode_store_file(store: StoreFile) -> bytes:
@@ -72,6 +76,6 @@ def _store_file(data: bytes) -> StoreFile:
     requires = header.get("requires", [])
     check_features(requires)
     created = text(required(header, "created"), "'created'", bytes_max=64)
-    if not _TIME.match(created):
+    if not TIME.match(created):
         raise Corrupt("'created' is not a time")
     return StoreFile(version, created, tuple(requires))

@@ -47,16 +47,18 @@ def check_volume(
     *,
     clock: Clock,
     kind: VolumeKind = "home",
+    author: str | None = None,
     deep: bool = False,
     repair: bool = False,
     progress: Progress = lambda _what, _done, _of: None,
 ) -> CheckReport:
-    """Check, and with `repair` mend what can be mended; then the report says what is left.
+    """Check, and with `repair` mend what can be mended; then the report says what is left. `author`: the agent whose
+    copy of a space it is.
 
     Raises `StoreUnavailable`, `StoreDenied`, `BucketNotFound`, `NewerFormat`, and `ReplicaInUse` when a repair needs
     the replica for itself and a mount has it.
     """
-    run = _Run(settings, volume_id, kind, clock=clock, deep=deep, progress=progress)
+    run = _Run(settings, volume_id, kind, author, clock=clock, deep=deep, progress=progress)
     state = run.check()
     found = state.findings.found
     if not repair or not state.findings.damaged:
@@ -81,6 +83,7 @@ class _Run:
         settings: Settings,
         volume_id: str,
         kind: VolumeKind,
+        author: str | None,
         *,
         clock: Clock,
         deep: bool,
@@ -89,10 +92,11 @@ class _Run:
         self._settings = settings
         self._volume_id = volume_id
         self._kind: VolumeKind = kind
+        self._author = author
         self._clock = clock
         self._deep = deep
         self._progress = progress
-        self._directory = replica_directory(settings.state_dir, kind, volume_id, settings.store)
+        self._directory = replica_directory(settings.state_dir, kind, volume_id, settings.store, author=author)
         self._store = opened_store(settings, clock=clock)
 
     def check(self) -> StoreState:
@@ -158,7 +162,9 @@ class _Run:
         finally:
             lock.release()
         actions = [f"set the damaged replica aside in {self._directory}/damaged-{stamp} and made a new one"]
-        with Volume.open(self._settings, self._volume_id, session_kind="fsck", kind=self._kind) as volume:
+        with Volume.open(
+            self._settings, self._volume_id, session_kind="fsck", kind=self._kind, author=self._author
+        ) as volume:
             for file in saved:
                 path = _put_back(volume, file)
                 if path is not None:

@@ -223,7 +223,7 @@ def _engine(
         store,
         volume_kind=plan.kind,
         volume_id=plan.volume_id,
-        author=plan.volume_id,
+        author=plan.agent,
         clock=clock,
         options=options,
         mountpoint=lambda: mountpoint_of(replica),

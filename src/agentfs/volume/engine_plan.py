@@ -19,6 +19,12 @@ class EnginePlan:
     """Start although the store cannot be reached and nothing was ever fetched from it."""
     prefetch: bool = True
     """Fetch contents in the background. A command that ends in a moment must not."""
+    author: str = ""
+    """The agent on whose behalf: commits and conflict copies bear its name. Empty: a home's own."""
+
+    @property
+    def agent(self) -> str:
+        return self.author or self.volume_id
 
     def as_message(self) -> Message:
         return {
@@ -28,6 +34,7 @@ class EnginePlan:
             "directory": self.directory,
             "offline": self.offline,
             "prefetch": self.prefetch,
+            "author": self.author,
         }
 
     @classmethod
@@ -39,6 +46,7 @@ class EnginePlan:
             directory=message["directory"],
             offline=message["offline"],
             prefetch=message["prefetch"],
+            author=message["author"],
         )
 
 

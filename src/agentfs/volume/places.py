@@ -1,6 +1,7 @@
 """Where things of this machine are, below the state directory.
 
-volumes/<kind>-<id>@<12 hex of the store URL's SHA-256>/    a replica (replica/replica.py)
+volumes/home-<id>@<12 hex of the store URL's SHA-256>/      a replica (replica/replica.py)
+volumes/space-<id>@<12 hex>.<12 hex of the agent's SHA-256>/ one of a space: each agent has its own
 mounts/<16 hex of the mountpoint's SHA-256>.json|.sock|.log  a mount: facts, control socket, log
 stores/<12 hex>.json                                        what the probe of a store found
 """
@@ -8,7 +9,9 @@ stores/<12 hex>.json                                        what the probe of a 
 import hashlib
 import os
 
+from agentfs.errors import AgentIdInvalid
 from agentfs.format.layout import VolumeKind, volume_name
+from agentfs.model.names import check_id
 from agentfs.stores.url import parse_store_url
 
 
@@ -17,9 +20,29 @@ def store_key(url: str) -> str:
     return hashlib.sha256(parse_store_url(url).shown.encode()).hexdigest()[:12]
 
 
-def replica_directory(state_dir: str, kind: VolumeKind, volume_id: str, store_url: str) -> str:
-    """Raises `AgentIdInvalid` and `StoreURLInvalid`."""
-    return os.path.join(state_dir, "volumes", f"{volume_name(kind, volume_id)}@{store_key(store_url)}")
+def replica_directory(
+    state_dir: str, kind: VolumeKind, volume_id: str, store_url: str, *, author: str | None = None
+) -> str:
+    """`author` is the agent who works on a space: commits bear the name of who made them, so agents of one machine do
+    not share a replica. Raises `AgentIdInvalid` and `StoreURLInvalid`."""
+    name = f"{volume_name(kind, volume_id)}@{store_key(store_url)}"
+    if kind == "space":
+        if not author:
+            raise AgentIdInvalid("a space is opened on behalf of an agent: give its id")
+        name += f".{_agent_key(author)}"
+    return os.path.join(state_dir, "volumes", name)
+
+
+def is_replica_of(directory_name: str, agent_id: str) -> bool:
+    """Whether a directory below `volumes/` is the agent's home or its copy of a space."""
+    if directory_name.startswith("space-"):
+        return directory_name.endswith(f".{_agent_key(agent_id)}")
+    return directory_name.startswith(f"home-{agent_id}@")
+
+
+def _agent_key(agent_id: str) -> str:
+    """Hashed: two ids and a key are too long for one name."""
+    return hashlib.sha256(check_id(agent_id).encode()).hexdigest()[:12]
 
 
 def probe_path(state_dir: str, store_url: str) -> str:

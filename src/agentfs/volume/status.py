@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,7 +73,7 @@ class Status:
     """One volume on this machine."""
 
     volume: str
-    """`home-<agent id>`."""
+    """`home-<agent id>` or `space-<name>`."""
     directory: str
     """The replica's."""
     head_sequence: int
@@ -88,6 +88,8 @@ class Status:
     """When the replica was found to be restored from a backup, or cloned; None: never."""
     engine: EngineFacts | None
     """None: no engine runs at the moment."""
+    author: str = ""
+    """Of a space's copy: the agent who works on it."""
 
     @property
     def online(self) -> bool | None:
@@ -98,7 +100,7 @@ class Status:
 def peek(directory: str) -> Status:
     """Look at a replica without joining it. Raises `ReplicaDamaged`, and `AgentFSError` when it cannot be read."""
     path = os.path.join(directory, "replica.db")
-    with _reading(path) as connection:
+    with reading(path) as connection:
         state: dict[str, Any] = dict(connection.rows("SELECT key, value FROM state"))
         cached = connection.one("SELECT sum(size_bytes) FROM inode WHERE kind=1 AND residency=1")
         conflicts = connection.one("SELECT count(*) FROM conflict")
@@ -118,17 +120,31 @@ def peek(directory: str) -> Status:
         ),
         copied_at_ns=state.get("copied_ns"),
         engine=ask_engine(directory),
+        author=str(state.get("author") or ""),
     )
 
 
 def peek_pending(directory: str) -> Pending:
     """What is pending in a replica, without joining it."""
-    with _reading(os.path.join(directory, "replica.db")) as connection:
+    with reading(os.path.join(directory, "replica.db")) as connection:
         return _pending(connection)
 
 
+def together(home: Pending, spaces: Mapping[str, Pending]) -> Pending:
+    """What is pending in a home and, by their places in it, in its spaces."""
+    everything = [home, *spaces.values()]
+    times = [each.oldest_at_ns for each in everything if each.oldest_at_ns is not None]
+    return Pending(
+        sum(each.changes for each in everything),
+        sum(each.size_bytes for each in everything),
+        min(times, default=None),
+        home.paths + tuple(f"{place}/{path}" for place, each in spaces.items() for path in each.paths),
+    )
+
+
 @contextlib.contextmanager
-def _reading(path: str) -> Iterator[Connection]:
+def reading(path: str) -> Iterator[Connection]:
+    """A replica's database, read without joining it. Raises `AgentFSError` when there is none."""
     if not os.path.exists(path):
         raise AgentFSError(f"{os.path.dirname(path)}: there is no replica here")
     connection = Connection(path, read_only=True)

@@ -92,6 +92,7 @@ class Volume:
         *,
         session_kind: str,
         kind: VolumeKind = "home",
+        author: str | None = None,
         engine: EngineMode = "thread",
         mountpoint: bytes | None = None,
         offline: bool = False,
@@ -99,13 +100,16 @@ class Volume:
     ) -> "Volume":
         """Open a volume; it is made on the store and on this machine where it does not exist.
 
+        `author`: the agent who works on it (default for a home: its own); a space needs one (`spaces.open_space` is
+        the way to open one).
+
         When the store is away, a volume that this machine has a copy of opens all the same (`problem` says so); any
         other raises `StoreUnavailable`, unless `offline`. `engine="none"` never asks the store for anything.
         Raises `AgentIdInvalid`, `StoreURLInvalid`, `StoreDenied`, `BucketNotFound`, `StoreUnsafe`, `Corrupt`,
         `NewerFormat`, `ReplicaDamaged`.
         """
         clock = clock or SystemClock()
-        directory = replica_directory(settings.state_dir, kind, volume_id, settings.store)
+        directory = replica_directory(settings.state_dir, kind, volume_id, settings.store, author=author)
         with contextlib.ExitStack() as undo:
             replica = Replica.open(
                 directory,
@@ -116,7 +120,10 @@ class Volume:
                 mountpoint=mountpoint,
             )
             undo.callback(replica.close)
-            plan = EnginePlan(settings, kind, volume_id, directory, offline, prefetch=session_kind != "cli")
+            if author and replica.state("author") != author:
+                replica.set_state("author", author)
+            prefetch = session_kind != "cli"
+            plan = EnginePlan(settings, kind, volume_id, directory, offline, prefetch, author or "")
             process = None
             if engine == "process":
                 process = EngineProcess(plan, log_path=engine_log_path(directory), clock=clock)
@@ -130,7 +137,7 @@ class Volume:
                 session=replica.session,
                 clock=clock,
                 hydrator=LinkHydrator(link),
-                options=TreeOptions(ignore=_patterns(settings), agent=volume_id),
+                options=TreeOptions(ignore=_patterns(settings), agent=plan.agent),
             )
             volume = cls(
                 settings=settings,
