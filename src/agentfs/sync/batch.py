@@ -66,11 +66,13 @@ def choose(
     held: frozenset[int],
     unchanged: frozenset[int],
     fenced: frozenset[int] = frozenset(),
+    bytes_max: int = COMMIT_BYTES_MAX,
 ) -> Batch:
     """The next commit. `inline_bytes`: what each file's content would take in it; `header_bytes`: what the records of
     unusual inodes take in its header; `held`: inodes that cannot be
     committed now (their units wait, and what depends on them); `unchanged`: inodes of the log whose own changes wait
-    while their names may move; `fenced`: inodes whose names in the log stay as they are (their units wait)."""
+    while their names may move; `fenced`: inodes whose names in the log stay as they are (their units wait);
+    `bytes_max`: of inline contents in all."""
     units, unit_of = _units(state, unchanged)
     for unit in units:
         unit.inline_bytes = sum(inline_bytes.get(ino, 0) for ino in unit.inodes)
@@ -88,7 +90,7 @@ def choose(
         more_inodes = inodes + sum(len(units[it].inodes) for it in more)
         more_names = names + sum(len(units[it].names) for it in more)
         more_header = header + sum(units[it].header_bytes for it in more)
-        fits = more_size <= COMMIT_BYTES_MAX and more_inodes <= COMMIT_INODES_MAX and more_names <= NAMES_MAX
+        fits = more_size <= bytes_max and more_inodes <= COMMIT_INODES_MAX and more_names <= NAMES_MAX
         fits = fits and more_header <= HEADER_VARIABLE_BYTES_MAX
         if not fits and (chosen or len(order) > 1):
             rest = True  # what it depends on may go first; then it is smaller

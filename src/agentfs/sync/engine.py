@@ -29,7 +29,7 @@ from agentfs.sync.open_files import OpenFiles
 from agentfs.sync.leases import Leases
 from agentfs.sync.lock_steps import LockSteps
 from agentfs.sync.options import EngineOptions
-from agentfs.sync.plan import PlanState, Step, after_poll, plan
+from agentfs.sync.plan import Plan, PlanState, Step, after_poll, is_due, plan
 from agentfs.sync.pull import Pull
 from agentfs.sync.push import Push, Pushed
 from agentfs.sync.status import EngineStatus
@@ -146,11 +146,10 @@ class Engine:
                 self._guarded(self._converge_step)
             if now >= self._state.retry_at and self._leases.due():
                 self._guarded(self._push_step)
-            due = plan(self._state, now, self.options)
-            for step in due.steps:
+            for step in self._plan(now).steps:
                 if not self._attempt(step):
                     break
-            return min(plan(self._state, self._clock.monotonic(), self.options).wait_s, self._leases.next_look_s())
+            return min(self._plan(self._clock.monotonic()).wait_s, self._leases.next_look_s())
 
     def run(self, stop: threading.Event) -> None:
         """Tick until `stop` is set (call `wake` after setting it); then snapshot if it is worth it."""
@@ -195,6 +194,12 @@ class Engine:
             state.stuck_until = 0.0
             self._stuck_s = _STUCK_S
 
+    def _plan(self, now: float) -> Plan:
+        state, contention = self._state, self._ground.contention
+        contention.waiting = is_due(state, now, self.options)
+        state.turn_at, state.look_at = contention.put_at(now), contention.look_at(now)
+        return plan(state, now, self.options)
+
     def _warn_late(self, now: float) -> None:
         """Say it when the oldest change has waited for the store for longer than the limit: nobody else would."""
         if now < self._late_look_at:
@@ -220,7 +225,7 @@ class Engine:
     def _attempt(self, step: Step) -> bool:
         """Returns False when the other steps should wait."""
         do = {
-            Step.PULL: self._pull_step,
+            Step.PULL: lambda: self._pull_step(until_our_turn=self._ground.contention.waiting),
             Step.PUSH: self._push_step,
             Step.SNAPSHOT: self._snapshot_step,
             Step.PREFETCH: self._prefetch_step,
@@ -240,11 +245,12 @@ class Engine:
             return False
         return True
 
-    def _pull_step(self) -> int:
+    def _pull_step(self, *, until_our_turn: bool = False) -> int:
         state = self._state
         self._databases.look()  # what only a `-wal` holds is a change of ours, before another version comes
         self._pull.meet()
-        taken = self._pull.pull()
+        met = self._ground.contention.met(self._clock.monotonic())
+        taken = self._pull.pull(until_our_turn=until_our_turn and met)
         if taken:
             self._converge.run()
         self._worked()
@@ -252,7 +258,7 @@ class Engine:
         state.unsettled = self._pull.unsettled()
         if taken:
             state.pending = has_pending(self._replica)
-            state.more = state.more or state.pending
+            state.more = state.more or (state.pending and not met)
             state.prefetch = self.options.prefetch
             state.snapshot_due = self._upkeep.commits_since_snapshot() >= self.options.snapshot_every
         return taken
@@ -352,16 +358,19 @@ class Engine:
         local and why. Also raises `HistoryBroken`. Files open for writing are committed as they are.
         """
         inodes, names = self._pending_now()
-        trouble = "they are being written"
+        trouble, pause_s = "they are being written", 0.0
         while True:
             with self._turn:
                 try:
                     if self._state.unsettled:
                         self._pull_step()
-                    pushed = self._push_once(force=True)
-                    inodes -= pushed.inodes
-                    names -= pushed.names
-                    again = pushed.committed or pushed.rest
+                    pause_s = self._until_our_turn()
+                    again = False
+                    if not pause_s:
+                        pushed = self._push_once(force=True)
+                        inodes -= pushed.inodes
+                        names -= pushed.names
+                        again = pushed.committed or pushed.rest
                 except (HistoryBroken, NewerFormat) as error:
                     self._state.broken = True
                     self._remember(error)
@@ -382,8 +391,19 @@ class Engine:
                     f"{len(inodes)} files and {len(names)} names are not yet remote ({trouble}); they are safe here"
                 )
             if not again:
-                retry = max(self._state.retry_at - self._clock.monotonic(), _CLEAN_LOOK_S)
+                retry = max(self._state.retry_at - self._clock.monotonic(), pause_s or _CLEAN_LOOK_S)
                 self._clock.wait(threading.Event(), min(retry, max(0.0, deadline - self._clock.monotonic())))
+
+    def _until_our_turn(self) -> float:
+        """Look at the log if it is time to, because others write. Returns the seconds until it is time again; 0 when
+        something of ours may be put."""
+        contention, now = self._ground.contention, self._clock.monotonic()
+        contention.waiting = True
+        if contention.look_at(now) <= now:
+            self._pull_step(until_our_turn=True)
+            now = self._clock.monotonic()
+        put_at = contention.put_at(now)
+        return max(min(put_at, contention.look_at(now)) - now, 0.001) if put_at > now else 0.0
 
     def _pending_now(self) -> tuple[set[int], set[tuple[int, bytes]]]:
         with self._replica.lock:

@@ -12,6 +12,7 @@ from agentfs.log.log import Log
 from agentfs.model.records import Commit
 from agentfs.replica.replica import Replica
 from agentfs.stores.protocol import Store
+from agentfs.sync.contention import Contention
 from agentfs.sync.options import EngineOptions
 
 _LOG = logging.getLogger(__name__)
@@ -44,12 +45,19 @@ class EngineGround:
     """Where the replica is mounted on this machine now."""
     failpoint: Failpoint = no_failpoint
     observers: tuple[Observer, ...] = ()
+    contention: Contention = field(init=False)
+    """What is known of the other writers; touched in the engine's turn only."""
     _pool: ThreadPoolExecutor | None = field(default=None, init=False)
     _worker: threading.local = field(default_factory=threading.local, init=False)
     """On a thread of the pool, `is_one` is set."""
 
+    def __post_init__(self) -> None:
+        self.contention = Contention(self.entropy, turns=self.options.turns)
+
     def observed(self, commit: Commit, digest: bytes) -> None:
         """Tell the observers."""
+        ours = commit.replica == self.replica.state("replica_id")
+        self.contention.saw(commit.replica, commit.sequence, self.clock.monotonic(), ours=ours)
         for observer in self.observers:
             try:
                 observer(commit, digest)

@@ -15,6 +15,8 @@ class EngineOptions:
     """Between looks at the log while something happens here or there."""
     poll_idle_max_s: float = 15.0
     """Between looks when nothing happens; doubled up to this."""
+    turns: bool = True
+    """Writers that meet at the log take turns. False: whoever was slower tries again at once."""
     active_s: float = 15.0
     """How long after the last change (or `touch`) a volume counts as active."""
     retry_max_s: float = 15.0

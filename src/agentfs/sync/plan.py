@@ -29,6 +29,10 @@ class PlanState:
     """What is pending could not be committed (open files): not tried again before."""
     unsettled: bool = False
     """A commit of ours may or may not stand in the log: look before anything is pushed."""
+    turn_at: float = float("-inf")
+    """Nothing is put before: it is another writer's turn."""
+    look_at: float = float("inf")
+    """When something is due, the log is to be looked at then, because others write."""
     active_at: float = float("-inf")
     """When something last happened: a change here, a commit there, an access that wants to be fresh."""
     polled_at: float = float("-inf")
@@ -54,8 +58,10 @@ def plan(state: PlanState, now: float, options: EngineOptions) -> Plan:
     """The steps that are due at `now`, in order."""
     steps: list[Step] = []
     online = not state.broken and now >= state.retry_at
-    push = online and state.pending and now >= push_at(state, options)
-    if online and (now >= state.polled_at + poll_every(state, now, options) or (push and state.unsettled)):
+    look = is_due(state, now, options) and now >= state.look_at
+    push = online and state.pending and now >= push_at(state, options) and not look
+    poll = now >= state.polled_at + poll_every(state, now, options)
+    if online and (poll or look or (push and state.unsettled)):
         steps.append(Step.PULL)
     if push:
         steps.append(Step.PUSH)
@@ -69,8 +75,18 @@ def plan(state: PlanState, now: float, options: EngineOptions) -> Plan:
     return Plan(tuple(steps), next_look(state, now, options))
 
 
+def is_due(state: PlanState, now: float, options: EngineOptions) -> bool:
+    """Whether something waits only for its turn."""
+    return state.pending and now >= due_at(state, options)
+
+
 def push_at(state: PlanState, options: EngineOptions) -> float:
     """When what is pending is to be committed."""
+    return max(due_at(state, options), state.turn_at)
+
+
+def due_at(state: PlanState, options: EngineOptions) -> float:
+    """When what is pending would be committed if nobody else wrote."""
     if state.more:
         return state.retry_at
     quiet = state.last_change_at + options.push_quiet_s
@@ -100,7 +116,8 @@ def next_look(state: PlanState, now: float, options: EngineOptions) -> float:
     times = [look, max(state.housekeeping_at, now)] if state.housekeeping_at > now else [look]
     if not state.broken:
         if state.pending:
-            times.append(max(push_at(state, options), state.retry_at))
+            due = max(due_at(state, options), state.retry_at)
+            times.append(max(due, min(state.turn_at, state.look_at)))
         times.append(max(state.polled_at + poll_every(state, now, options), state.retry_at))
         if (state.prefetch or state.snapshot_due) and now >= state.retry_at:
             times.append(now)

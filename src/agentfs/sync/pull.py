@@ -65,18 +65,31 @@ class Pull:
                 raise HistoryBroken(f"another entry {sequence} of {log.volume} is in the store than this machine has")
         self.met = True
 
-    def pull(self, *, entries_max: int = 1 << 60) -> int:
-        """Take in what the log has beyond the head, up to `entries_max` commits. Returns how many; one get when there
-        is nothing new. Raises `HistoryBroken`, `FormatError`, `StoreError`."""
+    def pull(self, *, entries_max: int = 1 << 60, until_our_turn: bool = False) -> int:
+        """Take in what the log has beyond the head, up to `entries_max` commits; with `until_our_turn` no more than
+        what tells that something of ours may be put. Returns how many; one get when there is nothing new. Raises
+        `HistoryBroken`, `FormatError`, `StoreError`."""
+        clock, contention = self.ground.clock, self.ground.contention
+        start = clock.monotonic()
+        asked = count = contention.window(start) if until_our_turn else 1
         taken = 0
         while taken < entries_max:
-            if taken >= self.ground.options.catch_up_after and not self.unsettled():
-                got = self._window(min(WINDOW_MAX, entries_max - taken))
+            if taken >= self.ground.options.catch_up_after:
+                count = WINDOW_MAX
+            if count > 1 and not self.unsettled():
+                got = self._window(min(count, entries_max - taken))
             else:
-                got = self._one()
+                count, got = 1, self._one()
             taken += got
             if got == 0:
                 break
+            if until_our_turn:
+                now = clock.monotonic()
+                if got < count or contention.put_at(now) <= now:
+                    break
+                count = min(2 * count, WINDOW_MAX)
+        now = clock.monotonic()
+        contention.looked(now - start, now, asked=asked, found=taken)
         return taken
 
     def unsettled(self) -> bool:

@@ -53,6 +53,7 @@ class Push:
     _forks: dict[int, Forked] = field(default_factory=dict)
     _locks: LockPlan = field(default_factory=LockPlan)
     _held_back: set[int] = field(default_factory=set)
+    _started_at: float = 0.0
 
     def push(self, *, force: bool = False) -> Pushed:
         """Append one commit of what is pending, and settle it. `force`: also files that are open for writing, as they
@@ -61,6 +62,7 @@ class Push:
         On return with `committed` it is remotely durable. Raises `StoreError`; then it may or may not stand in the
         log: `Pull.pull` finds out.
         """
+        self._started_at = self.ground.clock.monotonic()
         self.converge.run()
         state = pending_state(self.ground.replica)
         self._forks = {it.row.ino: it for it in read_forks(self.ground.replica)}
@@ -120,6 +122,7 @@ class Push:
                 held=frozenset(held),
                 unchanged=frozenset(unchanged),
                 fenced=self._locks.fenced,
+                bytes_max=self.ground.contention.bytes_max,
             )
             if not batch.names and not batch.inodes:
                 worth = bool(state.resolved) or self._locks.is_worth_a_commit(state.inodes)
@@ -207,6 +210,8 @@ class Push:
         ground.failpoint("push.prepared")
         result = ground.log.append(captured.sequence, encoded.data, encoded.digest)
         ground.failpoint("push.appended")
+        now, lost = ground.clock.monotonic(), not isinstance(result, Appended)
+        ground.contention.put(now - self._started_at, now, len(encoded.data), lost=lost)
         if not isinstance(result, Appended):
             self.pulling.receive(captured.sequence, Entry(result.digest, result.data, None))
             return Pushed(committed=False, rest=True)
