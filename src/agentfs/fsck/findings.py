@@ -13,6 +13,7 @@ FINDINGS: dict[str, tuple[Severity, str]] = {
     "log-entry-damaged": ("loss", "an entry of the log is damaged"),
     "chain-broken": ("loss", "an entry does not continue the one before it"),
     "commit-illegal": ("loss", "a commit does not fit the tree before it"),
+    "fence-broken": ("note", "a faulty writer changed what another had locked (history has both versions)"),
     "snapshot-missing": ("loss", "the log starts with collected entries and no whole snapshot covers them"),
     "snapshot-damaged": ("damage", "a snapshot is damaged"),
     "snapshot-wrong": ("damage", "a snapshot is not what the log says"),

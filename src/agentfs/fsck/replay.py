@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from agentfs.format.snapshot import inode_record, inode_row
 from agentfs.format.snapshot_rows import InodeRow, SnapshotRows
+from agentfs.merge.fencing import Breach, after_commit
 from agentfs.model.names import shown
-from agentfs.model.records import ROOT_ID, Commit, InodeId, InodeRecord, Kind
+from agentfs.model.records import ROOT_ID, Commit, InodeId, InodeRecord, Kind, LockState
 
 
 @dataclass(slots=True)
@@ -19,6 +20,9 @@ class LogTree:
     names: dict[InodeId, dict[bytes, InodeId]] = field(default_factory=lambda: defaultdict(dict))
     """Directory → name → inode."""
     links: Counter[InodeId] = field(default_factory=Counter)
+    locks: dict[InodeId, LockState] = field(default_factory=dict)
+    broken: list[Breach] = field(default_factory=list)
+    """Locks that the last commit broke (F-96)."""
 
     @classmethod
     def of_snapshot(cls, snapshot: SnapshotRows) -> "LogTree":
@@ -27,17 +31,19 @@ class LogTree:
             tree.inodes[row[0]] = inode_record(row)
         for parent, name, child in snapshot.links:
             tree._link(parent, name, child)
+        tree.locks = dict(snapshot.locks)
         return tree
 
     def copy(self) -> "LogTree":
         names: dict[InodeId, dict[bytes, InodeId]] = defaultdict(dict)
         names.update({parent: dict(inside) for parent, inside in self.names.items()})
-        return LogTree(dict(self.inodes), names, Counter(self.links))
+        return LogTree(dict(self.inodes), names, Counter(self.links), dict(self.locks))
 
     def apply(self, commit: Commit) -> list[str]:
         """Apply one commit (see `model.records.Commit` for the order). Returns what does not fit, a line each."""
         wrong: list[str] = []
         maybe_gone: list[InodeId] = []
+        locked = self._locked()
         for record in commit.inodes:
             self.inodes[record.id] = record
             maybe_gone.append(record.id)
@@ -56,6 +62,7 @@ class LogTree:
             self._link(link.parent, link.name, link.child)
             wrong += self._misfit(link.parent, link.name, link.child)
         self._collect(maybe_gone)
+        self._lock(commit, locked)
         return wrong
 
     def _link(self, parent: InodeId, name: bytes, child: InodeId) -> None:
@@ -81,6 +88,34 @@ class LogTree:
                 self.links[child] -= 1
                 maybe_gone.append(child)
 
+    def _locked(self) -> dict[InodeId, tuple[bytes, frozenset[tuple[InodeId, bytes]]]]:
+        """Digest and names of the files that are locked."""
+        if not self.locks:
+            return {}
+        places: dict[InodeId, set[tuple[InodeId, bytes]]] = {inode: set() for inode in self.locks}
+        for parent, inside in self.names.items():
+            for name, child in inside.items():
+                if child in places:
+                    places[child].add((parent, name))
+        return {
+            inode: (record.content.digest, frozenset(names))
+            for inode, names in places.items()
+            if (record := self.inodes.get(inode)) is not None and record.content is not None
+        }
+
+    def _lock(self, commit: Commit, before: Mapping[InodeId, tuple[bytes, frozenset[tuple[InodeId, bytes]]]]) -> None:
+        now = self._locked()
+        gone = before.keys() - now.keys()
+        changed = gone | {
+            inode
+            for inode, (digest, names) in now.items()
+            if before[inode][0] != digest or not before[inode][1] <= names
+        }
+        gone |= {lock.inode for lock in commit.locks if lock.inode not in self.inodes}
+        self.locks, self.broken = after_commit(
+            self.locks, commit.sequence, locks=commit.locks, fences=commit.fences, changed=changed, gone=gone
+        )
+
     def rows(self) -> Mapping[InodeId, InodeRow]:
         return {inode: inode_row(record) for inode, record in self.inodes.items()}
 
@@ -99,6 +134,12 @@ class LogTree:
         for place in sorted(names.keys() | listed.keys()):
             if names.get(place) != listed.get(place):
                 found.append(f"{shown(place[1])} in {place[0]} differs")
+        locks = dict(snapshot.locks)
+        found += [
+            f"the lock of inode {it} differs"
+            for it in locks.keys() | self.locks.keys()
+            if locks.get(it) != self.locks.get(it)
+        ]
         return found
 
 

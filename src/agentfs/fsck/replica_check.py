@@ -9,9 +9,11 @@ from agentfs.errors import AgentFSError, NewerFormat, ReplicaDamaged
 from agentfs.fsck.findings import Findings
 from agentfs.fsck.store_check import StoreState
 from agentfs.model.names import shown
+from agentfs.model.records import LockState
 from agentfs.replica.backing import BackingFiles
 from agentfs.replica.check import check_rows
 from agentfs.replica.database import SCHEMA_VERSION, Connection, translated
+from agentfs.replica.locks import lock_table
 
 _READ_BYTES = 1 << 20
 _CLEAN = (
@@ -30,6 +32,7 @@ class ReplicaState:
     """(directory, name) → inode, in the log's numbers; None where the replica does not know one."""
     contents: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     """Inode → digest and size."""
+    locks: dict[int, LockState] = field(default_factory=dict)
 
 
 def read_replica(directory: str, findings: Findings, *, deep: bool) -> ReplicaState | None:
@@ -84,6 +87,7 @@ def _read(connection: Connection, directory: str, findings: Findings, deep: bool
         "SELECT i.id, c.digest, c.size_bytes FROM content c JOIN inode i USING(ino) WHERE i.id IS NOT NULL"
     ):
         found.contents[inode] = digest, size_bytes
+    found.locks = lock_table(connection)
     return found
 
 
@@ -134,3 +138,6 @@ def compare(replica: ReplicaState, store: StoreState, directory: str) -> None:
         content = record.content
         if content is not None and replica.contents.get(inode) != (content.digest, content.size_bytes):
             findings.add("replica-content", directory, f"inode {inode}: another content than the log has")
+    for inode in tree.locks.keys() | replica.locks.keys():
+        if tree.locks.get(inode) != replica.locks.get(inode):
+            findings.add("replica-tree", directory, f"the lock of inode {inode} is not what the log has")

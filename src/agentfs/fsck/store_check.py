@@ -181,6 +181,8 @@ class StoreCheck:
         if state.tree is not None:
             for wrong in state.tree.apply(commit):
                 self._add("commit-illegal", name, wrong)
+            for it in state.tree.broken:
+                self._add("fence-broken", name, f"inode {it.inode}: {it.reason}")
         return digest
 
     def _chained(self, name: str, parent: bytes, expected: bytes) -> None:

@@ -70,6 +70,7 @@ def apply_commit(
             replace_table(tx, (table or {}).items())
         else:
             locks.finish()
+            locks.note(commit.inodes)
     return applied
 
 
@@ -226,6 +227,8 @@ class _Rebase(Forks):
         in_log, places = self.names_of(old), self.shown_at(old)
         tx.sql.execute("UPDATE inode SET id=NULL WHERE ino=?", (old,))
         ino = self.insert(record)
+        if known is not None:
+            self.before[ino] = known
         self.fetched[record.id] = ino
         for parent, name in in_log:
             tx.sql.execute("UPDATE dentry SET base=? WHERE parent=? AND name=?", (ino, parent, name))

@@ -6,12 +6,12 @@ long as its token is the lock's. When another's commit is about to end it, what 
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agentfs.merge.fencing import LockTable, after_commit
-from agentfs.model.records import Commit, Fence, InodeId, Lock, LockState
+from agentfs.model.records import Commit, Fence, InodeId, InodeRecord, Lock, LockState
 from agentfs.replica.apply_base import BaseMove, Name
 from agentfs.replica.apply_show import Show
 from agentfs.replica.database import Connection
@@ -35,6 +35,19 @@ class Lease:
     """Of our last commit that took or used it."""
     epoch: int
     """Of the commit that took it: tells two leases of one file apart."""
+    mtime_ns: int
+    """The file's times as the log has them."""
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class LockedFile:
+    """What a commit that locks a file remembers of it for this machine."""
+
+    id: InodeId
+    ino: int
+    mtime_ns: int
+    ctime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +69,7 @@ def lock_table(sql: Connection) -> dict[InodeId, LockState]:
 
 def leases(sql: Connection) -> dict[InodeId, Lease]:
     """The leases that are ours as far as this machine knows."""
-    rows = sql.rows(
-        "SELECT l.id,l.ino,l.token,l.epoch FROM lease l JOIN lock k ON k.id=l.id AND k.token=l.token ORDER BY l.id"
-    )
+    rows = sql.rows("SELECT l.* FROM lease l JOIN lock k ON k.id=l.id AND k.token=l.token ORDER BY l.id")
     return {row[0]: Lease(*row) for row in rows}
 
 
@@ -134,21 +145,28 @@ class LockStep:
             tx.sql.execute("INSERT OR REPLACE INTO lock_breach VALUES(?,?,?)", (self._sequence, it.inode, it.reason))
         replace_table(tx, sorted(table.items()))
 
-    def take_leases(self, inos: Mapping[InodeId, int]) -> None:
-        """The commit was ours: its locks are our leases now, its fences their newest use. Before `finish`. `inos`:
-        the files that new leases were taken for."""
+    def take_leases(self, files: Iterable[LockedFile]) -> None:
+        """The commit was ours: its locks are our leases now, its fences their newest use. Before `finish`. `files`:
+        those that it locked."""
         tx = self._move.tx
         for lock in self._locks:
             if not lock.seconds:
                 tx.sql.execute("DELETE FROM lease WHERE id=?", (lock.inode,))
-            elif lock.inode in inos:
-                tx.sql.execute(
-                    "INSERT INTO lease VALUES(?1,?2,?3,?3) ON CONFLICT(id) DO UPDATE SET ino=?2, token=?3, epoch=?3",
-                    (lock.inode, inos[lock.inode], self._sequence),
-                )
-        for fence in self._fences:
-            tx.sql.execute(
-                "UPDATE lease SET token=? WHERE id=? AND token=?", (self._sequence, fence.inode, fence.token)
+        tx.sql.executemany(
+            "INSERT OR REPLACE INTO lease VALUES(?1,?2,?3,?3,?4,?5)",
+            [(it.id, it.ino, self._sequence, it.mtime_ns, it.ctime_ns) for it in files],
+        )
+        tx.sql.executemany(
+            "UPDATE lease SET token=?1 WHERE id=?2 AND token=?3",
+            [(self._sequence, it.inode, it.token) for it in self._fences],
+        )
+
+    def note(self, records: Iterable[InodeRecord]) -> None:
+        """The log has these states of inodes now."""
+        if not self._idle:
+            self._move.tx.sql.executemany(
+                "UPDATE lease SET mtime_ns=?, ctime_ns=? WHERE id=?",
+                [(it.mtime_ns, it.ctime_ns, it.id) for it in records],
             )
 
 
@@ -159,7 +177,7 @@ def lose_leases(replica: Replica, commit: Commit, *, agent: str, table: LockTabl
     """Before a commit of another writer is applied: put aside what was changed here under leases that it ends.
     `table`: the commit is the difference to a snapshot with these locks. May be repeated."""
     with replica.lock:
-        ours = replica.connection.rows("SELECT id, ino, token, epoch FROM lease")
+        ours = replica.connection.rows("SELECT * FROM lease")
     for row in ours:
         lease = Lease(*row)
         if _ends(replica, lease, commit, table):
@@ -205,21 +223,21 @@ class _Aside(Show):
             return []
         stale: list[int] = []
         if row.nlink:
-            self._put_aside(row, known.digest)
+            self._put_aside(row, lease, known.digest)
         else:
-            stale = self._restore(row)
+            stale = self._restore(row, lease)
         self.tidy()
         self._write_conflicts()
         return stale
 
-    def _put_aside(self, row: InodeRow, opened_with: bytes) -> None:
+    def _put_aside(self, row: InodeRow, lease: Lease, opened_with: bytes) -> None:
         """The log's version takes the names. Our bytes keep the open handles, and get the name of a conflict copy:
         now, or when the last writer closes them changed."""
         ours, is_open = row.pending & PENDING_CONTENT, self.tx.is_write_open(row.ino)
         if not ours and not is_open:
             return
         place = self.shown_at(row.ino)[0]
-        self.part(row)
+        self._as_in_log(self.part(row), lease)
         self.tx.sql.execute("DELETE FROM fork WHERE ino=?", (row.ino,))
         if ours:
             self.tx.sql.execute("UPDATE inode SET pending=3 WHERE ino=?", (row.ino,))
@@ -228,7 +246,15 @@ class _Aside(Show):
             self.tx.sql.execute("UPDATE inode SET pending=0 WHERE ino=?", (row.ino,))
             self.detach(row.ino, place, opened_with)
 
-    def _restore(self, row: InodeRow) -> list[int]:
+    def _as_in_log(self, ino: int, lease: Lease) -> None:
+        """Nothing of an inode is pending but the attributes that were changed here."""
+        self.tx.sql.execute(
+            "UPDATE inode SET mtime_ns=?2, ctime_ns=?3, "
+            "pending=EXISTS (SELECT 1 FROM changed_field f WHERE f.ino=inode.ino) WHERE ino=?1",
+            (ino, lease.mtime_ns, lease.ctime_ns),
+        )
+
+    def _restore(self, row: InodeRow, lease: Lease) -> list[int]:
         """It was unlinked or replaced here: the log's version is at its names again."""
         places, ino, stale = self.names_of(row.ino), row.ino, []
         if self.tx.is_write_open(row.ino):
@@ -241,6 +267,7 @@ class _Aside(Show):
                 (ino,),
             )
             stale = [ino]
+        self._as_in_log(ino, lease)
         for place in places:
             if self.shown(*place) is None:
                 self.meet("delete", *place, b"", _LOST_DELETE)

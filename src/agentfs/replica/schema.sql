@@ -147,7 +147,9 @@ CREATE TABLE lease (                    -- locks that this machine took; one is 
     id      INTEGER PRIMARY KEY,        -- inode in the log
     ino     INTEGER NOT NULL,           -- the file here that it was taken for
     token   INTEGER NOT NULL,           -- of our last commit that took or used it
-    epoch   INTEGER NOT NULL            -- of the commit that took it
+    epoch   INTEGER NOT NULL,           -- of the commit that took it
+    mtime_ns INTEGER NOT NULL,          -- the file's times as the log has them
+    ctime_ns INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE lock_use (                 -- who on this machine uses a lease, or waits for one; a lease without is given back

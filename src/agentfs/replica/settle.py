@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agentfs.errors import HistoryBroken
-from agentfs.model.records import ConflictId, Fence, InodeId, InodeRecord, Lock
+from agentfs.model.records import ConflictId, Fence, InodeRecord, Lock
 from agentfs.replica.apply_base import BaseMove
 from agentfs.replica.forks import set_local_base
-from agentfs.replica.locks import LockStep
+from agentfs.replica.locks import LockedFile, LockStep
 from agentfs.replica.replica import Replica
 from agentfs.replica.resolutions import forget_resolved
 
@@ -59,8 +59,8 @@ class Captured:
     """Conflicts that it reported as resolved."""
     locks: tuple[Lock, ...] = ()
     fences: tuple[Fence, ...] = ()
-    lock_files: tuple[tuple[InodeId, int], ...] = ()
-    """Which file here each lock is of."""
+    locked: tuple[LockedFile, ...] = ()
+    """The files here that it locked."""
 
 
 def settle_commit(replica: Replica, captured: Captured, digest: bytes, *, parent: bytes | None) -> tuple[int, ...]:
@@ -82,8 +82,9 @@ def settle_commit(replica: Replica, captured: Captured, digest: bytes, *, parent
             move.set_base(inos.get(name.parent, name.parent), name.name, ino)
         move.find_gone()
         orphans = move.retire()
-        locks.take_leases(dict(captured.lock_files))
+        locks.take_leases(captured.locked)
         locks.finish()
+        locks.note(it.record for it in captured.inodes)
         move.tidy()
         _settle_conflicts(move, captured)
         forget_resolved(tx.sql, captured.resolved)

@@ -24,6 +24,7 @@ from agentfs.model.records import (
 )
 from agentfs.replica.apply_base import content_of
 from agentfs.replica.forks import unpack_sides
+from agentfs.replica.locks import LockedFile
 from agentfs.replica.pending import PendingState
 from agentfs.replica.settle import Captured, CapturedFork, CapturedInode, CapturedName
 from agentfs.replica.transaction import InodeRow
@@ -57,7 +58,7 @@ class Draft:
             if ino in records and isinstance(taken.content, bytes)
         }
         conflicts = self._conflicts()
-        locks, fences, lock_files = self._lock_plan.rows(batch.inodes, state.inodes, self._id)
+        locks, fences, locked = self._lock_plan.rows(batch.inodes, state.inodes, self._id)
         commit = Commit(
             volume=volume,
             sequence=self.sequence,
@@ -90,7 +91,7 @@ class Draft:
             resolved=state.resolved,
             locks=locks,
             fences=fences,
-            lock_files=tuple(lock_files.items()),
+            locked=locked,
         )
         return encoded, captured
 
@@ -162,7 +163,7 @@ def pack_capture(captured: Captured) -> bytes:
             "resolved": [[it.sequence, it.index] for it in captured.resolved],
             "locks": [[it.inode, it.holder, it.seconds] for it in captured.locks],
             "fences": [[it.inode, it.token] for it in captured.fences],
-            "lock_files": [list(it) for it in captured.lock_files],
+            "locked": [[it.id, it.ino, it.mtime_ns, it.ctime_ns] for it in captured.locked],
         }
     )
     assert isinstance(packed, bytes)
@@ -190,5 +191,5 @@ def unpack_capture(data: bytes) -> Captured:
         resolved=tuple(ConflictId(*it) for it in fields.get("resolved", ())),
         locks=tuple(Lock(*it) for it in fields.get("locks", ())),
         fences=tuple(Fence(*it) for it in fields.get("fences", ())),
-        lock_files=tuple((inode, ino) for inode, ino in fields.get("lock_files", ())),
+        locked=tuple(LockedFile(*it) for it in fields.get("locked", ())),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from agentfs.format.limits import HOLDER_CHARACTERS_MAX
 from agentfs.merge.fencing import may_take_over
 from agentfs.model.records import Fence, InodeId, Lock, LockState
-from agentfs.replica.locks import Lease, LockUse, leases, lock_table, lock_uses
+from agentfs.replica.locks import Lease, LockedFile, LockUse, leases, lock_table, lock_uses
 from agentfs.replica.pending import PendingState
 from agentfs.replica.sessions import is_alive, lock_path
 from agentfs.replica.transaction import PENDING_CONTENT, InodeRow
@@ -41,18 +41,21 @@ class LockPlan:
     table: Mapping[InodeId, LockState] = field(default_factory=dict)
     ids: Mapping[int, InodeId] = field(default_factory=dict)
     """Numbers in the log of the wanted files that have one."""
+    times: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """Times of change of the wanted files, as they are here: the log's where nothing is pending. Those of files that
+    the commit carries are in it."""
     holder: str = ""
     renew: bool = False
 
     def rows(
         self, inodes: Iterable[int], pending: Mapping[int, InodeRow], id_of: Callable[[int], InodeId]
-    ) -> tuple[tuple[Lock, ...], tuple[Fence, ...], dict[InodeId, int]]:
+    ) -> tuple[tuple[Lock, ...], tuple[Fence, ...], tuple[LockedFile, ...]]:
         """The locks and fences of a commit that carries `inodes`, and which file each new lock is for. A file
         whose changed bytes are not in it is neither locked nor given back by it: whoever has the lock next must see
         them."""
         carried = set(inodes)
         locks: list[Lock] = []
-        files: dict[InodeId, int] = {}
+        files: list[LockedFile] = []
         tokens = {lease.id: lease.token for lease in self.held}
         for ino, seconds in self.wanted.items():
             if not self._is_ready(ino, carried, pending):
@@ -63,8 +66,9 @@ class LockPlan:
             elif not seconds:
                 continue
             locks.append(Lock(inode, self.holder, seconds))
-            files[inode] = ino
-        return tuple(locks), tuple(Fence(*it) for it in sorted(tokens.items())), files
+            if seconds:
+                files.append(LockedFile(inode, ino, *self.times.get(ino, (0, 0))))
+        return tuple(locks), tuple(Fence(*it) for it in sorted(tokens.items())), tuple(files)
 
     def _is_ready(self, ino: int, carried: set[int], pending: Mapping[int, InodeRow]) -> bool:
         row = pending.get(ino)
@@ -116,6 +120,11 @@ class Leases:
             if not table and not self.wanted:
                 return _NOTHING
             ours = leases(sql)
+            times = {
+                ino: (int(row[0]), int(row[1]))
+                for ino in self.wanted
+                if (row := sql.one("SELECT mtime_ns, ctime_ns FROM inode WHERE ino=?", (ino,))) is not None
+            }
             ids = {ino: inode for ino in self.wanted if (inode := self._id(ino)) is not None}
             others = {
                 int(row[0]): lock
@@ -139,6 +148,7 @@ class Leases:
             wanted=allowed,
             table=table,
             ids=ids,
+            times=times,
             holder=self.holder,
             renew=self._renew,
         )

@@ -76,6 +76,7 @@ class LockSteps:
             lease = self._lease(use.ino)
             if lease is not None:
                 return self._again(lease, use)
+            self._leases.observe()
             held = self._held(row.id)
             if held is not None and row.id is not None and not self._leases.is_expired(row.id, held):
                 if pulled:
@@ -87,7 +88,6 @@ class LockSteps:
                 lease = self._lease(use.ino)
                 if lease is not None:
                     return Granted(lease.token, lease.epoch)
-            pulled = True  # what came first was received
         raise NoLock(
             "the lock could not be taken: too much is being written to this volume, or to the file; try again"
         )
