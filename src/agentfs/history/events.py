@@ -49,6 +49,10 @@ class PathEvent:
     """This is where `version` begins."""
     size_bytes: int = 0
     digest: bytes = b""
+    time_ns: int = 0
+    """Of the commit."""
+    author: str = ""
+    """Of the commit; empty where commits were collected."""
 
 
 _State: TypeAlias = tuple[object, ...]
@@ -60,7 +64,7 @@ def path_events(sql: Connection, path: PathNames, head: int, *, attributes: bool
     changes of nothing but attributes."""
     walk = _Walk(sql, attributes)
     walk.back(path, head)
-    return _numbered(list(reversed(walk.events)))
+    return [_signed(sql, event) for event in _numbered(list(reversed(walk.events)))]
 
 
 @dataclass(slots=True)
@@ -238,6 +242,13 @@ def _raw(row: Row) -> _Raw:
         content=of_columns(row[6:11]),
         target=target or b"",
     )
+
+
+def _signed(sql: Connection, event: PathEvent) -> PathEvent:
+    row = sql.one(
+        "SELECT time_ns, a.author FROM entry JOIN author a ON a.id=entry.author WHERE sequence=?", (event.sequence,)
+    )
+    return event if row is None else replace(event, time_ns=row[0], author=row[1])
 
 
 def _numbered(events: list[PathEvent]) -> list[PathEvent]:

@@ -61,11 +61,24 @@ class Versions:
         self._trim(path)
         return path
 
-    def _make(self, path: str, content: Content) -> None:
+    def keep(self, data: bytes) -> str:
+        """A file of this directory that has `data`, which is made from the history. Raises `NoSpace`."""
+        digest = hashlib.sha256(data).digest()
+        content = InlineContent(len(data), digest, 0, 0)
+        path = os.path.join(self._directory, digest.hex())
+        if not _holds(path, content):
+            self._make(path, content, data=data)
+            self._trim(path)
+        return path
+
+    def _make(self, path: str, content: Content, *, data: bytes | None = None) -> None:
         fd, staged = self._stage()
         try:
             try:
-                self._fetch(content, fd)
+                if data is None:
+                    self._fetch(content, fd)
+                else:
+                    write_all(fd, data)
             finally:
                 os.close(fd)
             if not _holds(staged, content):
@@ -98,7 +111,7 @@ class Versions:
 
     def _fetch(self, content: Content, fd: int) -> None:
         if isinstance(content, InlineContent):
-            os.pwrite(fd, self._inline(content), 0)
+            write_all(fd, self._inline(content))
             return
         self._chunks(content, fd)
 
@@ -177,6 +190,13 @@ class Versions:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(path)
                     total -= size
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """All of `data` at the descriptor's place."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _holds(path: str, content: Content) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from agentfs.config.settings import Settings
 from agentfs.sdk.home import Home
+from agentfs.sdk.past import History, Keep, LoggedCommit, MetConflict, Moments, Restored, Side, Was
 from agentfs.sdk.paths import Path
 from agentfs.sdk.values import Change, Entry
 from agentfs.volume.status import Status, SyncResult
@@ -96,6 +97,35 @@ class AsyncHome:
 
     async def status(self) -> Status:
         return await self._run(self._home.status)
+
+    async def history(self, path: Path, *, attributes: bool = False) -> History:
+        return await self._run(self._home.history, path, attributes=attributes)
+
+    async def read_version(self, path: Path, at: Moments) -> bytes:
+        return await self._run(self._home.read_version, path, at)
+
+    async def list_at(self, path: Path, at: Moments, *, recursive: bool = False) -> Sequence[Was]:
+        return await self._run(self._home.list_at, path, at, recursive=recursive)
+
+    async def log(
+        self, path: Path = "", *, limit: int = 100, since: Moments | None = None, author: str | None = None
+    ) -> Sequence[LoggedCommit]:
+        """See `Home.log`; at most `limit` commits."""
+        return await self._run(lambda: [*self._home.log(path, limit=limit, since=since, author=author)])
+
+    async def restore(
+        self, path: Path, at: Moments, *, to: Path | None = None, exact: bool = False
+    ) -> Sequence[Restored]:
+        return await self._run(self._home.restore, path, at, to=to, exact=exact)
+
+    async def conflicts(self, path: Path = "", *, resolved: bool = False) -> Sequence[MetConflict]:
+        return await self._run(self._home.conflicts, path, resolved=resolved)
+
+    async def read_side(self, conflict: str, side: Side) -> bytes:
+        return await self._run(self._home.read_side, conflict, side)
+
+    async def resolve(self, what: str, *, keep: Keep = "both") -> Sequence[str]:
+        return await self._run(self._home.resolve, what, keep=keep)
 
     async def watch(self, path: Path = "", *, timeout: float | None = None) -> AsyncIterator[Change]:
         """See `Home.watch`."""

@@ -20,6 +20,7 @@ from agentfs.model.names import shown
 from agentfs.model.records import Kind
 from agentfs.sdk.errors import speaks_python, translated
 from agentfs.sdk.files import HomeFile, open_flags
+from agentfs.sdk.history import HomeHistory
 from agentfs.sdk.paths import Path, Place, existing, parts, resolve, text
 from agentfs.sdk.values import Change, Entry, EntryKind
 from agentfs.sdk.watching import watch
@@ -40,7 +41,7 @@ _KINDS: Mapping[Kind, EntryKind] = {
 }
 
 
-class Home:
+class Home(HomeHistory):
     """An open home. Use `Home.open` as a context manager."""
 
     def __init__(self, volume: Volume) -> None:

@@ -109,6 +109,9 @@ class EngineHost:
         known = replica.state("last_contact_ns") is not None
         hurried = opened_store(settings, clock=clock, retry=QUICK if known else _FIRST_CONTACT)
         problem, met = "", False
+        stop = threading.Event()
+        store = opened_store(settings, clock=clock, stop=stop)
+        services = engine_services(plan, replica, store, clock)
         options = EngineOptions(
             cache_bytes=settings.cache_size_bytes,
             prefetch=plan.prefetch,
@@ -123,7 +126,7 @@ class EngineHost:
                 may_create=int(replica.state("head_sequence")) == 0,
             )
             # The first look goes through the store that gives up early; the loop's has the long patience.
-            first = _engine(plan, replica, hurried, clock, options)
+            first = _engine(plan, replica, hurried, clock, options, services=services)
             try:
                 first.bootstrap()
                 met = True
@@ -143,9 +146,6 @@ class EngineHost:
                 ) from error
             problem = str(error)
             replica.set_state("online", 0)
-        stop = threading.Event()
-        store = opened_store(settings, clock=clock, stop=stop)
-        services = engine_services(plan, replica, store, clock)
         engine = _engine(plan, replica, store, clock, options, services=services, met=met)
         return cls(lock, replica, engine, services, clock=clock, stop=stop, problem=problem)
 

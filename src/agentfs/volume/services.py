@@ -15,6 +15,7 @@ from agentfs.stores.protocol import Store
 from agentfs.sync.engine import Chore, Engine
 from agentfs.sync.ground import Observer
 from agentfs.volume.engine_plan import EnginePlan
+from agentfs.volume.history import HistoryService
 from agentfs.volume.keeping import KEEP, answer_keep_head
 from agentfs.volume.messages import Message
 
@@ -33,6 +34,16 @@ class EngineServices:
     closers: list[Callable[[], None]] = field(default_factory=list)
 
 
-def engine_services(_plan: EnginePlan, _replica: Replica, _store: Store, _clock: Clock) -> EngineServices:
+def engine_services(plan: EnginePlan, replica: Replica, _store: Store, _clock: Clock) -> EngineServices:
     """The services of one engine."""
-    return EngineServices(answers={KEEP: answer_keep_head})
+    services = EngineServices(answers={KEEP: answer_keep_head})
+    _add_history(services, plan, replica)
+    return services
+
+
+def _add_history(services: EngineServices, plan: EnginePlan, replica: Replica) -> None:
+    history = HistoryService(replica, author=plan.volume_id)
+    services.observers.append(history.observe)
+    services.chores.append(history.chore)
+    services.answers.update(history.answers())
+    services.closers.append(history.close)

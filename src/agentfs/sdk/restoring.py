@@ -1,0 +1,136 @@
+"""Making a place of the tree what something was."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from agentfs.errors import Exists, NotADirectory, NotFound
+from agentfs.model.records import Kind
+from agentfs.sdk.past import Restored, Was
+from agentfs.sdk.paths import existing, parts, resolve, text
+from agentfs.tree.values import AttributeChange, Attributes, Caller
+from agentfs.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from agentfs.sdk.history import HomeHistory
+
+_PARALLEL = 8
+
+
+class Restore:
+    """Makes a place of the tree what something else was."""
+
+    def __init__(
+        self, home: "HomeHistory", volume: Volume, top: Was, target: tuple[bytes, ...], *, exact: bool
+    ) -> None:
+        self._home = home
+        self._tree = volume.tree
+        self._replica = volume.replica
+        self._top = top
+        self._target = target
+        self._exact = exact
+        self._done: list[Restored] = []
+
+    def run(self, rows: Sequence[Was]) -> Sequence[Restored]:
+        if self._top.kind != "directory":
+            rows = [self._top]
+        elif self._target:
+            self._directory(self._target, self._top)
+        wanted: set[tuple[bytes, ...]] = set()
+        files: list[tuple[tuple[bytes, ...], Was]] = []
+        for row in rows:
+            place = self._place(row)
+            wanted.add(place)
+            if row.kind == "directory":
+                self._directory(place, row)
+            elif row.kind == "symlink":
+                self._symlink(place, row)
+            elif row.kind == "file":
+                files.append((place, row))
+        self._files(files)
+        if self._exact and self._top.kind == "directory":
+            self._delete_others(wanted)
+        return self._done
+
+    def _place(self, row: Was) -> tuple[bytes, ...]:
+        above = parts(self._top.path)
+        return (*self._target, *parts(row.path)[len(above) :])
+
+    def _directory(self, place: tuple[bytes, ...], row: Was) -> None:
+        found = self._there(place)
+        if found is not None and found.kind is not Kind.DIRECTORY:
+            self._home.delete(b"/".join(place))
+            found = None
+        if found is None:
+            self._home.mkdir(b"/".join(place))
+            self._done.append(Restored(text(place), "created"))
+        self._mode(place, row)
+
+    def _symlink(self, place: tuple[bytes, ...], row: Was) -> None:
+        found = self._there(place)
+        target = os.fsencode(row.target)
+        if found is not None:
+            if found.kind is Kind.SYMLINK and self._tree.readlink(found.ino) == target:
+                return
+            self._home.delete(b"/".join(place), recursive=True)
+        parent = self._parent(place)
+        self._tree.symlink(parent.ino, place[-1], target, Caller.process())
+        self._done.append(Restored(text(place), "written" if found is not None else "created"))
+
+    def _files(self, files: Sequence[tuple[tuple[bytes, ...], Was]]) -> None:
+        """Their bytes are fetched ahead, some at once, and written one after the other."""
+        todo = [(place, row) for place, row in files if not self._is_equal(place, row)]
+        with ThreadPoolExecutor(_PARALLEL, "agentfs-restore") as pool:
+            for start in range(0, len(todo), _PARALLEL):
+                some = todo[start : start + _PARALLEL]
+                for (place, _), data in zip(some, pool.map(self._home.bytes_of, [it[1] for it in some]), strict=True):
+                    self._file(place, data)
+        for place, row in files:
+            self._mode(place, row)
+
+    def _file(self, place: tuple[bytes, ...], data: bytes) -> None:
+        found = self._there(place)
+        if found is not None and found.kind is not Kind.FILE:
+            self._home.delete(b"/".join(place), recursive=True)
+        self._home.write(b"/".join(place), data)
+        self._done.append(Restored(text(place), "created" if found is None else "written"))
+
+    def _is_equal(self, place: tuple[bytes, ...], row: Was) -> bool:
+        """Whether the bytes are there already: a restore that was cut short goes on where it was."""
+        found = self._there(place)
+        if found is None or found.kind is not Kind.FILE or found.size_bytes != row.size_bytes:
+            return False
+        inode, content = self._replica.inode(found.ino), self._replica.content(found.ino)
+        if inode is None or content is None or inode.pending:
+            return self._home.read(b"/".join(place)) == self._home.bytes_of(row)
+        return bool(content.digest.hex() == row.digest)
+
+    def _mode(self, place: tuple[bytes, ...], row: Was) -> None:
+        found = self._there(place)
+        if found is not None and found.mode != row.mode:
+            self._tree.set_attributes(found.ino, AttributeChange(mode=row.mode))
+            if not any(it.path == text(place) for it in self._done[-1:]):
+                self._done.append(Restored(text(place), "mode"))
+
+    def _delete_others(self, wanted: set[tuple[bytes, ...]]) -> None:
+        keep = {place[:end] for place in wanted for end in range(len(place) + 1)}
+        for entry in reversed(self._home.walk(b"/".join(self._target))):
+            place = parts(os.fsencode(entry.path))
+            if place not in keep:
+                self._home.delete(b"/".join(place), missing_ok=True)
+                self._done.append(Restored(text(place), "deleted"))
+
+    def _there(self, place: tuple[bytes, ...]) -> Attributes | None:
+        try:
+            return resolve(self._tree, b"/".join(place), follow=False).attributes
+        except (NotFound, NotADirectory):
+            return None
+
+    def _parent(self, place: tuple[bytes, ...]) -> Attributes:
+        above = b"/".join(place[:-1])
+        with contextlib.suppress(Exists):
+            if above:
+                self._home.mkdir(above)
+        return existing(self._tree, above)[1]
