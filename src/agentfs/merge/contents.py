@@ -1,11 +1,13 @@
 """The merge of two versions of one file: pure bytes in, pure bytes out (DESIGN, section 6; docs/merging.md)."""
 
-import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agentfs.merge.forms import Form, form_of, may_have_frontmatter
+from agentfs.merge.text import MergedText, merge_text
+
 MERGE_BYTES_MAX = 8 * 1024 * 1024
-"""Each side. A larger file is not merged: its two versions are kept as two files."""
+"""Each side. A larger file is not merged, its two versions are kept as two files: nobody reads such a file as notes,
+and a merge takes about a quarter of a second at this size (docs/decisions/0051)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +19,7 @@ class Merged:
 
 def may_merge(name: bytes, size_bytes: int) -> bool:
     """A cheap look without bytes: False if `merge_contents` would return None for this size or kind of name."""
-    del name
-    return size_bytes <= MERGE_BYTES_MAX
+    return size_bytes <= MERGE_BYTES_MAX and form_of(name) is not Form.BINARY
 
 
 def merge_contents(name: bytes, base: bytes | None, earlier: bytes, later: bytes) -> Merged | None:
@@ -27,46 +28,38 @@ def merge_contents(name: bytes, base: bytes | None, earlier: bytes, later: bytes
     `earlier` is what the log has, `later` what comes on top of it, `base` what both came from (None: not known).
     Deterministic; raises for no bytes.
     """
-    if earlier == later or later == base:
+    if later in (earlier, base):
         return Merged(earlier, ())
     if earlier == base:
         return Merged(later, ())
-    base = base or b""
-    for side in (base, earlier, later):
-        if not may_merge(name, len(side)) or b"\0" in side:
-            return None
+    base_text, earlier_text, later_text = (_text(name, side) for side in (base or b"", earlier, later))
+    if base_text is None or earlier_text is None or later_text is None:
+        return None
+    merged = _merge_texts(name, base_text if base is not None else None, earlier_text, later_text)
+    return None if merged is None else Merged(merged.text.encode(), merged.clashes)
+
+
+def _text(name: bytes, data: bytes) -> str | None:
+    if not may_merge(name, len(data)) or b"\0" in data:
+        return None
     try:
-        texts = [side.decode("utf-8") for side in (base, earlier, later)]
+        return data.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return _merge_lines(*(text.splitlines(keepends=True) for text in texts))
 
 
-def _merge_lines(base: Sequence[str], earlier: Sequence[str], later: Sequence[str]) -> Merged:
-    kept_earlier, new_earlier = _changes(base, earlier)
-    kept_later, new_later = _changes(base, later)
-    out: list[str] = []
-    clashes: list[str] = []
-    for at in range(len(base) + 1):
-        first, second = new_earlier.get(at, []), new_later.get(at, [])
-        if first and second and first != second:
-            clashes.append(f"line {len(out) + 1}: both changed it; both versions were kept")
-        for line in (*first, *(second if second != first else ())):
-            if out and not out[-1].endswith("\n"):
-                out[-1] += "\n"
-            out.append(line)
-        if at < len(base) and kept_earlier[at] and kept_later[at]:
-            out.append(base[at])
-    return Merged("".join(out).encode(), tuple(clashes))
+def _merge_texts(name: bytes, base: str | None, earlier: str, later: str) -> MergedText | None:
+    """The libraries of the structured forms are imported when such a file is merged, not before."""
+    form = form_of(name)
+    if form in (Form.JSON, Form.TOML, Form.YAML):
+        from agentfs.merge.formats import format_of  # noqa: PLC0415
+        from agentfs.merge.structured import merge_structured  # noqa: PLC0415
 
+        return merge_structured(base, earlier, later, format_of(form))
+    if may_have_frontmatter(name) and earlier.lstrip("\ufeff").startswith("---"):
+        from agentfs.merge.formats import format_of  # noqa: PLC0415
+        from agentfs.merge.frontmatter import merge_fronted  # noqa: PLC0415
 
-def _changes(base: Sequence[str], side: Sequence[str]) -> tuple[list[bool], dict[int, list[str]]]:
-    """Which lines of the base the side still has, and what it inserted before which line."""
-    kept = [False] * len(base)
-    new: dict[int, list[str]] = {}
-    for tag, start, end, from_, to in difflib.SequenceMatcher(None, base, side, autojunk=False).get_opcodes():
-        if tag == "equal":
-            kept[start:end] = [True] * (end - start)
-        elif from_ < to:
-            new[start] = list(side[from_:to])
-    return kept, new
+        return merge_fronted(base, earlier, later, format_of(Form.YAML))
+    merged = merge_text(base, earlier, later, Form.PLAIN if form is Form.STRICT else form)
+    return None if merged is None or (form is Form.STRICT and merged.clashes) else merged

@@ -1,0 +1,39 @@
+"""Markdown with YAML frontmatter: its keys one by one, the rest as text."""
+
+import re
+
+from agentfs.merge.forms import Form
+from agentfs.merge.structured import Format, merge_structured
+from agentfs.merge.text import MergedText, merge_text
+
+_FRONT = re.compile(r"(\ufeff?---[ \t]*\r?\n)(.*?\n)??(---[ \t]*(?:\r?\n|\Z))", re.DOTALL)
+
+
+def divided(text: str) -> tuple[str, str, str, str]:
+    """The opening line, the YAML, the closing line, and the rest; three empty ones without frontmatter."""
+    found = _FRONT.match(text)
+    if found is None:
+        return "", "", "", text
+    return found[1], found[2] or "", found[3], text[found.end() :]
+
+
+def merge_fronted(base: str | None, earlier: str, later: str, format_: Format) -> MergedText | None:
+    """None: the two cannot be one file."""
+    old, one, other = divided(base or ""), divided(earlier), divided(later)
+    if not one[0] or not other[0]:
+        return merge_text(base, earlier, later, Form.PROSE)
+    opening, _, closing, _ = other if (one[0], one[2]) == (old[0], old[2]) else one
+    if one[1] == other[1] or other[1] == old[1]:
+        front = MergedText(one[1], ())
+    elif one[1] == old[1]:
+        front = MergedText(other[1], ())
+    else:
+        found = merge_structured(old[1] if old[0] else None, one[1], other[1], format_, first_line=2)
+        if found is None:
+            return None
+        front = found
+    head = opening + front.text + closing
+    body = merge_text(
+        old[3] if base is not None else None, one[3], other[3], Form.PROSE, first_line=head.count("\n") + 1
+    )
+    return None if body is None else MergedText(head + body.text, front.clashes + body.clashes)
