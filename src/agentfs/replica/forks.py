@@ -89,8 +89,10 @@ class Forks(Show):
             return False
         if mine.id is not None and ours not in self.gone:
             return False  # it is another file of the log
-        if known is None or (other.pending and other.nlink) or self.tx.is_write_open(theirs):
+        if known is None or self.tx.is_write_open(theirs):
             return False
+        if other.pending and (other.nlink or theirs in self.left):
+            return False  # it has changes of ours, too; one that was unlinked here before has none that count
         if any(place != (parent, name) for place in self.shown_at(theirs)):
             return False
         if not self.may_fork(mine, name, known.size_bytes):
@@ -166,7 +168,7 @@ class Forks(Show):
         base = ContentRow(*fork[:6])
         parent, name = self.names_of(row.ino)[0]
         self.tx.sql.execute(
-            "UPDATE inode SET residency=0, pending=0, size_bytes=(SELECT size_bytes FROM content c WHERE c.ino=?1), "
+            "UPDATE inode SET residency=0, pending=pending & 1, size_bytes=(SELECT size_bytes FROM content c WHERE c.ino=?1), "
             "content_change=content_change+1, change=change+1 WHERE ino=?1",
             (row.ino,),
         )
