@@ -259,6 +259,25 @@ def test_replaced_here_while_another_version_waits(pair: Pair) -> None:
     assert meet(pair) == NOTES.replace(b"first", b"bob") + b"ann\n"
 
 
+@pytest.mark.parametrize("how", ["replaced", "unlinked"])
+def test_nothing_is_committed_over_a_version_that_waits_while_the_file_is_open(pair: Pair, how: str) -> None:
+    a, b = pair
+    handle = b.open("notes.md", os.O_WRONLY)
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    b.engine.pull_now()
+    if how == "replaced":
+        replace(b, NOTES.replace(b"first", b"bob"))
+    else:
+        b.unlink("notes.md")
+    b.settle(30)
+    a.sync()
+    assert a.read("notes.md") == NOTES + b"ann\n"
+    b.tree.release(handle)
+    expected = NOTES.replace(b"first", b"bob") if how == "replaced" else NOTES
+    assert meet(pair) == expected + b"ann\n"
+
+
 def test_deleted_in_the_log_while_it_waits(pair: Pair) -> None:
     a, b = pair
     handle = b.open("notes.md", os.O_WRONLY | os.O_APPEND)

@@ -169,7 +169,11 @@ def _blocked(
     for at, others in needs.items():
         for other in others:
             dependents[other].add(at)
-    work = [at for at, unit in enumerate(units) if not held.isdisjoint(unit.inodes)]
+    work = [
+        at
+        for at, unit in enumerate(units)
+        if not held.isdisjoint(unit.inodes) or any(name.base in held for name in unit.names)
+    ]
     if fenced:
         work += [at for at, it in enumerate(units) if any(n.base in fenced and n.ino != n.base for n in it.names)]
     blocked: set[int] = set()
