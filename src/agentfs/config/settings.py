@@ -67,6 +67,10 @@ SETTINGS: tuple[Setting, ...] = (
             "how long a change may wait for the store before the log and status say so loudly"),
     Setting("ignore", "ignore", (), globs, "AGENTFS_IGNORE",
             "patterns of names that stay on this machine, besides the built-in ones"),
+    Setting("shared_locks", "shared_locks", (), globs, "AGENTFS_SHARED_LOCKS",
+            "patterns of files whose locks (flock, fcntl) hold across machines"),
+    Setting("lock_ttl", "lock_ttl_seconds", 30.0, seconds, "AGENTFS_LOCK_TTL",
+            "how long a machine that holds a lock may give no sign of life before others take it over"),
     Setting("passthrough", "passthrough", "auto", one_of("auto", "off"), "AGENTFS_PASSTHROUGH",
             "let the kernel read and write local files directly where it can"),
     Setting("allow_other", "allow_other", False, switch, "AGENTFS_ALLOW_OTHER",
@@ -93,6 +97,8 @@ class Settings:
     timeout_seconds: float
     pending_limit_seconds: float
     ignore: tuple[str, ...]
+    shared_locks: tuple[str, ...]
+    lock_ttl_seconds: float
     passthrough: Literal["auto", "off"]
     allow_other: bool
     read_only: bool

@@ -198,10 +198,11 @@ def _ends(replica: Replica, lease: Lease, commit: Commit, table: LockTable | Non
 
 def _lose(replica: Replica, lease: Lease, agent: str) -> None:
     with replica.transaction(session=0) as tx:
+        used = tx.sql.one("SELECT 1 FROM lock_use WHERE ino=?", (lease.ino,)) is not None
         tx.sql.execute("DELETE FROM lease WHERE id=?", (lease.id,))
         _mark_lost(tx, lease.ino, lease.epoch)
         aside = _Aside(tx, agent=agent, digests={})
-        stale = aside.run(lease)
+        stale = aside.run(lease, used=used)
         purged = [ino for ino in aside.dropped if tx.purge(ino)]
         path = next((it[2] for it in aside.met), b"")
     for ino in (*stale, *purged):
@@ -216,25 +217,26 @@ def _lose(replica: Replica, lease: Lease, agent: str) -> None:
 class _Aside(Show):
     """Takes what was changed under a lost lease away from the file's names."""
 
-    def run(self, lease: Lease) -> list[int]:
-        """Returns inodes whose backing files hold what is of no use any more."""
+    def run(self, lease: Lease, *, used: bool) -> list[int]:
+        """`used`: a program believes to hold the lock, and may write through a handle that it has. Returns inodes
+        whose backing files hold what is of no use any more."""
         row, known = self.tx.inode(lease.ino), self.tx.content(lease.ino)
         if row is None or known is None or row.id != lease.id:
             return []
         stale: list[int] = []
         if row.nlink:
-            self._put_aside(row, lease, known.digest)
+            self._put_aside(row, lease, known.digest, used=used)
         else:
             stale = self._restore(row, lease)
         self.tidy()
         self._write_conflicts()
         return stale
 
-    def _put_aside(self, row: InodeRow, lease: Lease, opened_with: bytes) -> None:
+    def _put_aside(self, row: InodeRow, lease: Lease, opened_with: bytes, *, used: bool) -> None:
         """The log's version takes the names. Our bytes keep the open handles, and get the name of a conflict copy:
         now, or when the last writer closes them changed."""
-        ours, is_open = row.pending & PENDING_CONTENT, self.tx.is_write_open(row.ino)
-        if not ours and not is_open:
+        ours = row.pending & PENDING_CONTENT
+        if not ours and not used and not self.tx.is_write_open(row.ino):
             return
         place = self.shown_at(row.ino)[0]
         self._as_in_log(self.part(row), lease)

@@ -87,10 +87,25 @@ class LockSteps:
             if self._commit(use, over=held):
                 lease = self._lease(use.ino)
                 if lease is not None:
-                    return Granted(lease.token, lease.epoch)
+                    return self._whole(lease, use)
         raise NoLock(
             "the lock could not be taken: too much is being written to this volume, or to the file; try again"
         )
+
+    def _whole(self, lease: Lease, use: LockUse) -> Granted:
+        """What was changed here without the lock, and met another machine's change, is merged before it is read."""
+        if self._is_forked(use.ino):
+            self._push()
+        if self._is_forked(use.ino):
+            self._leases.unuse(use)
+            raise Replaced(
+                "the file was changed here without the lock and is still being written: close it, try again"
+            )
+        return Granted(lease.token, lease.epoch)
+
+    def _is_forked(self, ino: int) -> bool:
+        with self._ground.replica.lock:
+            return self._ground.replica.connection.one("SELECT 1 FROM fork WHERE ino=?", (ino,)) is not None
 
     def _commit(self, use: LockUse, *, over: LockState | None) -> bool:
         """Try to lock by the next commit. The use is remembered before: a lease without one is given back."""
@@ -167,13 +182,10 @@ class LockSteps:
             raise LockLost("another machine took the lock over: what was changed under it was kept aside")
         self._leases.forget(use.ino)
 
-    def is_lost(self, ino: int, epoch: int) -> bool:
-        """Whether another machine has ended this lease, as far as this one knows."""
-        with self._ground.replica.lock:
-            return (
-                self._ground.replica.connection.one("SELECT 1 FROM lost_lease WHERE ino=? AND epoch=?", (ino, epoch))
-                is not None
-            )
+    def unchanged_s(self, inode: InodeId) -> float:
+        """How long this machine has seen no sign of life of who holds a lock."""
+        self._leases.observe()
+        return self._leases.unchanged_s(inode)
 
     def _forget_loss(self, ino: int, epoch: int) -> bool:
         with self._ground.replica.transaction(session=0) as tx:

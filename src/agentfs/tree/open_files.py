@@ -252,6 +252,18 @@ class OpenFiles:
             self._pinned(opened, handle)
         return opened
 
+    def let_go(self, ino: int) -> None:
+        """Commit what was written to a file and end its mark, although handles that may write stay open: until the
+        next write through one of them, all of them follow the versions that the log brings. Not those whose writes
+        bypass us. On return what was written survives `kill -9`."""
+        opened = self._opened.get(ino)
+        if opened is None:
+            return
+        with opened.lock:
+            for handle in list(opened.pinned.values()):
+                if not handle.direct:
+                    self._commit(opened, handle, unpin=True)
+
     # ---- what closing makes sure of ----
 
     def flush(self, handle: Handle) -> None:

@@ -68,6 +68,7 @@ class Tree:
         self.flush = files.flush
         self.fsync = files.fsync
         self.release = files.release
+        self.let_go = files.let_go
 
         self.read = bytes_io.read
         self.write = bytes_io.write

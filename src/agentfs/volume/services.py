@@ -17,6 +17,7 @@ from agentfs.sync.ground import Observer
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
 from agentfs.volume.keeping import KEEP, answer_keep_head
+from agentfs.volume.locks import lock_answers
 from agentfs.volume.messages import Message
 
 Progress: TypeAlias = Callable[[Message], None]
@@ -38,6 +39,7 @@ def engine_services(plan: EnginePlan, replica: Replica, _store: Store, _clock: C
     """The services of one engine."""
     services = EngineServices(answers={KEEP: answer_keep_head})
     _add_history(services, plan, replica)
+    services.answers.update(lock_answers())
     return services
 
 
