@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agentfs.cli.mounted_spaces import MountedSpaces
 from agentfs.clock import Clock, SystemClock
 from agentfs.config.settings import Settings, redacted
 from agentfs.errors import AgentFSError, InvalidArgument, MountFailed, NotMounted
@@ -28,13 +29,15 @@ from agentfs.volume.listener import Listener
 from agentfs.volume.logs import log_to_file
 from agentfs.volume.messages import Gone, Message, decode, error_message
 from agentfs.volume.mounts import MountRecord, mount_file, read_record, remove_record, write_record
-from agentfs.volume.status import Pending
+from agentfs.volume.status import Pending, together
 from agentfs.volume.volume import Volume
 
 _LOG = logging.getLogger(__name__)
 
 _READY_SECONDS_MAX = 30.0
 _ANSWERED_SECONDS_MAX = 5.0
+_SPACES_SECONDS_MAX = 5.0
+"""A mount says that it is there when its spaces are, or after this: a store that is away must not hold it up."""
 _PREDECESSOR_SECONDS_MAX = 15.0
 
 Report = Callable[[Message], None]
@@ -57,6 +60,7 @@ class Daemon:
         self._report = report
         self._clock = clock or SystemClock()
         self._mount: FuseMount | None = None
+        self._spaces: MountedSpaces | None = None
         self._finished = threading.Event()
         self._left = Pending(0, 0, None)
         self._progress: Callable[[Pending], None] | None = None
@@ -105,6 +109,7 @@ class Daemon:
             offline=plan.offline,
             clock=self._clock,
         )
+        spaces = MountedSpaces(plan.settings, volume, plan.mountpoint, clock=self._clock)
         try:
             mount = FuseMount(
                 volume.tree,
@@ -112,15 +117,17 @@ class Daemon:
                 fuse_options(plan.settings),
                 journal_end=volume.replica.journal_end,
                 backing_directory=os.path.join(volume.directory, "files"),
+                hold_back=spaces.hold_back,
                 clock=self._clock,
             )
         except BaseException:
             volume.close()
             raise
         self._mount = mount
-        self._serve(volume, mount)
+        self._spaces = spaces
+        self._serve(volume, mount, spaces)
 
-    def _serve(self, volume: Volume, mount: FuseMount) -> None:
+    def _serve(self, volume: Volume, mount: FuseMount, spaces: MountedSpaces) -> None:
         plan = self._plan
         state_dir = plan.settings.state_dir
         if volume.problem:
@@ -132,10 +139,14 @@ class Daemon:
         write_record(state_dir, self._record(volume))
         threading.Thread(target=self._tell_ready, args=(mount, volume), name="ready", daemon=True).start()
         try:
+            spaces.start(mount)
             mount.serve()
             _LOG.info("unmounted %s", plan.mountpoint)
         finally:
-            self._left = volume.close(timeout_seconds=self._timeout_seconds, progress=self._say_left)
+            seconds = plan.settings.timeout_seconds if self._timeout_seconds is None else self._timeout_seconds
+            spaces.begin_close(timeout_seconds=self._timeout_seconds)
+            left = volume.close(timeout_seconds=self._timeout_seconds, progress=self._say_left)
+            self._left = together(left, spaces.end_close(seconds))
             self._forget_record(state_dir)
             self._finished.set()
             listener.drain(_ANSWERED_SECONDS_MAX)
@@ -159,6 +170,8 @@ class Daemon:
 
     def _tell_ready(self, mount: FuseMount, volume: Volume) -> None:
         if self._clock.wait(mount.ready, _READY_SECONDS_MAX):
+            if self._spaces is not None:
+                self._spaces.await_first(_SPACES_SECONDS_MAX)
             _LOG.info("mounted %s at %s", self._plan.agent_id, self._plan.mountpoint)
             self._report({"mounted": True, "problem": volume.problem})
         else:
@@ -183,7 +196,8 @@ class Daemon:
     def answer(self, request: Message, progress: Callable[[Message], None]) -> Message:
         """The desk of the control socket: `status` and `unmount` (`seconds`, `lazy`)."""
         if request.get("do") == "status":
-            return {"pid": os.getpid(), "mountpoint": self._plan.mountpoint}
+            spaces = self._spaces.facts() if self._spaces is not None else []
+            return {"pid": os.getpid(), "mountpoint": self._plan.mountpoint, "spaces": spaces}
         if request.get("do") != "unmount":
             raise InvalidArgument(f"a mount does not know {request.get('do')!r}")
         assert self._mount is not None

@@ -9,7 +9,6 @@ import click
 
 from agentfs import errors
 from agentfs.cli import exits
-from agentfs.cli.config import config_group
 from agentfs.cli.main import COMMANDS, cli
 from agentfs.cli.options import ExampleCommand
 from agentfs.config.settings import SETTINGS
@@ -43,10 +42,10 @@ def cli_page() -> str:
         command = cli.get_command(context, name)
         assert command is not None
         lines += _command(command, context, name)
-        if command is config_group:
+        if isinstance(command, click.Group):
             inner = click.Context(command, info_name=name, parent=context, max_content_width=100, terminal_width=100)
-            for sub in sorted(config_group.commands):
-                lines += _command(config_group.commands[sub], inner, f"config {sub}")
+            for sub in sorted(command.commands):
+                lines += _command(command.commands[sub], inner, f"{name} {sub}")
     return "\n".join(lines) + "\n"
 
 

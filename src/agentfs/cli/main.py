@@ -19,6 +19,7 @@ COMMANDS = {
     "unmount": ("agentfs.cli.unmount", "Push what is pending, unmount, leave no process."),
     "sync": ("agentfs.cli.sync", "Return when every change is in the store."),
     "status": ("agentfs.cli.status", "Show what is mounted, what is pending and how old it is."),
+    "space": ("agentfs.cli.space", "Make shared spaces and attach them to homes."),
     "ls": ("agentfs.cli.files", "List files of a home, without a mount."),
     "cat": ("agentfs.cli.files", "Write a file's bytes to standard output."),
     "put": ("agentfs.cli.files", "Store files, or standard input, in a home."),

@@ -33,6 +33,7 @@ from agentfs.sdk.past import (
 from agentfs.sdk.paths import Path, parts, text
 from agentfs.sdk.restoring import Restore
 from agentfs.sdk.values import Entry
+from agentfs.sdk.volumes import Volumes
 from agentfs.tree.tree import Tree
 from agentfs.volume.history import moment_message
 from agentfs.volume.messages import Message
@@ -49,9 +50,11 @@ class HomeHistory:
 
     _volume: Volume
     _tree: Tree
+    _volumes: Volumes
 
     if TYPE_CHECKING:  # what a `Home` has besides
 
+        def _bare(self) -> "HomeHistory": ...
         def read(self, path: Path) -> bytes: ...
         def write(self, path: Path, data: bytes | str, *, parents: bool = True) -> None: ...
         def mkdir(self, path: Path, *, parents: bool = True, exist_ok: bool = True) -> None: ...
@@ -149,7 +152,7 @@ class HomeHistory:
         moment = self._moment(at)
         top, rows = self._listing(path, moment, recursive=True)
         target = parts(path if to is None else to)
-        return Restore(self, self._volume, top, target, exact=exact).run(rows)
+        return Restore(self._bare(), self._volume, top, target, exact=exact).run(rows)
 
     # ---- conflicts ----
 

@@ -7,6 +7,7 @@ symbolic link leads out. What a call changed survives `kill -9` when it returns,
 """
 
 import contextlib
+import dataclasses
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,18 +16,31 @@ from typing import IO, Any, cast
 
 from agentfs.clock import Clock, SystemClock
 from agentfs.config.settings import Settings, load
-from agentfs.errors import AgentIdInvalid, Exists, InvalidArgument, IsADirectory, NotADirectory, NotEmpty, NotFound
+from agentfs.errors import (
+    AgentIdInvalid,
+    Attached,
+    Exists,
+    InvalidArgument,
+    IsADirectory,
+    NotADirectory,
+    NotEmpty,
+    NotFound,
+    OtherVolume,
+)
 from agentfs.model.names import shown
 from agentfs.model.records import Kind
 from agentfs.sdk.errors import speaks_python, translated
 from agentfs.sdk.files import HomeFile, open_flags
 from agentfs.sdk.history import HomeHistory
-from agentfs.sdk.paths import Path, Place, existing, parts, resolve, text
+from agentfs.sdk.paths import ROOT, Path, Place, existing, parts, resolve, text
 from agentfs.sdk.values import Change, Entry, EntryKind
+from agentfs.sdk.volumes import Volumes
 from agentfs.sdk.watching import watch
 from agentfs.tree.values import Attributes, Caller, Handle
 from agentfs.volume.reading import open_resident
 from agentfs.volume.replacing import replace
+from agentfs.volume.spaces import DIRECTORY as SPACES
+from agentfs.volume.spaces import Attachment
 from agentfs.volume.status import Status, SyncResult
 from agentfs.volume.volume import EngineMode, Volume
 
@@ -44,9 +58,10 @@ _KINDS: Mapping[Kind, EntryKind] = {
 class Home(HomeHistory):
     """An open home. Use `Home.open` as a context manager."""
 
-    def __init__(self, volume: Volume) -> None:
-        self._volume = volume
-        self._tree = volume.tree
+    def __init__(self, volumes: Volumes) -> None:
+        self._volumes = volumes
+        self._volume = volumes.home
+        self._tree = volumes.home.tree
 
     @classmethod
     @speaks_python
@@ -88,7 +103,7 @@ class Home(HomeHistory):
         volume = Volume.open(
             settings, chosen, session_kind=session_kind, engine=engine, clock=clock or SystemClock(), offline=offline
         )
-        return cls(volume)
+        return cls(Volumes(volume, session_kind=session_kind, engine=engine))
 
     @property
     def agent_id(self) -> str:
@@ -100,7 +115,7 @@ class Home(HomeHistory):
         What could not be pushed is safe on this machine and goes with the next process that opens the home. Repeating
         it is harmless. Without `push` nothing is waited for."""
         with translated():
-            self._volume.close(push=push)
+            self._volumes.close(push=push)
 
     def __enter__(self) -> "Home":
         return self
@@ -116,14 +131,14 @@ class Home(HomeHistory):
     def read(self, path: Path) -> bytes:
         """The whole content of a file; fetched from the store when it is not here. Raises `NotFound`,
         `IsADirectory`, `Unavailable`."""
-        _, attributes = existing(self._tree, path)
-        handle = self._open(attributes, os.O_RDONLY, path, direct=True)
+        place, _ = existing(self._volumes, path)
+        handle = self._open(place, os.O_RDONLY, path, direct=True)
         try:
             # From the descriptor itself: it keeps the bytes that were opened when a pull replaces them meanwhile.
             with open(handle.fd, "rb", buffering=0, closefd=False) as file:
                 return file.readall()
         finally:
-            self._tree.release(handle)
+            place.tree.release(handle)
 
     def read_text(self, path: Path, encoding: str = "utf-8") -> str:
         """`read`, decoded. Newlines are kept as they are."""
@@ -132,54 +147,62 @@ class Home(HomeHistory):
     @speaks_python
     def stat(self, path: Path, *, follow: bool = True) -> Entry:
         """Raises `NotFound`. `follow=False` looks at a symbolic link itself."""
-        place, attributes = existing(self._tree, path, follow=follow)
-        return self._entry(attributes, parts(path) or (place.name,) if place.name else ())
+        _, attributes = existing(self._volumes, path, follow=follow)
+        return self._entry(attributes, parts(path))
 
     @speaks_python
     def exists(self, path: Path) -> bool:
         """Whether something is there (a dangling symbolic link is not)."""
         try:
-            return resolve(self._tree, path).attributes is not None
+            return resolve(self._volumes, path).attributes is not None
         except (NotFound, NotADirectory):
             return False
 
     @speaks_python
     def list(self, path: Path = "") -> Sequence[Entry]:
         """What is in a directory, sorted by name. Raises `NotFound` and `NotADirectory`."""
-        _, attributes = existing(self._tree, path)
-        return [entry for entry, _ in self._children(attributes, parts(path))]
+        place, _ = existing(self._volumes, path)
+        return [entry for entry, _ in self._children(place, parts(path))]
 
     @speaks_python
     def walk(self, path: Path = "") -> Sequence[Entry]:
-        """Everything below a directory, each directory before what is in it. Symbolic links are not followed."""
-        _, attributes = existing(self._tree, path)
+        """Everything below a directory, each directory before what is in it. Symbolic links are not followed, spaces
+        are entered."""
+        place, _ = existing(self._volumes, path)
         found: list[Entry] = []
-        todo = [(attributes, parts(path))]
+        todo = [(place, parts(path))]
         while todo:
             directory, names = todo.pop()
             children = self._children(directory, names)
             found += [entry for entry, _ in children]
-            todo += [
-                (child, (*names, os.fsencode(entry.name)))
-                for entry, child in reversed(children)
-                if child.kind is Kind.DIRECTORY
-            ]
+            for entry, child in reversed(children):
+                if entry.is_directory:
+                    below = (*names, os.fsencode(entry.name))
+                    is_space = child.attributes is not None and child.attributes.kind is not Kind.DIRECTORY
+                    todo.append((resolve(self._volumes, b"/".join(below)) if is_space else child, below))
         return sorted(found, key=lambda entry: os.fsencode(entry.path).split(b"/"))
 
-    def _children(self, directory: Attributes, names: tuple[bytes, ...]) -> Sequence[tuple[Entry, Attributes]]:
-        if directory.kind is not Kind.DIRECTORY:
+    def _children(self, place: Place, names: tuple[bytes, ...]) -> Sequence[tuple[Entry, Place]]:
+        """What is in a directory. A space is shown as the directory that it is, without opening it: its place is
+        still that of the link."""
+        directory, tree = place.attributes, place.tree
+        if directory is None or directory.kind is not Kind.DIRECTORY:
             raise NotADirectory(f"{shown(b'/'.join(names))} is not a directory")
-        number = self._tree.open_directory(directory.ino)
-        found: list[tuple[Entry, Attributes]] = []
+        number = tree.open_directory(directory.ino)
+        found: list[tuple[Entry, Place]] = []
         try:
             cookie = 0
-            while rows := self._tree.read_directory_plus(number, cookie, 1000):
+            while rows := tree.read_directory_plus(number, cookie, 1000):
                 cookie = rows[-1][0].cookie
                 for row, attributes in rows:
-                    if row.name not in (b".", b".."):
-                        found.append((self._entry(attributes, (*names, row.name)), attributes))
+                    if row.name in (b".", b".."):
+                        continue
+                    entry = self._entry(attributes, (*names, row.name))
+                    if self._volumes.space_at(place.volume, directory.ino, attributes) is not None:
+                        entry = dataclasses.replace(entry, kind="directory", mode=0o755, size_bytes=0)
+                    found.append((entry, Place(place.volume, directory.ino, row.name, attributes)))
         finally:
-            self._tree.release_directory(number)
+            tree.release_directory(number)
         return sorted(found, key=lambda pair: os.fsencode(pair[0].name))
 
     def _entry(self, attributes: Attributes, names: tuple[bytes, ...]) -> Entry:
@@ -208,8 +231,8 @@ class Home(HomeHistory):
         place = self._place(path, parents=parents)
         self._must_be_file(place, path)
         replace(
-            self._volume.replica,
-            self._tree,
+            place.volume.replica,
+            place.tree,
             parent=place.parent,
             name=place.name,
             existing=place.attributes,
@@ -226,10 +249,10 @@ class Home(HomeHistory):
         try:
             rest = memoryview(_bytes(data))
             while rest:
-                rest = rest[self._tree.write(handle, 0, rest) :]
-            self._tree.flush(handle)
+                rest = rest[place.tree.write(handle, 0, rest) :]
+            place.tree.flush(handle)
         finally:
-            self._tree.release(handle)
+            place.tree.release(handle)
 
     @speaks_python
     def open_file(
@@ -244,14 +267,14 @@ class Home(HomeHistory):
         flags, binary = open_flags(mode)
         if binary and encoding is not None:
             raise InvalidArgument("a binary file has no encoding")
-        place = resolve(self._tree, path)
+        place = resolve(self._volumes, path)
         if place.attributes is None and not flags & os.O_CREAT:
             raise NotFound(f"{shown(os.fsencode(path))}: no such file or directory")
         if place.attributes is not None and flags & os.O_EXCL:
             raise Exists(f"{shown(os.fsencode(path))} exists")
         self._must_be_file(place, path)
         handle = self._open_place(place, flags, path)
-        raw = HomeFile(self._tree, handle, name=text(parts(path)), mode=mode)
+        raw = HomeFile(place.tree, handle, name=text(parts(path)), mode=mode)
         buffered: io.BufferedIOBase
         if raw.readable() and raw.writable():
             buffered = io.BufferedRandom(raw)
@@ -266,7 +289,7 @@ class Home(HomeHistory):
         """Make a directory. Raises `Exists` (a file is there, or `exist_ok` is off) and `NotFound`."""
         place = self._place(path, parents=parents)
         if place.attributes is None:
-            self._tree.mkdir(place.parent, place.name, 0o755, Caller.process())
+            place.tree.mkdir(place.parent, place.name, 0o755, Caller.process())
         elif place.attributes.kind is not Kind.DIRECTORY or not exist_ok:
             raise Exists(f"{shown(os.fsencode(path))} exists")
 
@@ -274,12 +297,16 @@ class Home(HomeHistory):
     def move(self, source: Path, target: Path, *, overwrite: bool = True, parents: bool = True) -> None:
         """Give a file or directory another name, atomically. A directory of any size is one change.
 
-        Raises `NotFound`, `Exists` (`overwrite` is off), `NotEmpty` (the target directory is not)."""
-        old, _ = existing(self._tree, source, follow=False)
+        Raises `NotFound`, `Exists` (`overwrite` is off), `NotEmpty` (the target directory is not), `OtherVolume` (it
+        would lead into a space, or out of it: copy), `Attached` (it is where spaces are attached)."""
+        old, moved = existing(self._volumes, source, follow=False)
         new = self._place(target, parents=parents, follow=False)
         if not old.name or not new.name:
-            raise InvalidArgument("the root of a home cannot be moved")
-        self._tree.rename(old.parent, old.name, new.parent, new.name, 0 if overwrite else 1)
+            raise InvalidArgument("the root of a home, or of a space, cannot be moved")
+        if old.volume is not new.volume:
+            raise OtherVolume(f"{shown(os.fsencode(target))} is in another volume: copy it there and delete it here")
+        self._has_no_spaces(old, moved)
+        old.tree.rename(old.parent, old.name, new.parent, new.name, 0 if overwrite else 1)
 
     @speaks_python
     def copy(self, source: Path, target: Path, *, parents: bool = True) -> None:
@@ -291,43 +318,82 @@ class Home(HomeHistory):
         """Delete a file, or an empty directory; with `recursive` a directory and all in it (others see it vanish
         piece by piece). Raises `NotFound` and `NotEmpty`."""
         try:
-            place, attributes = existing(self._tree, path, follow=False)
+            place, attributes = existing(self._volumes, path, follow=False)
         except (NotFound, NotADirectory):
             if missing_ok:
                 return
             raise
         if attributes.kind is not Kind.DIRECTORY:
-            self._tree.unlink(place.parent, place.name)
+            place.tree.unlink(place.parent, place.name)
             return
+        if not place.name and parts(path):
+            raise Attached(f"{shown(os.fsencode(path))} is an attached space: detach it, or delete what is in it")
         if recursive:
-            self._empty(attributes)
+            self._empty(place)
         if not place.name:
             if not recursive:
                 raise InvalidArgument("the root of a home cannot be deleted: recursive=True empties it")
             return
         try:
-            self._tree.rmdir(place.parent, place.name)
+            place.tree.rmdir(place.parent, place.name)
         except NotEmpty:
             raise NotEmpty(f"{shown(os.fsencode(path))} is not empty: recursive=True deletes what is in it") from None
 
-    def _empty(self, directory: Attributes) -> None:
-        for entry, attributes in self._children(directory, ()):
-            name = os.fsencode(entry.name)
-            if attributes.kind is Kind.DIRECTORY:
-                self._empty(attributes)
-                self._tree.rmdir(directory.ino, name)
+    def _empty(self, directory: Place) -> None:
+        assert directory.attributes is not None
+        self._has_no_spaces(directory, directory.attributes)
+        for entry, place in self._children(directory, ()):
+            if entry.is_directory:
+                self._empty(place)
+                place.tree.rmdir(place.parent, place.name)
             else:
-                self._tree.unlink(directory.ino, name)
+                place.tree.unlink(place.parent, place.name)
+
+    def _has_no_spaces(self, place: Place, attributes: Attributes) -> None:
+        """Raise `Attached` for the directory that spaces are attached in."""
+        if (
+            place.volume is self._volume
+            and self._volumes.attached()
+            and (attributes.ino in (ROOT, self._volume.tree.lookup(ROOT, SPACES).ino))
+        ):
+            raise Attached("spaces are attached there: detach them first")
+
+    # ---- spaces ----
+
+    def spaces(self) -> Sequence[Attachment]:
+        """The shared spaces that are attached to this home, each with its `space` and its `place` here."""
+        with translated():
+            return self._volumes.attached()
+
+    @speaks_python
+    def attach_space(self, space: str, *, at: str | bytes | None = None) -> Attachment:
+        """Attach a shared space as the directory `spaces/<at>` (default: its own name), on every machine that opens
+        the home. Repeating it is harmless. Raises `NotFound` (no such space), `Exists`, `StoreUnavailable`."""
+        return self._volumes.attach(space, None if at is None else os.fsencode(at))
+
+    @speaks_python
+    def detach_space(self, which: str, *, force: bool = False) -> Attachment:
+        """Take a space out of this home: by its name, or by the one that it is attached as. What is in it stays in
+        the store. Raises `NotFound`, and `SyncTimedOut` when it has changes that are only here and cannot be pushed,
+        unless `force`."""
+        return self._volumes.detach(which, force=force)
 
     # ---- the store ----
 
     @speaks_python
     def sync(self, timeout: float | None = None) -> SyncResult:
-        """Return when everything that was changed before the call survives the loss of this machine.
+        """Return when everything that was changed before the call, in attached spaces too, survives the loss of this
+        machine.
 
         `timeout` in seconds (default: the setting). Raises `SyncTimedOut`: what is left is safe on this machine.
         """
-        return self._volume.sync(timeout_seconds=timeout)
+        clock = self._volume.clock
+        seconds = self._volume.settings.timeout_seconds if timeout is None else timeout
+        deadline = clock.monotonic() + seconds
+        result = self._volume.sync(timeout_seconds=seconds)
+        for space in self._volumes.behind():
+            space.sync(timeout_seconds=max(0.0, deadline - clock.monotonic()))
+        return result
 
     @property
     def is_fresh(self) -> bool:
@@ -337,9 +403,11 @@ class Home(HomeHistory):
 
     @speaks_python
     def pull(self) -> None:
-        """Return when every change that was in the store before the call is visible here. Raises
-        `StoreUnavailable`."""
+        """Return when every change that was in the store before the call is visible here, in the spaces that were
+        used too. Raises `StoreUnavailable`."""
         self._volume.pull()
+        for space in self._volumes.opened():
+            space.pull()
 
     @speaks_python
     def status(self) -> Status:
@@ -355,11 +423,18 @@ class Home(HomeHistory):
         callback: Callable[[Change], None] | None = None,
     ) -> Iterator[Change]:
         """Changes below `path` as they happen, those of other machines included. Blocks for the next one; ends when
-        none came for `timeout` seconds. `after`: start behind that `Change.sequence` (default: now).
+        none came for `timeout` seconds. `after`: start behind that `Change.sequence` (default: now). In an attached
+        space when `path` leads into it; above it, the home's own changes.
 
         With `callback` it is called for each change, and the iterator is exhausted when this returns.
         """
-        changes = watch(self._volume, parts(path), timeout_seconds=timeout, after=after)
+        names, volume, above = parts(path), self._volume, 0
+        if (
+            len(names) > 1
+            and (root := resolve(self._volumes, b"/".join(names[:2]), follow=False)).volume is not volume
+        ):
+            volume, above = root.volume, 2
+        changes = watch(volume, names[above:], names[:above], timeout_seconds=timeout, after=after)
         if callback is None:
             return changes
         for change in changes:
@@ -368,20 +443,24 @@ class Home(HomeHistory):
 
     # ---- inside ----
 
+    def _bare(self) -> "Home":
+        """This home without its spaces: attaching links are links. It shares the volume, and is not closed."""
+        return Home(self._volumes.without_spaces())
+
     def _place(self, path: Path, *, parents: bool, follow: bool = True) -> Place:
         """Where `path` leads, its directories made when `parents`."""
         try:
-            return resolve(self._tree, path, follow=follow)
+            return resolve(self._volumes, path, follow=follow)
         except NotFound:
             if not parents:
                 raise
         names = parts(path)
         for end in range(1, len(names)):
-            above = resolve(self._tree, b"/".join(names[:end]))
+            above = resolve(self._volumes, b"/".join(names[:end]))
             if above.attributes is None:
                 with contextlib.suppress(Exists):  # another process was faster: as good
-                    self._tree.mkdir(above.parent, above.name, 0o755, Caller.process())
-        return resolve(self._tree, path, follow=follow)
+                    above.tree.mkdir(above.parent, above.name, 0o755, Caller.process())
+        return resolve(self._volumes, path, follow=follow)
 
     def _must_be_file(self, place: Place, path: Path) -> None:
         if not place.name or (place.attributes is not None and place.attributes.kind is Kind.DIRECTORY):
@@ -389,23 +468,26 @@ class Home(HomeHistory):
         if place.attributes is not None and place.attributes.kind is not Kind.FILE:
             raise InvalidArgument(f"{shown(os.fsencode(path))} is not a regular file")
 
-    def _open(self, attributes: Attributes, flags: int, path: Path, *, direct: bool = False) -> Handle:
+    def _open(self, place: Place, flags: int, path: Path, *, direct: bool = False) -> Handle:
+        attributes = place.attributes
+        assert attributes is not None
         if attributes.kind is Kind.DIRECTORY:
             raise IsADirectory(f"{shown(os.fsencode(path)) or '/'} is a directory")
         if attributes.kind is not Kind.FILE:
             raise InvalidArgument(f"{shown(os.fsencode(path))} is not a regular file")
-        return open_resident(self._tree, attributes.ino, flags, direct=direct)
+        return open_resident(place.tree, attributes.ino, flags, direct=direct)
 
     def _open_place(self, place: Place, flags: int, path: Path) -> Handle:
         """Open what is at `place`, made when it is missing."""
         if place.attributes is not None:
-            return self._open(place.attributes, flags & ~(os.O_CREAT | os.O_EXCL), path)
+            return self._open(place, flags & ~(os.O_CREAT | os.O_EXCL), path)
         try:
-            return self._tree.create(place.parent, place.name, 0o644, Caller.process(), flags)[1]
+            return place.tree.create(place.parent, place.name, 0o644, Caller.process(), flags)[1]
         except Exists:
             if flags & os.O_EXCL:
                 raise
-            return self._open(self._tree.lookup(place.parent, place.name), flags & ~os.O_CREAT, path)
+            there = Place(place.volume, place.parent, place.name, place.tree.lookup(place.parent, place.name))
+            return self._open(there, flags & ~os.O_CREAT, path)
 
 
 def _bytes(data: bytes | bytearray | memoryview | str) -> bytes:

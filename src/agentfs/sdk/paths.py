@@ -3,12 +3,15 @@
 import os
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from agentfs.errors import AccessDenied, InvalidArgument, NotADirectory, NotFound
 from agentfs.model.names import check_name, shown
 from agentfs.model.records import Kind
+from agentfs.sdk.volumes import Volumes
+from agentfs.tree.tree import Tree
 from agentfs.tree.values import Attributes
+from agentfs.volume.volume import Volume
 
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
@@ -16,23 +19,20 @@ ROOT = 1
 _SYMLINKS_MAX = 40
 
 
-class Names(Protocol):
-    """What resolving needs of a tree."""
-
-    def lookup(self, parent: int, name: bytes) -> Attributes: ...
-    def attributes(self, ino: int) -> Attributes: ...
-    def readlink(self, ino: int) -> bytes: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a path leads: the directory, the name in it, and what stands there."""
+    """Where a path leads: the volume, the directory, the name in it, and what stands there."""
 
+    volume: Volume
     parent: int
     name: bytes
-    """Empty for the root."""
+    """Empty for the root, of the home or of a space."""
     attributes: Attributes | None
     """None: the directory is there, the name is free."""
+
+    @property
+    def tree(self) -> Tree:
+        return self.volume.tree
 
 
 def parts(path: Path) -> tuple[bytes, ...]:
@@ -51,14 +51,14 @@ def text(names: tuple[bytes, ...]) -> str:
     return os.fsdecode(b"/".join(names))
 
 
-def resolve(tree: Names, path: Path, *, follow: bool = True) -> Place:
-    """Walk to `path`. `follow`: a symbolic link at the end is walked through too.
+def resolve(volumes: Volumes, path: Path, *, follow: bool = True) -> Place:
+    """Walk to `path`, through spaces that are attached. `follow`: a symbolic link at the end is walked through too.
 
-    Raises `NotFound` (a directory on the way is missing), `NotADirectory`, and `AccessDenied` for a link that
-    leads out of the home.
+    Raises `NotFound` (a directory on the way is missing), `NotADirectory`, `AccessDenied` for a link that leads out
+    of the home, and what opening a space raises.
     """
     left = deque(parts(path))
-    trail: list[tuple[int, bytes, Attributes]] = []
+    trail: list[_Step] = []
     links = 0
     while left:
         name = left.popleft()
@@ -67,27 +67,43 @@ def resolve(tree: Names, path: Path, *, follow: bool = True) -> Place:
                 raise AccessDenied(f"{shown(os.fsencode(path))}: a symbolic link leads out of the home")
             trail.pop()
             continue
-        directory = trail[-1][2] if trail else None
+        volume, directory = (trail[-1].place.volume, trail[-1].found) if trail else (volumes.home, None)
         if directory is not None and directory.kind is not Kind.DIRECTORY:
             raise NotADirectory(f"{_joined(trail)} is not a directory")
         parent = directory.ino if directory else ROOT
         try:
-            found = tree.lookup(parent, name)
+            found = volume.tree.lookup(parent, name)
         except NotFound:
             if left:
                 raise NotFound(f"{_joined(trail, name)}: no such directory") from None
-            return Place(parent, name, None)
-        if found.kind is Kind.SYMLINK and (left or follow):
+            return Place(volume, parent, name, None)
+        if (space := volumes.space_at(volume, parent, found)) is not None:
+            trail.append(_Step(name, _root(volumes.enter(space))))
+        elif found.kind is Kind.SYMLINK and (left or follow):
             links += 1
-            left.extendleft(reversed(_target(tree, found, path, links)))
+            left.extendleft(reversed(_target(volume.tree, found, path, links)))
         else:
-            trail.append((parent, name, found))
-    if not trail:
-        return Place(ROOT, b"", tree.attributes(ROOT))
-    return Place(*trail[-1])
+            trail.append(_Step(name, Place(volume, parent, name, found)))
+    return trail[-1].place if trail else _root(volumes.home)
 
 
-def _target(tree: Names, link: Attributes, path: Path, links: int) -> list[bytes]:
+@dataclass(frozen=True, slots=True)
+class _Step:
+    name: bytes
+    """As the path has it."""
+    place: Place
+
+    @property
+    def found(self) -> Attributes:
+        assert self.place.attributes is not None
+        return self.place.attributes
+
+
+def _root(volume: Volume) -> Place:
+    return Place(volume, ROOT, b"", volume.tree.attributes(ROOT))
+
+
+def _target(tree: Tree, link: Attributes, path: Path, links: int) -> list[bytes]:
     if links > _SYMLINKS_MAX:
         raise InvalidArgument(f"{shown(os.fsencode(path))}: too many symbolic links")
     target = tree.readlink(link.ino)
@@ -96,13 +112,13 @@ def _target(tree: Names, link: Attributes, path: Path, links: int) -> list[bytes
     return [part for part in target.split(b"/") if part not in (b"", b".")]
 
 
-def existing(tree: Names, path: Path, *, follow: bool = True) -> tuple[Place, Attributes]:
+def existing(volumes: Volumes, path: Path, *, follow: bool = True) -> tuple[Place, Attributes]:
     """As `resolve`, for what must be there. Raises `NotFound`."""
-    place = resolve(tree, path, follow=follow)
+    place = resolve(volumes, path, follow=follow)
     if place.attributes is None:
         raise NotFound(f"{shown(os.fsencode(path))}: no such file or directory")
     return place, place.attributes
 
 
-def _joined(trail: list[tuple[int, bytes, Attributes]], *more: bytes) -> str:
-    return shown(b"/".join([name for _, name, _ in trail] + list(more)))
+def _joined(trail: list[_Step], *more: bytes) -> str:
+    return shown(b"/".join([step.name for step in trail] + list(more)))

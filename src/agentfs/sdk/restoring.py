@@ -124,7 +124,7 @@ class Restore:
 
     def _there(self, place: tuple[bytes, ...]) -> Attributes | None:
         try:
-            return resolve(self._tree, b"/".join(place), follow=False).attributes
+            return resolve(self._home._volumes, b"/".join(place), follow=False).attributes
         except (NotFound, NotADirectory):
             return None
 
@@ -133,4 +133,4 @@ class Restore:
         with contextlib.suppress(Exists):
             if above:
                 self._home.mkdir(above)
-        return existing(self._tree, above)[1]
+        return existing(self._home._volumes, above)[1]

@@ -19,17 +19,27 @@ _KINDS = {ChangeKind.LINK: "created", ChangeKind.UNLINK: "deleted", ChangeKind.C
 
 
 def watch(
-    volume: Volume, below: tuple[bytes, ...], *, timeout_seconds: float | None, after: int | None
+    volume: Volume,
+    below: tuple[bytes, ...],
+    above: tuple[bytes, ...] = (),
+    *,
+    timeout_seconds: float | None,
+    after: int | None,
 ) -> Iterator[Change]:
-    """See `Home.watch`. What changed between this call and the first `next` is not missed."""
+    """See `Home.watch`. `above` is where the volume is attached. What changed between this call and the first `next`
+    is not missed."""
     news = threading.Event()
     volume.on_news(news.set)
     last = volume.replica.journal_end() if after is None else after
-    return _changes(volume, below, news, last, timeout_seconds)
+    return _changes(volume, (above, below), news, last, timeout_seconds)
 
 
 def _changes(
-    volume: Volume, below: tuple[bytes, ...], news: threading.Event, last: int, timeout_seconds: float | None
+    volume: Volume,
+    place: tuple[tuple[bytes, ...], tuple[bytes, ...]],
+    news: threading.Event,
+    last: int,
+    timeout_seconds: float | None,
 ) -> Iterator[Change]:
     clock = volume.clock
     deadline = None if timeout_seconds is None else clock.monotonic() + timeout_seconds
@@ -37,7 +47,7 @@ def _changes(
         news.clear()
         with translated():
             rows = volume.replica.journal_after(last, limit=_ROWS_MAX)
-            found = [change for row in rows if (change := _change(volume.replica, row, below)) is not None]
+            found = [change for row in rows if (change := _change(volume.replica, row, place)) is not None]
         if rows:
             last = rows[-1].id
         for change in found:
@@ -52,12 +62,13 @@ def _changes(
         clock.wait(news, left)
 
 
-def _change(replica: Replica, row: JournalRow, below: tuple[bytes, ...]) -> Change | None:
+def _change(replica: Replica, row: JournalRow, place: tuple[tuple[bytes, ...], tuple[bytes, ...]]) -> Change | None:
+    above, below = place
     path = _path(replica, row)
     if path is None or tuple(path.split(b"/"))[: len(below)] != below:
         return None
     return Change(
-        path=os.fsdecode(path),
+        path=os.fsdecode(b"/".join((*above, path))),
         kind=_KINDS.get(row.kind, "attributes"),  # type: ignore[arg-type]
         origin="remote" if row.session == LOG_SESSION else "local",
         at_ns=row.at_ns,
