@@ -8,6 +8,8 @@ Severity: TypeAlias = Literal["note", "damage", "loss"]
 
 FINDINGS: dict[str, tuple[Severity, str]] = {
     "store-file": ("damage", "store.json is missing or damaged"),
+    "volume-deleted": ("note", "the fork was deleted; only what keeps its names taken is left"),
+    "origin-damaged": ("loss", "what a fork begins with is damaged or missing in the volume that it comes from"),
     "stray-object": ("note", "an object under the volume's prefix has a name that is not of the format"),
     "log-gap": ("loss", "an entry of the log is missing"),
     "log-entry-damaged": ("loss", "an entry of the log is damaged"),

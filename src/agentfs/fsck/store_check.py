@@ -1,6 +1,7 @@
 """A volume on a store, checked from its first entry to its last: the log dense and chained, the commits fitting each
 other, the snapshots equal to the replayed log, every content there."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,9 +14,11 @@ from agentfs.format.limits import NO_PARENT
 from agentfs.format.snapshot import decode_snapshot_rows
 from agentfs.format.snapshot_rows import SnapshotRows
 from agentfs.format.store_file import decode_store_file
-from agentfs.format.stub import decode_stub
+from agentfs.format.stub import Stub, decode_stub
 from agentfs.fsck.findings import Findings
 from agentfs.fsck.replay import LogTree
+from agentfs.log.contents import Contents
+from agentfs.log.log import Log
 from agentfs.model.records import CHUNK_BYTES, ChunkedContent, InlineContent
 from agentfs.stores.protocol import Store
 
@@ -24,6 +27,7 @@ Progress = Callable[[str, int, int], None]
 
 _PAGE = 1000
 _SHOWN_DIFFERENCES = 3
+_UNKNOWN_TREE = ("log-gap", "log-entry-damaged", "chain-broken", "origin-damaged")
 
 
 def _quiet(_what: str, _done: int, _of: int) -> None:
@@ -71,12 +75,20 @@ class StoreCheck:
         self._state = StoreState(Findings())
         self._sections: set[tuple[int, int, int, bytes]] = set()
         self._snapshots: dict[int, SnapshotRows] = {}
+        self._log = Log(store, kind, volume_id)
+        self._contents_read = Contents(store, self._log)
+        self._inherited: dict[bytes, tuple[str, int]] | None = None
+        """Chunks of the volumes that a fork comes from: name and size."""
 
     def run(self) -> StoreState:
         """Raises `StoreUnavailable`, `StoreDenied`, `BucketNotFound`, and `NewerFormat`; all else is a finding."""
         self._store_file()
+        origin = self._origin()
+        if origin is not None and origin.ended:
+            self._add("volume-deleted", self._prefix, f"{self._volume} was deleted")
+            return self._state
         self._read_snapshots()
-        self._replay()
+        self._replay(origin)
         self._contents()
         return self._state
 
@@ -102,6 +114,16 @@ class StoreCheck:
             raise
         except (ObjectNotFound, Corrupt) as error:
             self._add("store-file", layout.STORE_FILE, str(error))
+
+    def _origin(self) -> Stub | None:
+        """What makes a fork one; where it is damaged, the check of entry 1 says so."""
+        try:
+            stub = self._log.origin()
+        except Corrupt:
+            return None
+        if stub is not None:
+            self._log.origins = stub.origins
+        return stub
 
     def _read_snapshots(self) -> None:
         for name, _ in self._listed(layout.snapshot_prefix(self._prefix)):
@@ -129,10 +151,31 @@ class StoreCheck:
                 self._add("stray-object", name, str(error))
         return sorted(found)
 
-    def _replay(self) -> None:
+    def _begin(self, origin: Stub) -> bytes:
+        """A fork begins with the tree of its parent. The digest of the entry it begins after."""
+        state, sequence = self._state, origin.snapshot
+        state.last_sequence, state.digests[sequence] = sequence, origin.commit_digest
+        try:
+            snapshot = self._log.snapshot_at(sequence)
+        except Corrupt as error:
+            self._add("origin-damaged", origin.origins[0].volume, str(error))
+            snapshot = None
+        if snapshot is None or snapshot.commit_digest != origin.commit_digest:
+            self._add("origin-damaged", origin.origins[0].volume, f"there is no right snapshot at {sequence}")
+            state.tree = None
+        else:
+            state.tree = LogTree.of_snapshot(snapshot)
+            state.kept = state.tree.copy() if sequence == self._keep_at else None
+        self._compare_snapshot(sequence, origin.commit_digest)
+        return origin.commit_digest
+
+    def _replay(self, origin: Stub | None) -> None:
         state = self._state
         sequences = self._sequences()
         expected, parent = 1, NO_PARENT
+        if origin is not None:
+            expected, parent = self._log.first_own, self._begin(origin)
+            sequences = [sequence for sequence in sequences if sequence != 1]
         for at, sequence in enumerate(sequences):
             self._progress("log", at, len(sequences))
             name = layout.log_name(self._prefix, sequence)
@@ -149,11 +192,12 @@ class StoreCheck:
             state.last_sequence, expected = sequence, sequence + 1
         if self._keep_at == 0:
             state.kept = LogTree()
-        for sequence in self._snapshots.keys() - set(sequences):
+        begins = {origin.snapshot} if origin is not None else set()
+        for sequence in self._snapshots.keys() - set(sequences) - begins:
             name = layout.snapshot_name(self._prefix, sequence)
             self._add("snapshot-wrong", name, f"the log has no entry {sequence}")
             state.bad_snapshots.append(name)
-        if state.tree is None and not state.findings.of("log-gap", "log-entry-damaged", "chain-broken"):
+        if state.tree is None and not state.findings.of(*_UNKNOWN_TREE):
             self._add("snapshot-missing", self._prefix, "the tree cannot be known")
         self._progress("log", len(sequences), len(sequences))
 
@@ -243,23 +287,33 @@ class StoreCheck:
         if section in self._sections or section in checked:
             return
         checked.add(section)
-        name = layout.log_name(self._prefix, content.sequence)
         try:
-            found = self._store.get(name, start=content.offset, length=content.size_bytes).data
-            right = hashlib.sha256(found).digest() == content.digest
+            self._contents_read.inline(content)
         except (Corrupt, ObjectNotFound):
-            right = False
-        if not right:
+            name = self._log.name(content.sequence)
             self._add("section-missing", name, f"inode {inode}: {content.size_bytes} bytes at {content.offset}")
 
     def _blob(self, digest: bytes, size_bytes: int, blobs: dict[bytes, int]) -> None:
         name = layout.blob_name(self._prefix, digest)
-        if digest not in blobs:
+        known = blobs.get(digest)
+        if known is None and digest in self._of_origins():
+            name, known = self._of_origins()[digest]
+        if known is None:
             self._add("blob-missing", name, f"{size_bytes} bytes")
             self._state.missing_blobs.add(digest)
-        elif blobs[digest] != size_bytes or (self._deep and not self._intact(name, digest)):
+        elif known != size_bytes or (self._deep and not self._intact(name, digest)):
             self._add("blob-damaged", name, f"it is not the {size_bytes} bytes that it should be")
             self._state.missing_blobs.add(digest)
+
+    def _of_origins(self) -> dict[bytes, tuple[str, int]]:
+        if self._inherited is None:
+            self._inherited = {}
+            for origin in self._log.origins:
+                prefix = layout.prefix_of(origin.volume)
+                for name, size_bytes in self._listed(layout.blob_prefix(prefix)):
+                    with contextlib.suppress(Corrupt):
+                        self._inherited.setdefault(layout.parse_blob_name(prefix, name)[0], (name, size_bytes))
+        return self._inherited
 
     def _intact(self, name: str, digest: bytes) -> bool:
         try:

@@ -25,7 +25,7 @@ from agentfs.errors import (
 )
 from agentfs.format import layout
 from agentfs.format.commit import decode_commit
-from agentfs.format.framing import ObjectKind, verify
+from agentfs.format.framing import PREAMBLE_BYTES, ObjectKind, peek, verify
 from agentfs.format.limits import DIGEST_BYTES, SEQUENCE_FIRST
 from agentfs.format.origins import Origins
 from agentfs.format.snapshot import decode_snapshot_rows
@@ -139,7 +139,7 @@ class Log:
         for a fork. Raises `Corrupt`, `NewerFormat`, `StoreError`."""
         name = layout.log_name(self.prefix, SEQUENCE_FIRST)
         try:
-            if self._store.get(name, start=0, length=1).size_bytes > _SMALL_BYTES:
+            if peek(self._store.get(name, start=0, length=PREAMBLE_BYTES).data)[0] is not ObjectKind.STUB:
                 return None
             data = self._store.get(name).data
         except ObjectNotFound:
@@ -353,14 +353,14 @@ class Log:
 
     # ---- collection -----------------------------------------------------------------------------------------
 
-    def collect(self, sequence: int, *, snapshot: int) -> Stub:
-        """Replace commit `sequence` by its stub; the name stays taken for ever. One get, one put; may be repeated,
-        and by several machines at once: what stood at a place never changes, so every stub of it tells the same
-        digest.
+    def collect(self, sequence: int, *, snapshot: int) -> tuple[Stub, bool]:
+        """Replace commit `sequence` by its stub; the name stays taken for ever. Returns the stub, and whether it was
+        put now. One get, one put; may be repeated, and by several machines at once: what stood at a place never
+        changes, so every stub of it tells the same digest.
 
-        The caller has *read* the snapshot at `snapshot` (not before `sequence`) back from the store, knows that
-        no retained inode has its content inside this commit (F-57), and has waited out the grace period.
-        Raises `HistoryBroken` if nothing stands at `sequence`, `ValueError` if the snapshot is too old.
+        The caller has done what F-57 asks (`retention.collector` does): *read* the snapshot at `snapshot`, not before
+        `sequence`, back from the store, and put what is kept of the commit into packs. Raises `HistoryBroken` if
+        nothing stands at `sequence`, `ValueError` if the snapshot is too old.
         """
         if snapshot < sequence:
             raise ValueError(f"a snapshot at {snapshot} does not hold commit {sequence}")
@@ -369,12 +369,12 @@ class Log:
         if entry is None:
             raise HistoryBroken(f"log entry {sequence} of {self.volume} is missing")
         if entry.stub is not None:
-            return entry.stub
+            return entry.stub, False
         assert entry.data is not None
         commit, digest = decode_commit(entry.data, volume=self.volume, sequence=sequence)
-        stub = stub_of(commit, digest, snapshot=snapshot)
+        stub = stub_of(commit, digest, snapshot=snapshot, packed=True)
         self._store.put(self.name(sequence), encode_stub(stub))
-        return stub
+        return stub, True
 
 
 def _collected(stub: Stub) -> Collected:

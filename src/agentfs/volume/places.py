@@ -4,6 +4,7 @@ volumes/home-<id>@<12 hex of the store URL's SHA-256>/      a replica (replica/r
 volumes/space-<id>@<12 hex>.<12 hex of the agent's SHA-256>/ one of a space: each agent has its own
 mounts/<16 hex of the mountpoint's SHA-256>.json|.sock|.log  a mount: facts, control socket, log
 stores/<12 hex>.json                                        what the probe of a store found
+merges/<16 hex>/                                            a replica that merges a fork, while it does
 """
 
 import hashlib
@@ -43,6 +44,12 @@ def is_replica_of(directory_name: str, agent_id: str) -> bool:
 def _agent_key(agent_id: str) -> str:
     """Hashed: two ids and a key are too long for one name."""
     return hashlib.sha256(check_id(agent_id).encode()).hexdigest()[:12]
+
+
+def merge_directory(state_dir: str, fork: str, into: str, store_url: str) -> str:
+    """Where the volume `fork` is merged into the volume `into`."""
+    key = hashlib.sha256(f"{fork}/{into}/{store_key(store_url)}".encode()).hexdigest()[:16]
+    return os.path.join(state_dir, "merges", key)
 
 
 def probe_path(state_dir: str, store_url: str) -> str:

@@ -24,16 +24,27 @@ def tree_at(log: Log, store: Store, sequence: int) -> SnapshotRows:
     found = log.snapshot_at(sequence)
     if found is not None:
         return found
-    base = _snapshot_before(log, store, sequence)
+    return _replayed(log, _snapshot_before(log, store, sequence), sequence)
+
+
+def newest_tree(log: Log) -> SnapshotRows:
+    """The tree at the end of `log`, from its newest snapshot. Raises as `tree_at`."""
+    return _replayed(log, log.newest_snapshot().snapshot, None)
+
+
+def _replayed(log: Log, base: SnapshotRows | None, sequence: int | None) -> SnapshotRows:
+    """`base` and the commits after it, up to `sequence` or the end of the log."""
     tree = LogTree.of_snapshot(base) if base is not None else LogTree()
     at, digest, time_ns = (base.sequence, base.commit_digest, base.time_ns) if base is not None else (0, bytes(32), 0)
-    while at < sequence:
+    while sequence is None or at < sequence:
         try:
-            window = log.read_window(at + 1, min(WINDOW_MAX, sequence - at))
+            window = log.read_window(at + 1, WINDOW_MAX if sequence is None else min(WINDOW_MAX, sequence - at))
         except Collected as error:
             raise VersionGone(
-                f"the tree of {log.volume} after entry {sequence} is gone: entry {error.sequence} was collected"
+                f"the tree of {log.volume} after entry {sequence or at} is gone: entry {error.sequence} was collected"
             ) from error
+        if not window and sequence is None:
+            break
         if not window:
             raise NotFound(f"{log.volume} has no entry {at + 1} yet")
         for data in window:
@@ -43,7 +54,7 @@ def tree_at(log: Log, store: Store, sequence: int) -> SnapshotRows:
             if commit.parent != digest or wrong:
                 raise Corrupt(f"entry {at} of {log.volume} does not fit what is before it: run agentfs fsck")
             digest, time_ns = found_digest, commit.time_ns
-    return _rows(log, tree, sequence, digest, time_ns)
+    return _rows(log, tree, at, digest, time_ns)
 
 
 def _snapshot_before(log: Log, store: Store, sequence: int) -> SnapshotRows | None:
@@ -76,4 +87,5 @@ def _rows(log: Log, tree: LogTree, sequence: int, digest: bytes, time_ns: int) -
             (parent, name, child) for parent, inside in tree.names.items() for name, child in inside.items()
         ),
         origins=log.origins,
+        locks=sorted(tree.locks.items()),
     )
