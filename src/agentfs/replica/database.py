@@ -18,8 +18,9 @@ from typing import Any, cast
 import apsw
 
 from agentfs.errors import AgentFSError, NewerFormat, NoSpace, ReplicaDamaged
+from agentfs.replica.upgrade import additions
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _PAGE_BYTES = 1024
 """A change touches a few rows on as many pages, and each goes to the WAL whole, with a checksum: a create costs 27 µs
 with pages of 1 KiB, 35 with 2 KiB and 45 with 4 KiB (docs/decisions/0020)."""
@@ -164,7 +165,8 @@ def _disk_is_full(path: str) -> bool:
 
 
 def create_or_check(connection: Connection) -> bool:
-    """Create the schema in an empty database; check the version of an existing one. Returns whether it was new.
+    """Create the schema in an empty database; check the version of an existing one, and bring an earlier one up to
+    date. Returns whether it was new.
 
     Raises `NewerFormat` when a newer AgentFS made it. The whole schema and its version enter in one transaction.
     """
@@ -173,18 +175,30 @@ def create_or_check(connection: Connection) -> bool:
         try:
             new = connection.one("SELECT 1 FROM sqlite_schema WHERE name='state'") is None
             if new:
-                schema = importlib.resources.files("agentfs.replica").joinpath("schema.sql").read_text("utf-8")
-                for _ in connection.execute(schema):
+                for _ in connection.execute(_schema()):
                     pass
                 connection.execute("INSERT INTO state VALUES ('schema_version', ?)", (SCHEMA_VERSION,))
+            else:
+                _bring_up(connection)
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
             raise
-        row = connection.one("SELECT value FROM state WHERE key='schema_version'")
+    return new
+
+
+def _schema() -> str:
+    return importlib.resources.files("agentfs.replica").joinpath("schema.sql").read_text("utf-8")
+
+
+def _bring_up(connection: Connection) -> None:
+    row = connection.one("SELECT value FROM state WHERE key='schema_version'")
     version = row[0] if row else None
     if not isinstance(version, int) or version < 1:
         raise ReplicaDamaged(f"{connection.path} has no schema version: run agentfs fsck --repair")
     if version > SCHEMA_VERSION:
         raise NewerFormat(f"{connection.path} was written by a newer AgentFS (schema {version}): upgrade agentfs")
-    return new
+    if version < SCHEMA_VERSION:
+        for statement in list(additions(connection.rows, _schema())):
+            connection.execute(statement)
+        connection.execute("UPDATE state SET value=? WHERE key='schema_version'", (SCHEMA_VERSION,))

@@ -1,0 +1,142 @@
+-- The replica's database. This file is the document: every column says what it means.
+--
+-- Two states live side by side: what this machine shows (`ino`, the inode's columns) and what the log holds at
+-- `head_sequence` (`base` of a dentry, `content` of an inode). What differs is pending. A commit is the
+-- difference; a pull moves the base and keeps the difference on top. Times are nanoseconds since 1970.
+
+CREATE TABLE state (                    -- single facts
+    key   TEXT PRIMARY KEY,             -- schema_version, volume_kind, volume_id, replica_id, head_sequence, head_digest, …
+    value ANY
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE inode (
+    ino           INTEGER PRIMARY KEY AUTOINCREMENT, -- this machine's number, given to the kernel; never reused
+                                        -- (processes reserve blocks of numbers in sqlite_sequence)
+    id            INTEGER,              -- number in the log (model.records.InodeId); NULL: not (or no longer) in the log
+    kind          INTEGER NOT NULL,     -- model.records.Kind
+    mode          INTEGER NOT NULL,     -- permission bits, 07777
+    uid           INTEGER NOT NULL,
+    gid           INTEGER NOT NULL,
+    rdev          INTEGER NOT NULL DEFAULT 0,
+    nlink         INTEGER NOT NULL,     -- dentries that show it here (a directory: 2 + its directories); 0: unlinked, kept
+                                        -- while open somewhere or while a `base` still names it
+    size_bytes    INTEGER NOT NULL DEFAULT 0, -- as of the last flush; while open for writing the backing file knows better
+    atime_ns      INTEGER NOT NULL,
+    mtime_ns      INTEGER NOT NULL,
+    ctime_ns      INTEGER NOT NULL,
+    birth_ns      INTEGER NOT NULL,
+    target        BLOB,                 -- a symbolic link's target
+    change        INTEGER NOT NULL DEFAULT 1, -- grows with every change of content or attributes, local or pulled
+    content_change INTEGER NOT NULL DEFAULT 1, -- grows with every change of content: what kernel caches depend on
+    residency     INTEGER NOT NULL DEFAULT 0, -- files: 0 the bytes are only in the store, 1 the backing file holds them,
+                                        -- 2 it should, but must be checked against `content` first (after a power cut)
+    used_at_ns    INTEGER NOT NULL DEFAULT 0, -- last open, roughly: what eviction goes by
+    local         INTEGER NOT NULL DEFAULT 0, -- 1: ignored, never leaves this machine; so is all below a local directory
+    pending       INTEGER NOT NULL DEFAULT 0, -- bits: 1 attributes (with xattrs), 2 content differ from the log
+    pending_at_ns INTEGER NOT NULL DEFAULT 0  -- when `pending` last became non-zero
+) STRICT;
+CREATE UNIQUE INDEX inode_id ON inode(id) WHERE id IS NOT NULL;
+CREATE INDEX inode_pending ON inode(ino) WHERE pending != 0;
+CREATE INDEX inode_unlinked ON inode(ino) WHERE nlink = 0;
+
+CREATE TABLE content (                  -- a file's content as the log has it at head: the base of local changes
+    ino        INTEGER PRIMARY KEY,
+    digest     BLOB NOT NULL,           -- SHA-256 of the bytes
+    size_bytes INTEGER NOT NULL,
+    sequence   INTEGER,                 -- inline: the commit that carries the bytes …
+    offset     INTEGER,                 -- … and where they start in that object
+    chunks     BLOB                     -- chunked: the chunks' SHA-256 digests, 32 bytes each, in order
+) STRICT;
+
+CREATE TABLE dentry (
+    parent        INTEGER NOT NULL,     -- ino of the directory
+    name          BLOB NOT NULL,
+    ino           INTEGER,              -- what the name means here; NULL: nothing (unlinked here, still in the log)
+    base          INTEGER,              -- what the log has at this name, as an ino of this machine; NULL: nothing
+    pending       INTEGER NOT NULL DEFAULT 0, -- 1: ino and base differ and the difference is to be committed
+    pending_at_ns INTEGER NOT NULL DEFAULT 0,
+    local         INTEGER NOT NULL DEFAULT 0, -- 1: the name is ignored, or the directory is local
+    PRIMARY KEY (parent, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX dentry_ino ON dentry(ino) WHERE ino IS NOT NULL;
+CREATE INDEX dentry_base ON dentry(base) WHERE base IS NOT NULL AND base IS NOT ino;
+CREATE INDEX dentry_pending ON dentry(parent, name) WHERE pending != 0;
+
+CREATE TABLE xattr (
+    ino   INTEGER NOT NULL,
+    name  BLOB NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (ino, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE session (                  -- a process that has this replica open
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    pid         INTEGER NOT NULL,
+    started     TEXT NOT NULL,          -- boot id and start time of the process: tells a reused pid
+    kind        TEXT NOT NULL,          -- mount, engine, sdk, cli, fsck
+    mountpoint  BLOB,                   -- where a mount is
+    opened_at_ns INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE write_open (               -- maybe dirty: a session may be writing the backing file right now
+    ino     INTEGER NOT NULL,
+    session INTEGER NOT NULL,
+    PRIMARY KEY (ino, session)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE detached (                 -- the log's version took the name while this inode was open for writing here;
+    ino    INTEGER PRIMARY KEY,         -- if it changes (or had changed) it comes back as a conflict copy
+    parent INTEGER NOT NULL,            -- where it stood
+    name   BLOB NOT NULL,
+    digest BLOB,                        -- SHA-256 of the content it was opened with; NULL: it was already changed
+    at_ns  INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE journal (                  -- every change of what this machine shows, in order; trimmed behind its readers
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    session INTEGER NOT NULL,           -- who made it; 0: the log (pulled)
+    kind    INTEGER NOT NULL,           -- replica.journal.ChangeKind
+    ino     INTEGER NOT NULL,           -- what changed
+    parent  INTEGER,                    -- links and unlinks: the directory …
+    name    BLOB,                       -- … and the name
+    at_ns   INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE prepared (                 -- commits that may have reached the store; whichever of these is found there is ours
+    digest   BLOB PRIMARY KEY,
+    sequence INTEGER NOT NULL,
+    capture  BLOB NOT NULL,             -- msgpack: what it contains, to settle it (sync.capture)
+    at_ns    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE conflict (                 -- what met and could not both keep its place, for people
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind     TEXT NOT NULL,             -- model.records.Conflict.kind
+    parent   INTEGER NOT NULL,
+    name     BLOB NOT NULL,
+    kept_as  BLOB NOT NULL,             -- name of the copy in the same directory; empty: nothing was kept aside
+    detail   TEXT NOT NULL,
+    sequence INTEGER,                   -- the commit that settled it; NULL: still pending here
+    at_ns    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE live_database (            -- SQLite databases open on a mount: what was last captured of them
+    ino      INTEGER PRIMARY KEY,
+    stamp    TEXT NOT NULL,             -- sizes and times of the file and its -wal at that moment
+    at_ns    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE changed_field (            -- attributes that this machine changed and the log has not yet: a pulled record keeps
+    ino   INTEGER NOT NULL,             -- these and replaces the others
+    field BLOB NOT NULL,                -- mode, owner, or x: and the name of an extended attribute
+    PRIMARY KEY (ino, field)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER mode_changed AFTER UPDATE OF mode ON inode WHEN old.id IS NOT NULL AND old.mode IS NOT new.mode
+BEGIN INSERT OR IGNORE INTO changed_field VALUES(new.ino, x'6D6F6465'); END;
+CREATE TRIGGER owner_changed AFTER UPDATE OF uid, gid ON inode
+WHEN old.id IS NOT NULL AND (old.uid IS NOT new.uid OR old.gid IS NOT new.gid)
+BEGIN INSERT OR IGNORE INTO changed_field VALUES(new.ino, x'6F776E6572'); END;
+CREATE TRIGGER xattr_set AFTER INSERT ON xattr
+BEGIN INSERT OR IGNORE INTO changed_field SELECT ino, CAST('x:' || new.name AS BLOB) FROM inode WHERE ino=new.ino AND id IS NOT NULL; END;
+CREATE TRIGGER xattr_removed AFTER DELETE ON xattr
+BEGIN INSERT OR IGNORE INTO changed_field SELECT ino, CAST('x:' || old.name AS BLOB) FROM inode WHERE ino=old.ino AND id IS NOT NULL; END;
