@@ -169,7 +169,8 @@ class Forks(Show):
         parent, name = self.names_of(row.ino)[0]
         self.tx.sql.execute(
             "UPDATE inode SET residency=0, pending=pending & 1, "
-            "size_bytes=(SELECT size_bytes FROM content c WHERE c.ino=?1), content_change=content_change+1, change=change+1 WHERE ino=?1",
+            "size_bytes=(SELECT size_bytes FROM content c WHERE c.ino=?1), content_change=content_change+1, "
+            "change=change+1 WHERE ino=?1",
             (row.ino,),
         )
         self.forget(row.ino)

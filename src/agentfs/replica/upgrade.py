@@ -26,7 +26,7 @@ def additions(old: Rows, schema: str) -> Iterator[str]:
     try:
         for _ in memory.execute(schema):
             pass
-        have = dict(old("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+        have: dict[str, str] = dict(old("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
         for name, kind, sql in new(
             "SELECT name, type, sql FROM sqlite_schema WHERE sql IS NOT NULL "
             "ORDER BY type='trigger', type='index', rowid"
