@@ -26,6 +26,7 @@ from agentfs.replica.lock_file import LockFile, holder
 from agentfs.replica.sessions import process_stamp
 from agentfs.volume.engine_plan import settings_of_message
 from agentfs.volume.listener import Listener
+from agentfs.volume.locks import SharedLocks
 from agentfs.volume.logs import log_to_file
 from agentfs.volume.messages import Gone, Message, decode, error_message
 from agentfs.volume.mounts import MountRecord, mount_file, read_record, remove_record, write_record
@@ -118,6 +119,7 @@ class Daemon:
                 journal_end=volume.replica.journal_end,
                 backing_directory=os.path.join(volume.directory, "files"),
                 hold_back=spaces.hold_back,
+                shared_locks=SharedLocks(volume),
                 clock=self._clock,
             )
         except BaseException:
@@ -230,6 +232,7 @@ def fuse_options(settings: Settings) -> FuseOptions:
         read_only=settings.read_only,
         passthrough=settings.passthrough,
         owner=settings.owner,
+        locks=bool(settings.shared_locks),
     )
 
 

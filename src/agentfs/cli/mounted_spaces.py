@@ -17,6 +17,7 @@ from agentfs.fuse.mount import FuseMount
 from agentfs.fuse.parts import Parts
 from agentfs.replica.replica import ROOT
 from agentfs.tree.values import Attributes
+from agentfs.volume.locks import SharedLocks
 from agentfs.volume.messages import Message
 from agentfs.volume.spaces import DIRECTORY, TARGET, Attachment, attachments, open_space, space_directory, space_of
 from agentfs.volume.status import Pending, peek_pending
@@ -148,7 +149,12 @@ class MountedSpaces:
         if volume is None:
             return
         try:
-            parts, number = self._parts, self._parts.add(volume.tree, journal_end=volume.replica.journal_end)
+            parts, number = (
+                self._parts,
+                self._parts.add(
+                    volume.tree, journal_end=volume.replica.journal_end, shared_locks=SharedLocks(volume)
+                ),
+            )
             volume.on_news(lambda: parts.wake(number), own_changes=False)
             self._show(shown, number, "")
             shown.ended.wait()

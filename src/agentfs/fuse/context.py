@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from agentfs.clock import Clock
 from agentfs.errors import OtherVolume
+from agentfs.fuse.locks import Locks
 from agentfs.fuse.nodes import Nodes
 from agentfs.fuse.open_files import OpenFiles
 from agentfs.fuse.operations import Operations
@@ -25,6 +26,8 @@ class Context:
     points: Points
     part: int
     """The number of the part that this is."""
+    locks: Locks | None = None
+    """None: the kernel does them."""
 
     def own(self, node: int) -> int:
         """The inode of a second node that a request names. Raises `OtherVolume` when it is another part's."""

@@ -8,6 +8,7 @@ from agentfs.fuse.context import Context
 from agentfs.fuse.directories import Directories
 from agentfs.fuse.entries import Entries
 from agentfs.fuse.files import Files
+from agentfs.fuse.locks import Locks
 from agentfs.fuse.nodes import Nodes
 from agentfs.fuse.notify import Notifier
 from agentfs.fuse.open_files import OpenFiles
@@ -37,10 +38,12 @@ class Face:
         part: int = 0,
         read_only: bool = False,
         hold_back: HoldBack | None = None,
+        locks: Locks | None = None,
     ) -> None:
         self._tree = tree
         self._read_only = read_only
-        self.files = OpenFiles(tree, backings)
+        self.files = OpenFiles(tree, backings, flush_readers=locks is not None)
+        self._locks = locks
         self.nodes = Nodes(self._forgotten)
         self.points = Points(tree, hold_back)
         context = Context(
@@ -52,6 +55,7 @@ class Face:
             files=self.files,
             points=self.points,
             part=part,
+            locks=locks,
         )
         self._replies = context.replies
         self._entries = Entries(context)
@@ -65,6 +69,7 @@ class Face:
             **self._attributes.table(),
             **self._files.table(),
             **self.directories.table(),
+            **(self._locks.table() if self._locks is not None else {}),
         }
         return unchanging(table) if self._read_only else table
 
@@ -97,6 +102,12 @@ class Face:
             raise Unavailable(f"the bytes of inode {ino} were evicted as fast as they were fetched")
 
         return again
+
+    def end(self) -> None:
+        """The conversation is over: release what is open."""
+        self.files.release_all()
+        if self._locks is not None:
+            self._locks.end()
 
     def unanswered(self, opcode: int, body: bytes) -> None:
         if opcode == wire.OPENDIR:

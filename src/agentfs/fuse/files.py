@@ -1,5 +1,6 @@
 """Requests on open files: OPEN, CREATE, READ, WRITE and what else takes a handle."""
 
+import errno
 import os
 import stat
 
@@ -39,6 +40,7 @@ class Files:
     def __init__(self, context: Context, notifier: Notifier) -> None:
         self._context = context
         self._notifier = notifier
+        self._locks = context.locks
         self._tree = context.tree
         self._files = context.files
         self._handles = context.files.handles
@@ -92,6 +94,8 @@ class Files:
         """Whether to let the kernel write the backing file itself. Not where a write has to take set-user-id away:
         the kernel then leaves that to us, and we would not see the write."""
         joining, writing = self._files.wants_direct(ino, flags)
+        if writing and self._locks is not None and self._locks.across(ino):
+            return False  # so that its handles can follow what other machines commit between two locks
         if joining or not writing or uid == 0:
             return joining or writing
         return not self._tree.attributes(ino).mode & _SET_ID
@@ -101,14 +105,19 @@ class Files:
         name = one_name(request, CREATE_IN.size)
         caller = Caller(request.uid, request.gid, umask)
         context = self._context
-        direct = self._files.wants_direct_new(flags)
+        direct = self._files.wants_direct_new(flags) and not (
+            self._locks is not None and self._locks.across_new(request.node, name)
+        )
         attributes, handle = self._tree.create(request.node, name, mode & 0o7777, caller, flags, direct=direct)
         entry = context.replies.entry(attributes)
         context.nodes.refer(attributes.ino)
         return entry + self._files.opened(handle)
 
     def release(self, request: Request) -> bytes:
-        self._files.release(RELEASE_IN.unpack_from(request.data, BODY)[0])
+        number = RELEASE_IN.unpack_from(request.data, BODY)[0]
+        self._files.release(number)
+        if self._locks is not None:
+            self._locks.released(request.node, number)
         return b""
 
     def unanswered(self, opcode: int, body: bytes) -> None:
@@ -144,22 +153,25 @@ class Files:
             raise BadHandle(f"no open file has number {number}")
         return handle
 
-    def flush(self, request: Request) -> bytes:
-        handle = self._handle(FLUSH_IN.unpack_from(request.data, BODY)[0])
+    def flush(self, request: Request) -> bytes | int:
+        number, _, _, owner = FLUSH_IN.unpack_from(request.data, BODY)
+        handle = self._handle(number)
         self._tree.flush(handle)
         self._files.flushed(handle)
-        return b""
+        return b"" if self._locks is None else self._locks.flushed(request.node, owner) or b""
 
     def fsync(self, _request: Request) -> bytes:
         raise Waits(self._fsync)
 
-    def _fsync(self, request: Request) -> bytes:
+    def _fsync(self, request: Request) -> bytes | int:
         number, flags, _ = FSYNC_IN.unpack_from(request.data, BODY)
         handle = self._files.use(number)
         try:
             self._tree.fsync(handle, data_only=bool(flags & wire.FSYNC_DATA_ONLY))
         finally:
             self._files.done(number)
+        if self._locks is not None and self._locks.is_lost(request.node):
+            return errno.EIO
         return b""
 
     def fallocate(self, request: Request) -> bytes:

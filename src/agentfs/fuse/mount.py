@@ -17,6 +17,7 @@ from agentfs.fuse.parts import Parts
 from agentfs.fuse.passthrough import Backings, kernel_version, privileged
 from agentfs.fuse.points import HoldBack
 from agentfs.fuse.session import Negotiated, Session
+from agentfs.volume.locks import SharedLocks
 
 _STOP_SECONDS_MAX = 5.0
 _BUSY_SECONDS_MAX = 1.0
@@ -41,6 +42,7 @@ class FuseMount:
         journal_end: Callable[[], int] = lambda: 0,
         backing_directory: str | None = None,
         hold_back: HoldBack | None = None,
+        shared_locks: SharedLocks | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Raises `MountFailed`. A stale mount at `mountpoint` is cleared away first.
@@ -48,7 +50,7 @@ class FuseMount:
         `journal_end`: the number of the newest journal row (`Replica.journal_end`). What others write after this
         moment is told to the kernel.
         `backing_directory`: where backing files lie; without it passthrough assumes an ordinary file system.
-        `hold_back`: see `Parts.add`.
+        `hold_back`, `shared_locks`: see `Parts.add`.
         """
         options = options or FuseOptions()
         clock = self._clock = clock or SystemClock()
@@ -63,8 +65,10 @@ class FuseMount:
         self._backings = Backings(self._fd)
         self.parts = Parts(self._fd, options, clock=clock, backings=self._backings)
         """`tree` is part 0; others may be added and removed while it is mounted."""
-        self.parts.add(tree, journal_end=journal_end, hold_back=hold_back)
-        self.session = Session(self._fd, self.parts, passthrough_depth=depth, workers=options.workers)
+        self.parts.add(tree, journal_end=journal_end, hold_back=hold_back, shared_locks=shared_locks)
+        self.session = Session(
+            self._fd, self.parts, passthrough_depth=depth, workers=options.workers, locks=options.locks
+        )
         self.session.on_ready.append(self._on_ready)
         self.ready = threading.Event()
         """Set once the kernel and we agree: from then on the directory is in use."""

@@ -35,7 +35,9 @@ class _Mode:
 class OpenFiles:
     """**Lock:** its own, for its tables; the tree's lock may be taken under it, never the other way round."""
 
-    def __init__(self, tree: Operations, backings: Backings) -> None:
+    def __init__(self, tree: Operations, backings: Backings, *, flush_readers: bool = False) -> None:
+        """`flush_readers`: the kernel is to say also of descriptors that cannot write when they are closed."""
+        self._reader_flags = 0 if flush_readers else FOPEN_NOFLUSH
         self._tree = tree
         self._backings = backings
         self._lock = threading.Lock()
@@ -67,7 +69,7 @@ class OpenFiles:
     def opened(self, handle: Handle) -> bytes:
         """Take in a handle from the tree and return the kernel's OPEN reply for it. Raises `Detached`."""
         writable = handle.writable
-        flags = 0 if writable else FOPEN_NOFLUSH
+        flags = 0 if writable else self._reader_flags
         with self._lock:
             if self._closed:
                 self._tree.release(handle)

@@ -22,5 +22,7 @@ class FuseOptions:
     """How long the kernel may believe that a name means nothing. 0: it asks every time."""
     owner: Literal["preserve", "me"] = "preserve"
     """`preserve` shows the stored owners; `me` shows every file as the mounting user's."""
+    locks: bool = False
+    """Do all `flock` and `fcntl` locks here, so that some can hold across machines; else the kernel does them."""
     workers: int = 16
     """Threads at most for requests that may wait for the network or the disk; they start when needed."""

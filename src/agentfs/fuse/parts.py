@@ -26,6 +26,7 @@ from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, Detached
 from agentfs.fuse import wire
 from agentfs.fuse.face import Face
+from agentfs.fuse.locks import Locks
 from agentfs.fuse.notify import Notifier
 from agentfs.fuse.operations import Operations
 from agentfs.fuse.options import FuseOptions
@@ -33,6 +34,7 @@ from agentfs.fuse.passthrough import Backings
 from agentfs.fuse.points import HoldBack, Point
 from agentfs.fuse.session import Handler, Request, opcode_table
 from agentfs.fuse.wire import BATCH_FORGET_IN, BODY, FORGET_ONE, INO_MAX, PART_SHIFT, ROOT_NODE
+from agentfs.volume.locks import SharedLocks
 
 PARTS_MAX = 0x7FFF
 """So that numbers of nodes stay positive as signed 64 bits, which some programs take them for."""
@@ -79,6 +81,7 @@ class Parts:
         read_only: bool = False,
         journal_end: Callable[[], int] | None = None,
         hold_back: HoldBack | None = None,
+        shared_locks: SharedLocks | None = None,
     ) -> int:
         """Serve `tree` from now on; the first one is the home. Returns its part's number.
 
@@ -86,6 +89,7 @@ class Parts:
         now is told to the kernel. None for a tree that never changes.
         `read_only`: whatever would change it is refused with `ReadOnly`.
         `hold_back`: which symbolic links are points that nobody has shown yet: asking for one is `Unavailable`.
+        `shared_locks`: where files that ask for it get locks across machines (with the option `locks`).
         Raises `TooManyParts`.
         """
         with self._lock:
@@ -100,6 +104,7 @@ class Parts:
                 part=number,
                 read_only=read_only,
                 hold_back=hold_back,
+                locks=self._locks(shared_locks, notifier),
             )
             table = face.table()
             if number == 0:
@@ -110,6 +115,11 @@ class Parts:
         if agreed is not None:
             self._begin(part, agreed)
         return number
+
+    def _locks(self, shared_locks: SharedLocks | None, notifier: Notifier) -> Locks | None:
+        if not self._options.locks:
+            return None
+        return Locks(shared_locks, clock=self._clock, catch_up=notifier.catch_up)
 
     def show(self, directory: int, name: bytes, number: int | None, *, problem: str = "", within: int = 0) -> None:
         """From now on `name` in `directory` of the part `within` leads to the root of part `number`. None: it cannot
@@ -203,7 +213,7 @@ class Parts:
         stopped = True
         for part in parts:
             stopped = part.notifier.stop(seconds) and stopped
-            part.face.files.release_all()
+            part.face.end()
         return stopped
 
     # ---- for the session ----

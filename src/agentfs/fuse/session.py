@@ -95,6 +95,28 @@ class Waits(Exception):
         self.again = again
 
 
+class Later:
+    """The answer of a request that was parked. Safe from any thread."""
+
+    def __init__(self, session: "Session", request: Request) -> None:
+        self._session = session
+        self.request = request
+        self.interrupted: Callable[[], None] = lambda: None
+        """Called, on the reader's thread, when the caller got a signal before the answer: nobody waits any more."""
+
+    def give(self, body: bytes | int) -> bool:
+        """Answer with the reply's body, or with an errno. Whether the caller got it; else it counts for nothing."""
+        return self._session.answer(self.request, body)
+
+
+class Parks(Exception):
+    """Raised by a handler whose answer comes from elsewhere, some time: `parked` gets the means to give it, on the
+    reader's thread and before any other request is read. It must not wait."""
+
+    def __init__(self, parked: Callable[[Later], None]) -> None:
+        self.parked = parked
+
+
 class Handlers(Protocol):
     """What answers the requests."""
 
@@ -120,14 +142,18 @@ class Negotiated:
 
 
 class Session:
-    def __init__(self, fd: int, handlers: Handlers, *, passthrough_depth: int, workers: int) -> None:
+    def __init__(
+        self, fd: int, handlers: Handlers, *, passthrough_depth: int, workers: int, locks: bool = False
+    ) -> None:
         """`fd` is a connected /dev/fuse; it stays the caller's to close. `passthrough_depth` 0 leaves kernel
-        passthrough off."""
+        passthrough off. `locks`: the handlers do all locks, not the kernel."""
+        self._locks = locks
         self.fd = fd
         self._handlers = handlers
         self._passthrough_depth = passthrough_depth
         self._pool = Pool(workers, name="agentfs-fuse")
         self._waiting: dict[int, Request] = {}
+        self._parked: dict[int, Later] = {}
         self._waiting_lock = threading.Lock()
         self.negotiated: Negotiated | None = None
         self.on_ready: list[Callable[[Negotiated], None]] = []
@@ -199,6 +225,7 @@ class Session:
         finally:
             self._pool.close()
             with self._waiting_lock:
+                self._parked.clear()
                 self._waiting.clear()  # from here on nothing may write: the descriptor's number may be reused
 
     def _table(self) -> list[Handler]:
@@ -210,6 +237,9 @@ class Session:
 
     def _refused(self, request: Request, error: Exception, handler: Handler) -> None:
         """Answer a request whose handler raised."""
+        if isinstance(error, Parks):
+            self._park(request.copy(), error)
+            return
         again = error.again if isinstance(error, Waits) else self._handlers.retry(request, error, handler)
         if again is not None:
             self._defer(request.copy(), again)
@@ -257,9 +287,29 @@ class Session:
             if isinstance(body, bytes) and not taken:
                 self._handlers.unanswered(request, body)
 
+    def _park(self, request: Request, parks: Parks) -> None:
+        later = Later(self, request)
+        with self._waiting_lock:
+            self._waiting[request.unique] = request
+            self._parked[request.unique] = later
+        parks.parked(later)
+
+    def answer(self, request: Request, body: bytes | int) -> bool:
+        """Answer a parked request. Whether the kernel took it: not when it was interrupted meanwhile."""
+        payload, refusal = (b"", body) if isinstance(body, int) else (body, 0)
+        with self._waiting_lock:
+            self._parked.pop(request.unique, None)
+            if self._waiting.pop(request.unique, None) is None:
+                return False
+            try:
+                os.writev(self.fd, (OUT_HEADER.pack(16 + len(payload), -refusal, request.unique), payload))
+            except OSError:
+                return False
+        return True
+
     def _interrupt(self, request: Request) -> None:
         """The caller of a request got a signal. What the reader handles is answered before this is even read, so it
-        can only be waiting in the pool: answer it now, and let the thread find out when it is done.
+        can only be waiting in the pool, or be parked: answer it now, and let the thread find out when it is done.
 
         An fsync ends so only for who is being killed: a local file system never says EINTR to fsync or msync, and
         SQLite, for one, takes it for a broken disk."""
@@ -269,7 +319,10 @@ class Session:
             if found is None or (found.opcode in _NEVER_INTERRUPTED and not _being_killed(found.pid)):
                 return
             del self._waiting[unique]
+            later = self._parked.pop(unique, None)
             self._write((OUT_HEADER.pack(16, -errno.EINTR, unique),))
+        if later is not None:
+            later.interrupted()
 
     # ---- the beginning ----
 
@@ -283,6 +336,7 @@ class Session:
             raise MountFailed(f"this kernel's FUSE is {major}.{minor}; needed is 7.{wire.MINOR_MIN} (Linux 5.4)")
         offered = flags | (flags2 << 32 if flags & wire.INIT_EXT else 0)
         wanted = _WANTED | (wire.INIT_PASSTHROUGH if self._passthrough_depth else 0)
+        wanted |= wire.INIT_POSIX_LOCKS | wire.INIT_FLOCK_LOCKS if self._locks else 0
         agreed = offered & wanted
         negotiated = Negotiated(
             minor=min(minor, wire.MINOR), flags=agreed, passthrough=bool(agreed & wire.INIT_PASSTHROUGH)

@@ -47,6 +47,9 @@ OPENDIR: Final = 27
 READDIR: Final = 28
 RELEASEDIR: Final = 29
 FSYNCDIR: Final = 30
+GETLK: Final = 31
+SETLK: Final = 32
+SETLKW: Final = 33
 INTERRUPT: Final = 36
 DESTROY: Final = 38
 BATCH_FORGET: Final = 42
@@ -74,8 +77,10 @@ EXPIRE_ONLY: Final = 1
 # ---- INIT ---------------------------------------------------------------------------------------------------
 
 INIT_ASYNC_READ: Final = 1 << 0
+INIT_POSIX_LOCKS: Final = 1 << 1
 INIT_ATOMIC_O_TRUNC: Final = 1 << 3
 INIT_BIG_WRITES: Final = 1 << 5
+INIT_FLOCK_LOCKS: Final = 1 << 10
 INIT_DO_READDIRPLUS: Final = 1 << 13
 INIT_READDIRPLUS_AUTO: Final = 1 << 14
 INIT_ASYNC_DIO: Final = 1 << 15
@@ -115,6 +120,7 @@ FOPEN_PASSTHROUGH: Final = 1 << 7
 OPEN_KILL_SUIDGID: Final = 1 << 0
 WRITE_KILL_SUIDGID: Final = 1 << 2
 FSYNC_DATA_ONLY: Final = 1 << 0
+LK_FLOCK: Final = 1 << 0
 
 # ---- layouts ------------------------------------------------------------------------------------------------
 
@@ -164,6 +170,10 @@ WRITE_REPLY: Final = Struct("=IiQII")
 """A whole reply: header, bytes written, 0"""
 RELEASE_IN: Final = Struct("=QIIQ")
 FLUSH_IN: Final = Struct("=QIIQ")
+LK_IN: Final = Struct("=QQQQIIII")
+"""handle, owner, first byte, last byte, type, process, lock flags, 0"""
+LK_OUT: Final = Struct("=QQII")
+"""first byte, last byte, type, process"""
 FSYNC_IN: Final = Struct("=QII")
 XATTR_IN: Final = Struct("=II")
 """size, flags; for set: the name, then the value"""
