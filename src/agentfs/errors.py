@@ -214,6 +214,13 @@ class BucketNotFound(StoreError):
     errno, code = _errno.ENOENT, "bucket-not-found"
 
 
+class ClocksDisagree(StoreError):
+    """The store's clock and this machine's are too far apart to tell how old anything is: correct the wrong one.
+    Nothing was collected."""
+
+    errno, code = _errno.EINVAL, "clocks-disagree"
+
+
 class StoreUnsafe(StoreError):
     """The store failed the probe: it cannot keep two writers apart, so a second writer is refused."""
 

@@ -184,9 +184,9 @@ def test_a_collected_place_still_tells_whose_it_was(log: Log) -> None:
 def test_collecting_is_one_get_and_one_put_and_may_be_repeated(log: Log, store: Scripted) -> None:
     chain = fill(log, 2)
     store.requests.clear()
-    stub = log.collect(1, snapshot=2)
+    stub, _ = log.collect(1, snapshot=2)
     assert store.requests == ["get", "put"]
-    assert log.collect(1, snapshot=2) == stub
+    assert log.collect(1, snapshot=2) == (stub, False)
     assert store.requests == ["get", "put", "get"]
     assert stub.commit_digest == chain[0].digest
     with pytest.raises(ValueError, match="does not hold"):

@@ -171,6 +171,11 @@ def parse_pin_name(prefix: str, name: str) -> tuple[str, str]:
     raise Corrupt(f"{name!a} is not the name of a pin under {head}")
 
 
+def clock_name(prefix: str) -> str:
+    """The object that is put to learn the store's time; what it holds means nothing."""
+    return f"{prefix}clock"
+
+
 def policy_prefix(prefix: str) -> str:
     return f"{prefix}retention/"
 

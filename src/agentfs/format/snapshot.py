@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from agentfs.errors import Corrupt
 from agentfs.format.commit import split_digests
 from agentfs.format.fields import integer, octets, required, row, rows, text
-from agentfs.format.framing import LOCKS_FEATURE, Frame, ObjectKind, open_frame, seal
+from agentfs.format.framing import COLLECTION_FEATURE, LOCKS_FEATURE, Frame, ObjectKind, open_frame, seal
 from agentfs.format.limits import (
     DIGEST_BYTES,
     INTEGER_MAX,
@@ -90,7 +90,11 @@ def encode_snapshot_rows(snapshot: SnapshotRows) -> bytes:
         "pages": [
             [kind, count, len(deflated), len(data)] for (kind, count, data), deflated in zip(raw, stored, strict=True)
         ],
-        "requires": [*features(snapshot.origins), *([LOCKS_FEATURE] if snapshot.locks else [])],
+        "requires": [
+            *features(snapshot.origins),
+            *([LOCKS_FEATURE] if snapshot.locks else []),
+            *([COLLECTION_FEATURE] if snapshot.collected else []),
+        ],
         **origin_fields(snapshot.origins),
         **lock_fields(snapshot.locks),
     }

@@ -89,6 +89,8 @@ class SnapshotRows:
     """Of a fork (F-100)."""
     locks: Sequence[LockRow] = ()
     """By ascending inode."""
+    collected: bool = False
+    """A collection was announced before it was put (F-119)."""
 
 
 def check_rows(snapshot: SnapshotRows) -> None:

@@ -7,9 +7,9 @@ finds a stub still learns from `commit_digest` whether the commit that stood the
 from dataclasses import dataclass
 
 from agentfs.errors import Corrupt
-from agentfs.format.fields import integer, octets, required, text
-from agentfs.format.framing import ObjectKind, open_frame, seal
-from agentfs.format.limits import COMMIT_ID_BYTES, DIGEST_BYTES, INTEGER_MAX, NO_PARENT, SEQUENCE_MAX
+from agentfs.format.fields import integer, octets, required, rows, text
+from agentfs.format.framing import COLLECTION_FEATURE, ObjectKind, open_frame, seal
+from agentfs.format.limits import COMMIT_ID_BYTES, DIGEST_BYTES, FEATURES_MAX, INTEGER_MAX, NO_PARENT, SEQUENCE_MAX
 from agentfs.format.origins import Origins, check_origins, features, origin_fields, read_origins
 from agentfs.format.validation import check_head, check_head_digest, need
 from agentfs.model.records import Commit
@@ -34,9 +34,11 @@ class Stub:
     """Of a fork: this is its origin entry (F-102), or an end entry."""
     ended: bool = False
     """The volume was deleted: nothing is written to it any more (F-106)."""
+    packed: bool = False
+    """What is kept of the commit's contents is in packs (F-123)."""
 
 
-def stub_of(commit: Commit, digest: bytes, *, snapshot: int) -> Stub:
+def stub_of(commit: Commit, digest: bytes, *, snapshot: int, packed: bool = False) -> Stub:
     """What to keep of `commit`, whose digest is `digest`, once a snapshot at `snapshot` is on the store."""
     return Stub(
         volume=commit.volume,
@@ -46,6 +48,7 @@ def stub_of(commit: Commit, digest: bytes, *, snapshot: int) -> Stub:
         parent=commit.parent,
         time_ns=commit.time_ns,
         snapshot=snapshot,
+        packed=packed,
     )
 
 
@@ -60,7 +63,7 @@ def encode_stub(stub: Stub) -> bytes:
         "parent": stub.parent,
         "time": stub.time_ns,
         "snapshot": stub.snapshot,
-        "requires": features(stub.origins),
+        "requires": [*features(stub.origins), *([COLLECTION_FEATURE] if stub.packed else [])],
         **origin_fields(stub.origins),
         **({"ended": 1} if stub.ended else {}),
     }
@@ -83,6 +86,7 @@ def decode_stub(data: bytes, *, volume: str, sequence: int) -> Stub:
             snapshot=integer(required(header, "snapshot"), "'snapshot'", low=1, high=SEQUENCE_MAX),
             origins=read_origins(header.get("origins", [])),
             ended=integer(header.get("ended", 0), "'ended'", low=0, high=1) == 1,
+            packed=COLLECTION_FEATURE in rows(header.get("requires", []), "'requires'", count_max=FEATURES_MAX),
         )
         _check(stub)
         need(frame.body_start == frame.body_end, "a stub has no body")

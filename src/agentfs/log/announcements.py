@@ -46,6 +46,10 @@ class Announcements:
                 return
             after = page[-1].name
 
+    def any(self) -> bool:
+        """Whether a collection was ever announced: snapshots that are put now must say so (F-119). One list."""
+        return bool(self._store.list(layout.announcement_prefix(self.prefix), limit=1))
+
     def newest(self) -> Announcement | None:
         """One list; and one get if there is any. Raises `Corrupt`, `NewerFormat`, `StoreError`."""
         found = self._store.list(layout.announcement_prefix(self.prefix), limit=1)

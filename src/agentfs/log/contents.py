@@ -1,7 +1,7 @@
 """The bytes of contents that the log speaks of, wherever they are now: in commits, in chunks, in packs.
 
-What a place says (`model.records.Content`) stays right for ever: where the commit was collected, its contents are found
-in the volume's packs by their digest (docs/format.md, F-123).
+What a place says (`model.records.Content`) stays right for ever: where the commit was collected, its contents are
+found in the volume's packs by their digest (docs/format.md, F-123).
 """
 
 import hashlib
@@ -125,7 +125,11 @@ class PackIndex:
 
     def whole(self, pack: IndexedPack) -> dict[bytes, bytes]:
         """All contents of a pack, by digest, verified. One get. Raises `ObjectNotFound`, `Corrupt`, `StoreError`."""
-        return decode_pack(self.store.get(pack.name).data, volume=self.volume)[1]
+        return self.verified(pack)[1]
+
+    def verified(self, pack: IndexedPack) -> tuple[Pack, dict[bytes, bytes]]:
+        """As `whole`, with what else stands in it."""
+        return decode_pack(self.store.get(pack.name).data, volume=self.volume)
 
 
 class Contents:
@@ -148,7 +152,7 @@ class Contents:
         return b"".join(self.chunk(content, at) for at in range(len(content.chunks)))
 
     def inline(self, content: InlineContent) -> bytes:
-        """As `read`. One get, and a few small ones when its commit was collected and nothing is known of packs yet."""
+        """As `read`. One get; a few small ones more when its commit was collected and no pack is known of yet."""
         if content.size_bytes == 0:
             return b""
         packs = self.packs(self._log.volume_at(content.sequence))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from agentfs.errors import Unavailable
-from agentfs.format.layout import blob_name
 from agentfs.format.limits import FILE_BYTES_MAX
 from agentfs.model.records import CHUNK_BYTES, INLINE_BYTES_MAX, ChunkedContent, Kind
 from agentfs.replica.pending import PendingState
@@ -18,8 +17,8 @@ from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, InodeR
 _ZEROS = bytes(CHUNK_BYTES)
 _ZEROS_DIGEST = hashlib.sha256(_ZEROS).digest()
 
-PutAll = Callable[[Iterable[tuple[str, bytes]]], None]
-"""Puts objects, perhaps in parallel; returns when all are durable."""
+PutAll = Callable[[Iterable[tuple[bytes, bytes]]], None]
+"""Puts chunks (SHA-256, bytes), perhaps in parallel; returns when all are durable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,6 @@ def take(
     *,
     is_open: bool,
     known: bytes,
-    prefix: str,
     put_all: PutAll,
     inline_max: int = INLINE_BYTES_MAX,
 ) -> Taken:
@@ -103,14 +101,12 @@ def take(
             # Stores into a mapped page that is dirty already leave no trace in the file's times. After this each page
             # is clean, and the next store into it changes them (measured: ext4, Linux 6.18).
             os.fsync(fd)
-        return take_from(fd, row, known=known, prefix=prefix, put_all=put_all, inline_max=inline_max)
+        return take_from(fd, row, known=known, put_all=put_all, inline_max=inline_max)
     finally:
         os.close(fd)
 
 
-def take_from(
-    fd: int, row: InodeRow, *, known: bytes, prefix: str, put_all: PutAll, inline_max: int = INLINE_BYTES_MAX
-) -> Taken:
+def take_from(fd: int, row: InodeRow, *, known: bytes, put_all: PutAll, inline_max: int = INLINE_BYTES_MAX) -> Taken:
     """As `take`, from any descriptor."""
     before = os.fstat(fd)
     if before.st_size > FILE_BYTES_MAX:
@@ -123,7 +119,7 @@ def take_from(
         content = os.pread(fd, inline_max + 1, 0)
         length = len(content)
     else:
-        content = _take_chunks(fd, before.st_size, known, prefix, put_all)
+        content = _take_chunks(fd, before.st_size, known, put_all)
         length = content.size_bytes
     after = os.fstat(fd)
     same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
@@ -132,12 +128,12 @@ def take_from(
     return Taken(content, mtime_ns, row.content_change)
 
 
-def _take_chunks(fd: int, size_bytes: int, known: bytes, prefix: str, put_all: PutAll) -> ChunkedContent:
+def _take_chunks(fd: int, size_bytes: int, known: bytes, put_all: PutAll) -> ChunkedContent:
     have = {known[at : at + 32] for at in range(0, len(known), 32)}
     whole = hashlib.sha256()
     digests: list[bytes] = []
 
-    def missing() -> Iterable[tuple[str, bytes]]:
+    def missing() -> Iterable[tuple[bytes, bytes]]:
         data_at = 0
         for at in range(0, size_bytes, CHUNK_BYTES):
             length = min(CHUNK_BYTES, size_bytes - at)
@@ -152,7 +148,7 @@ def _take_chunks(fd: int, size_bytes: int, known: bytes, prefix: str, put_all: P
             digests.append(digest)
             if digest not in have:
                 have.add(digest)
-                yield blob_name(prefix, digest), chunk
+                yield digest, chunk
 
     put_all(missing())
     return ChunkedContent(size_bytes, whole.digest(), tuple(digests))

@@ -14,7 +14,6 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from agentfs.errors import Corrupt, ObjectNotFound
-from agentfs.format.layout import blob_name
 from agentfs.merge.contents import MERGE_BYTES_MAX, Merged, merge_contents
 from agentfs.model.records import CHUNK_BYTES, ChunkedContent, Content
 from agentfs.replica.apply_base import content_of
@@ -229,15 +228,14 @@ class Converge:
     def _kept(self, data: bytes) -> Content | None:
         if not data:
             return None
-        prefix = self.ground.log.prefix
         pieces = [data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)]
         chunks = tuple(hashlib.sha256(piece).digest() for piece in pieces)
-        self.ground.put_all((blob_name(prefix, digest), piece) for digest, piece in zip(chunks, pieces, strict=True))
+        self.ground.put_all(zip(chunks, pieces, strict=True))
         return ChunkedContent(len(data), hashlib.sha256(data).digest(), chunks)
 
     # ---- files that are being written ----
 
-    def capture(self, forked: Forked, *, prefix: str, put_all: PutAll, inline_max: int) -> Taken | None:
+    def capture(self, forked: Forked, *, put_all: PutAll, inline_max: int) -> Taken | None:
         """For a commit: the merge of a file that is open for writing, as it is now; it stays forked, with what was
         taken as the new base. None when it cannot be merged while it is open, or nothing is new. Raises `Torn`,
         `StoreError`."""
@@ -260,9 +258,7 @@ class Converge:
         staged = self._stage(merged.data)
         try:
             with open(staged, "rb", buffering=0) as file:
-                taken = take_from(
-                    file.fileno(), forked.row, known=b"", prefix=prefix, put_all=put_all, inline_max=inline_max
-                )
+                taken = take_from(file.fileno(), forked.row, known=b"", put_all=put_all, inline_max=inline_max)
         finally:
             os.unlink(staged)
         return Taken(taken.content, ours.stamp[1], forked.row.content_change, CapturedFork(*base, detail, sides))

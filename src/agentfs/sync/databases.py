@@ -82,7 +82,6 @@ class Databases:
                     fd,
                     row._replace(size_bytes=size),
                     known=known,
-                    prefix=self.ground.log.prefix,
                     put_all=self.ground.put_all,
                 )
             finally:

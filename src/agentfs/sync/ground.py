@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TypeVar
 
 from agentfs.clock import Clock
+from agentfs.log.chunk_names import ChunkNames
 from agentfs.log.log import Log
 from agentfs.model.records import Commit
 from agentfs.replica.replica import Replica
@@ -16,6 +18,8 @@ from agentfs.sync.contention import Contention
 from agentfs.sync.options import EngineOptions
 
 _LOG = logging.getLogger(__name__)
+
+Key = TypeVar("Key", str, bytes)
 
 Failpoint = Callable[[str], None]
 """Called with a name between any two steps whose order matters; tests crash there."""
@@ -47,6 +51,7 @@ class EngineGround:
     observers: tuple[Observer, ...] = ()
     contention: Contention = field(init=False)
     """What is known of the other writers; touched in the engine's turn only."""
+    _chunk_names: ChunkNames | None = field(default=None, init=False)
     _pool: ThreadPoolExecutor | None = field(default=None, init=False)
     _worker: threading.local = field(default_factory=threading.local, init=False)
     """On a thread of the pool, `is_one` is set."""
@@ -64,11 +69,20 @@ class EngineGround:
             except Exception:  # noqa: BLE001 - what watches the log must not stop it
                 _LOG.exception("an observer of the log failed at entry %d", commit.sequence)
 
-    def put_all(self, objects: Iterable[tuple[str, bytes]]) -> None:
-        """Put objects, `options.parallel` at once and never more in memory. On return all are durable."""
-        self.each(lambda it: self.store.put(it[0], it[1]), objects)
+    def put_all(self, chunks: Iterable[tuple[bytes, bytes]]) -> None:
+        """Put chunks (SHA-256, bytes), `options.parallel` at once and never more in memory. On return all are durable;
+        the commit after the head that the replica had when this was called may refer to them."""
+        head = int(self.replica.state("head_sequence"))
+        if self._chunk_names is None:
+            self._chunk_names = ChunkNames(self.store, self.log.volume)
+        names = self._chunk_names
 
-    def each(self, do: Callable[[tuple[str, bytes]], None], items: Iterable[tuple[str, bytes]]) -> None:
+        def put(chunk: tuple[bytes, bytes]) -> None:
+            self.store.put(names.name(chunk[0], head=head), chunk[1])
+
+        self.each(put, chunks)
+
+    def each(self, do: Callable[[tuple[Key, bytes]], None], items: Iterable[tuple[Key, bytes]]) -> None:
         """Call `do` for every item; the first error is raised after all that were started have ended.
 
         Called from within (a file that is fetched beside others fetches its chunks) it works on the calling thread:

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agentfs.errors import AgentFSError, Corrupt, NotFound, ObjectNotFound, StoreError, Unavailable
-from agentfs.model.records import CHUNK_BYTES
+from agentfs.log.contents import Contents
+from agentfs.model.records import CHUNK_BYTES, InlineContent
 from agentfs.replica.backing import translate
 from agentfs.replica.transaction import (
     PENDING_CONTENT,
@@ -37,6 +38,7 @@ class Hydration:
 
     def __init__(self, ground: EngineGround) -> None:
         self._ground = ground
+        self._contents = Contents(ground.store, ground.log)
         self._lock = threading.Lock()
         self._running: dict[int, _Fetch] = {}
 
@@ -146,12 +148,8 @@ class Hydration:
         assert content.sequence is not None and content.offset is not None
         data = b""
         if content.size_bytes:
-            log = self._ground.log
-            data = self._ground.store.get(
-                log.name(content.sequence), start=content.offset, length=content.size_bytes
-            ).data
-        if len(data) != content.size_bytes or hashlib.sha256(data).digest() != content.digest:
-            raise Corrupt(f"a file's content in commit {content.sequence} does not match its digest; it was not used")
+            place = InlineContent(content.size_bytes, content.digest, content.sequence, content.offset)
+            data = self._contents.inline(place)
         _write_all(fd, data, 0)
 
     def _fetch_chunk(self, digest: bytes, offset: int, size_bytes: int, fd: int) -> None:

@@ -73,10 +73,7 @@ class Push:
             state,
             forked=frozenset(self._forks),
             may_take=lambda ino: (
-                force
-                or ino in self._locks.now
-                or self.open_files.is_quiet(ino)
-                or self.databases.is_capturable(ino)
+                force or ino in self._locks.now or self.open_files.is_quiet(ino) or self.databases.is_capturable(ino)
             ),
         )
         absent = (*wanted.absent, *leaving_absent(self.ground.replica, state, limit=_ABSENT_MAX))
@@ -163,9 +160,7 @@ class Push:
         ground = self.ground
         try:
             if row.ino in self._forks:
-                return self.converge.capture(
-                    self._forks[row.ino], prefix=ground.log.prefix, put_all=ground.put_all, inline_max=inline_max
-                )
+                return self.converge.capture(self._forks[row.ino], put_all=ground.put_all, inline_max=inline_max)
             taken = self.databases.take(row, known=known)
             if taken is None:
                 taken = take(
@@ -173,7 +168,6 @@ class Push:
                     row,
                     is_open=row.ino in state.write_open,
                     known=known,
-                    prefix=ground.log.prefix,
                     put_all=ground.put_all,
                     inline_max=inline_max,
                 )

@@ -1,11 +1,12 @@
 """What the engine does when there is nothing to push or pull: evicting, fetching ahead, trimming, snapshots."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agentfs.errors import AgentFSError, ObjectNotFound, StoreError, Unavailable
 from agentfs.format import layout
 from agentfs.format.snapshot import encode_snapshot_rows
+from agentfs.log.announcements import Announcements
 from agentfs.replica.apply import drop_stale
 from agentfs.replica.bulk import snapshot_of
 from agentfs.sync.ground import EngineGround
@@ -149,6 +150,7 @@ class Upkeep:
         rows = snapshot_of(replica, log.volume)
         if rows is None or rows.sequence == 0:
             return False
-        log.put_snapshot(encode_snapshot_rows(rows))
+        announced = Announcements(self.ground.store, log.volume).any()
+        log.put_snapshot(encode_snapshot_rows(replace(rows, collected=announced)))
         replica.set_state("snapshot_sequence", rows.sequence)
         return True

@@ -1,0 +1,1 @@
+"""What a volume keeps of its history, and the safe removal of the rest (docs/retention.md)."""
