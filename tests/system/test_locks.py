@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,13 +65,29 @@ def _machines(
     return made
 
 
-def _start(machine: Machine, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-    child = subprocess.Popen(
-        [sys.executable, "-c", program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-    machine.children.append(child)
-    return child
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Runs a Python program beside a mount; it is ended, and its pipes closed, with the test."""
+    made: list[subprocess.Popen[bytes]] = []
+
+    def run(program: str, *arguments: str | bytes) -> subprocess.Popen[bytes]:
+        made.append(
+            subprocess.Popen(
+                [sys.executable, "-c", program, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
+        return made[-1]
+
+    yield run
+    for child in made:
+        child.kill()
+        child.communicate(timeout=30)
 
 
 def _line(child: subprocess.Popen[bytes]) -> str:
@@ -83,14 +100,16 @@ def _seen(machine: Machine, name: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("how", ["flock", "fcntl"])
-def test_no_increment_is_lost(machines: Fleet, ministack_server: S3Server, bucket: str, how: str) -> None:
+def test_no_increment_is_lost(
+    machines: Fleet, start: Start, ministack_server: S3Server, bucket: str, how: str
+) -> None:
     three = _machines(machines, ministack_server, bucket, 3)
     three[0].write("counter", "0")
     three[0].sync()
     for it in three:
         _seen(it, "counter", b"0")
     each = 8
-    children = [_start(it, _FLOCK, os.fsdecode(it.path("counter")), str(each), how) for it in (*three, three[0])]
+    children = [start(_FLOCK, it.path("counter"), str(each), how) for it in (*three, three[0])]
     for child in children:
         _, said = child.communicate(timeout=50)
         assert child.returncode == 0, (said, three[0].logs(), three[1].logs(), three[2].logs())
@@ -102,14 +121,14 @@ def test_no_increment_is_lost(machines: Fleet, ministack_server: S3Server, bucke
 
 
 def test_a_paused_machine_cannot_write_after_the_take_over(
-    machines: Fleet, ministack_server: S3Server, bucket: str
+    machines: Fleet, start: Start, ministack_server: S3Server, bucket: str
 ) -> None:
     one, other = _machines(machines, ministack_server, bucket, 2, SETTINGS)
     os.mkdir(one.path("state"))
     one.write("state/x.json", "0000")
     one.sync()
     _seen(other, "state/x.json", b"0000")
-    holder = _start(one, _HOLD, os.fsdecode(one.path("state/x.json")))
+    holder = start(_HOLD, one.path("state/x.json"))
     assert _line(holder) == "locked"
     assert _refused(other, "state/x.json")
     asleep = [pid for pid, kind in one.processes().items() if kind in ("mount", "engine")]
@@ -117,7 +136,7 @@ def test_a_paused_machine_cannot_write_after_the_take_over(
     for pid in asleep:
         os.kill(pid, signal.SIGSTOP)
     try:
-        taken = _start(other, _HOLD, os.fsdecode(other.path("state/x.json")))
+        taken = start(_HOLD, other.path("state/x.json"))
         assert _line(taken) == "locked"
         taken.stdin.write(b"\n")
         taken.stdin.flush()
@@ -155,15 +174,17 @@ def _refused(machine: Machine, name: str) -> bool:
     return done.stdout == b"refused\n"
 
 
-def test_whoever_is_killed_gives_its_lock_back(machines: Fleet, ministack_server: S3Server, bucket: str) -> None:
+def test_whoever_is_killed_gives_its_lock_back(
+    machines: Fleet, start: Start, ministack_server: S3Server, bucket: str
+) -> None:
     one, other = _machines(machines, ministack_server, bucket, 2)
     one.write("a.lock", "")
     one.sync()
     _seen(other, "a.lock", b"")
-    holder = _start(one, _HOLD, os.fsdecode(one.path("a.lock")))
+    holder = start(_HOLD, one.path("a.lock"))
     assert _line(holder) == "locked"
     assert _refused(other, "a.lock")
-    waits = _start(other, _HOLD, os.fsdecode(other.path("a.lock")))
+    waits = start(_HOLD, other.path("a.lock"))
     time.sleep(0.5)
     holder.kill()
     assert _line(waits) == "locked"
@@ -174,12 +195,14 @@ def test_whoever_is_killed_gives_its_lock_back(machines: Fleet, ministack_server
         it.unmount()
 
 
-def test_a_waiting_program_can_be_interrupted(machines: Fleet, ministack_server: S3Server, bucket: str) -> None:
+def test_a_waiting_program_can_be_interrupted(
+    machines: Fleet, start: Start, ministack_server: S3Server, bucket: str
+) -> None:
     one, other = _machines(machines, ministack_server, bucket, 2)
     one.write("a.lock", "")
     one.sync()
     _seen(other, "a.lock", b"")
-    holder = _start(one, _HOLD, os.fsdecode(one.path("a.lock")))
+    holder = start(_HOLD, one.path("a.lock"))
     assert _line(holder) == "locked"
     program = (
         "import fcntl, os, signal, sys\n"
@@ -201,7 +224,9 @@ def test_a_waiting_program_can_be_interrupted(machines: Fleet, ministack_server:
         it.unmount()
 
 
-def test_offline_a_lock_is_refused_with_the_reason(machines: Fleet, ministack_server: S3Server, bucket: str) -> None:
+def test_offline_a_lock_is_refused_with_the_reason(
+    machines: Fleet, start: Start, ministack_server: S3Server, bucket: str
+) -> None:
     """Other files' locks work as ever."""
     (one,) = _machines(machines, ministack_server, bucket, 1)
     one.write("a.lock", "")
@@ -224,7 +249,9 @@ def test_offline_a_lock_is_refused_with_the_reason(machines: Fleet, ministack_se
     one.unmount()
 
 
-def test_the_command_line(machines: Fleet, ministack_server: S3Server, bucket: str, tmp_path: Path) -> None:
+def test_the_command_line(
+    machines: Fleet, start: Start, ministack_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
     one, other = _machines(machines, ministack_server, bucket, 2)
     one.write("notes.md", "0")
     one.sync()
@@ -243,7 +270,7 @@ def test_the_command_line(machines: Fleet, ministack_server: S3Server, bucket: s
     for it in (one, other):
         _seen(it, "notes.md", b"3\n")
     assert one.run("lock", "notes.md", "--", "sh", "-c", "exit 7", ok=False).returncode == 7
-    holder = _start(one, _HOLD, os.fsdecode(one.path("notes.md")))
+    holder = start(_HOLD, one.path("notes.md"))
     assert _line(holder) == "locked"  # not a pattern: a lock of this machine
     assert json.loads(other.run("locks", "--json").stdout)["locks"] == []
     long = subprocess.Popen(

@@ -30,9 +30,8 @@ _LOG = logging.getLogger(__name__)
 
 _READ, _WRITE, _UNLOCK = 0, 1, 2
 """`F_RDLCK`, `F_WRLCK`, `F_UNLCK`."""
-_WAIT_SECONDS = 2.0
-"""For a lock that another machine has, at once; then it is looked whether anybody still wants it."""
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = (0.05, 0.4)
+"""Between looks whether a lock that another machine has is free: the first, and the longest. Each is one request."""
 
 
 class _Shared(Enum):
@@ -61,8 +60,8 @@ class _File:
     whole: LockTable = field(default_factory=LockTable)
     waiters: list[_Waiter] = field(default_factory=list)
     shared: _Shared = _Shared.FREE
-    held_elsewhere: bool = False
-    """While taking: another machine is known to have the lock."""
+    ask: threading.Event = field(default_factory=threading.Event)
+    """While taking: somebody wants to know now whether the lock is free."""
     grant: Grant | None = None
     leaving: list[Later] = field(default_factory=list)
     """Answers that are given when the lock across machines was given back."""
@@ -174,7 +173,7 @@ class Locks:
     def _refusal(self, file: _File, wanted: Range, is_flock: bool, *, blocked: bool, blocks: bool) -> int:
         """Why a lock cannot be waited for; 0: it can."""
         if not blocks:
-            known = blocked or file.held_elsewhere or (file.shared is _Shared.HELD and not self._may_grant(file))
+            known = blocked or (file.shared is _Shared.HELD and not self._may_grant(file))
             return errno.EAGAIN if known else 0
         if not is_flock and blocked and self._is_deadlock(file, wanted):
             return errno.EDEADLK
@@ -208,6 +207,8 @@ class Locks:
             self._files.setdefault(file.ino, file)
             waiter.later.interrupted = lambda: self._interrupted(file, waiter)
             file.waiters.append(waiter)
+            if not waiter.blocks:
+                file.ask.set()
             self._pump(file)
 
     def _interrupted(self, file: _File, waiter: _Waiter) -> None:
@@ -253,30 +254,31 @@ class Locks:
 
     def _take(self, file: _File) -> None:
         assert self._shared is not None
-        wait_seconds = 0.0
+        pause, longest = _PAUSE_SECONDS
         while not self._ended.is_set():
+            file.ask.clear()
             try:
-                grant = self._shared.acquire(file.ino, wait_seconds=wait_seconds, number=0)
+                grant = self._shared.acquire(file.ino, wait_seconds=0.0, number=0)
             except LockHeld:
                 if not self._wait_on(file):
                     return
-                wait_seconds = _WAIT_SECONDS
             except Exception as error:  # noqa: BLE001 - whoever waits gets an answer, whatever happened
                 self._refuse_all(file, error)
                 return
             else:
                 self._taken(file, grant)
                 return
+            self._clock.wait(file.ask, pause)
+            pause = min(longest, pause * 1.5)
 
     def _wait_on(self, file: _File) -> bool:
-        """Another machine has the lock: who does not want to wait is told. Whether anybody does."""
+        """Somebody else has the lock: who does not want to wait is told. Whether anybody does."""
         with self._lock:
-            file.held_elsewhere = True
             for waiter in [it for it in file.waiters if not it.blocks]:
                 self._answer(file, waiter, errno.EAGAIN)
             if file.waiters:
                 return True
-            file.shared, file.held_elsewhere = _Shared.FREE, False
+            file.shared = _Shared.FREE
             self._tidy(file)
             return False
 
@@ -284,7 +286,7 @@ class Locks:
         number = error.errno if isinstance(error, AgentFSError) else errno.ENOLCK
         _LOG.warning("no lock across machines for inode %d: %s", file.ino, error, exc_info=number == errno.ENOLCK)
         with self._lock:
-            file.shared, file.held_elsewhere = _Shared.FREE, False
+            file.shared = _Shared.FREE
             for waiter in list(file.waiters):
                 self._answer(file, waiter, number)
             self._tidy(file)
@@ -295,7 +297,7 @@ class Locks:
         except Exception:  # noqa: BLE001 - the lock is had, and the notifier's own thread tries again
             _LOG.exception("telling the kernel of changes failed")
         with self._lock:
-            file.shared, file.held_elsewhere, file.grant = _Shared.HELD, False, grant
+            file.shared, file.grant = _Shared.HELD, grant
             self._pump(file)
 
     # ---- across machines: giving back ----
