@@ -91,7 +91,7 @@ def test_json_has_stable_keys(me: Machine) -> None:
     assert set(entry) == {
         "path", "kind", "size_bytes", "mode", "uid", "gid", "modified", "modified_ns", "created_ns",
     }  # fmt: skip
-    assert set(me.ok("sync", "--json").json) == {"synced", "head_sequence", "pending"}
+    assert set(me.ok("sync", "--json").json) == {"synced", "head_sequence", "pending", "spaces"}
     status = me.ok("status", "--json").json
     assert set(status) == {"mounts", "volumes", "damaged"}
     assert set(status["volumes"][0]) == {

@@ -135,7 +135,7 @@ def _state(settings: Settings) -> Iterator[Finding]:
 
 def _mounts(settings: Settings) -> Iterator[Finding]:
     from agentfs.fuse import device  # noqa: PLC0415
-    from agentfs.volume.mounts import records  # noqa: PLC0415
+    from agentfs.volume.mounts import ask_spaces, records  # noqa: PLC0415
 
     stale = [
         os.fsdecode(facts.mountpoint)
@@ -147,6 +147,18 @@ def _mounts(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "mount", "warning", f"{path}: its process has died", f"agentfs unmount {path}, or mount it again"
         )
+    for record in records(settings.state_dir):
+        for fact in ask_spaces(settings.state_dir, record):
+            if fact["problem"]:
+                place = f"{record.mountpoint}/{fact['place']}"
+                yield Finding(
+                    "space",
+                    "warning",
+                    f"{place} cannot be entered: {fact['problem']}",
+                    f"make the space {fact['space']}, or take it away with agentfs space detach {fact['space']}"
+                    if "there is no space" in str(fact["problem"])
+                    else "it is tried again by itself",
+                )
 
 
 def _credentials(settings: Settings) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from agentfs.volume.mounts import records
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+space_option = click.option("--space", metavar="NAME", help="A shared space, instead of the agent's home.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document with stable keys.")
 
 

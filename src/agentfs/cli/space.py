@@ -22,18 +22,33 @@ _SHOWN_SECONDS_MAX = 10.0
 _LOOK_SECONDS = 0.05
 
 
-@click.group("space")
+_no_sync = click.option(
+    "--no-sync", is_flag=True, help="Do not wait for the store; a later command or mount pushes it."
+)
+
+
+class SpaceGroup(click.Group):
+    """Its help ends with examples."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click gives it
+        with formatter.section("Examples"):
+            for line in (
+                "agentfs space create team",
+                "agentfs space attach team --agent-id myagent",
+                "agentfs space list",
+                "agentfs ls spaces/team",
+                "agentfs space detach team",
+            ):
+                formatter.write_text(line)
+
+
+@click.group("space", cls=SpaceGroup)
 def space() -> None:
     """Make shared spaces and attach them to homes.
 
     A space is a directory that many agents share. Attached to a home as NAME it is the directory spaces/NAME of that
     home, on every machine that mounts it.
     """
-
-
-_no_sync = click.option(
-    "--no-sync", is_flag=True, help="Do not wait for the store; a later command or mount pushes it."
-)
 
 
 @space.command(

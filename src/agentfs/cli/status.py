@@ -14,7 +14,9 @@ from agentfs.clock import SystemClock
 from agentfs.config.settings import Settings
 from agentfs.config.values import about_size
 from agentfs.errors import AgentFSError, NotMounted
-from agentfs.volume.mounts import MountRecord, records
+from agentfs.volume.messages import Message
+from agentfs.volume.mounts import MountRecord, ask_spaces, records
+from agentfs.volume.places import is_replica_of
 from agentfs.volume.status import Status, peek
 
 
@@ -38,19 +40,28 @@ def status(*, mountpoint: str | None, as_json: bool, **options: str | None) -> N
         if not mounts:
             raise NotMounted(f"{path} is not a mount of this state directory ({settings.state_dir})")
     now_ns = SystemClock().wall_ns()
-    volumes, damaged = _volumes(settings, [record.replica for record in mounts] if mountpoint else None)
+    spaces = {record.mountpoint: ask_spaces(settings.state_dir, record) for record in mounts}
+    volumes, damaged = _volumes(settings, _replicas(mounts, spaces) if mountpoint else None)
     if as_json:
         print_json(
             {
-                "mounts": [_mount_fields(record) for record in mounts],
+                "mounts": [_mount_fields(record, spaces[record.mountpoint]) for record in mounts],
                 "volumes": [_volume_fields(found, now_ns, settings) for found in volumes],
                 "damaged": damaged,
             }
         )
     else:
         _print(mounts, volumes, damaged, now_ns, settings)
+        _print_trouble(spaces)
     if any(_is_late(found, now_ns, settings) for found in volumes):
         sys.exit(STILL_LOCAL)
+
+
+def _replicas(mounts: list[MountRecord], spaces: dict[str, list[Message]]) -> list[str]:
+    """Of the homes that are mounted, and of their spaces as far as they are here."""
+    found = [record.replica for record in mounts]
+    found += [fact["directory"] for record in mounts for fact in spaces[record.mountpoint]]
+    return [directory for directory in found if os.path.isdir(directory)]
 
 
 def _volumes(settings: Settings, only: list[str] | None) -> tuple[list[Status], list[dict[str, str]]]:
@@ -61,7 +72,7 @@ def _volumes(settings: Settings, only: list[str] | None) -> tuple[list[Status], 
     except FileNotFoundError:
         names = []
     if settings.origins["agent_id"] == "flag --agent-id":
-        names = [name for name in names if name.startswith(f"home-{settings.agent_id}@")]
+        names = [name for name in names if is_replica_of(name, settings.agent_id)]
     directories = [os.path.join(root, name) for name in names] if only is None else only
     found, damaged = [], []
     for directory in directories:
@@ -72,7 +83,7 @@ def _volumes(settings: Settings, only: list[str] | None) -> tuple[list[Status], 
     return found, damaged
 
 
-def _mount_fields(record: MountRecord) -> dict[str, object]:
+def _mount_fields(record: MountRecord, spaces: list[Message]) -> dict[str, object]:
     return {
         "mountpoint": record.mountpoint.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
         "agent_id": record.agent_id,
@@ -80,6 +91,7 @@ def _mount_fields(record: MountRecord) -> dict[str, object]:
         "pid": record.pid,
         "alive": record.alive,
         "mounted": iso(record.mounted_at_ns),
+        "spaces": [{key: fact[key] for key in ("space", "place", "problem")} for fact in spaces],
     }
 
 
@@ -95,6 +107,7 @@ def _volume_fields(found: Status, now_ns: int, settings: Settings) -> dict[str, 
     engine = found.engine
     return {
         "volume": found.volume,
+        "agent_id": found.author or found.volume.removeprefix("home-"),
         "directory": found.directory,
         "head_sequence": found.head_sequence,
         "pending": pending_fields(found.pending, now_ns),
@@ -128,7 +141,8 @@ def _print(
         ]
         click.echo(table(rows) + "\n")
     for found in volumes:
-        click.echo(f"{found.volume}: {_state(found)}, entry {found.head_sequence} of the log")
+        whose = f" of {found.author}" if found.author else ""
+        click.echo(f"{found.volume}{whose}: {_state(found)}, entry {found.head_sequence} of the log")
         click.echo(f"  {_pending(found, now_ns, settings)}")
         click.echo(f"  {about_size(found.cached_bytes)} of contents on this machine")
         if found.conflicts:
@@ -137,6 +151,13 @@ def _print(
             click.echo(f"  restored from a backup or cloned: noticed {iso(found.copied_at_ns)}, it has a new id")
     for line in damaged:
         click.echo(f"{line['directory']}: {line['message']}")
+
+
+def _print_trouble(spaces: dict[str, list[Message]]) -> None:
+    for mountpoint, facts in spaces.items():
+        for fact in facts:
+            if fact["problem"]:
+                click.echo(f"{mountpoint}/{fact['place']}: CANNOT BE ENTERED ({fact['problem']})")
 
 
 def _state(found: Status) -> str:

@@ -1,7 +1,10 @@
 """`agentfs unmount`."""
 
+import functools
 import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +19,10 @@ from agentfs.errors import AgentFSError, MountFailed, NotMounted, SyncTimedOut
 from agentfs.replica.sessions import is_alive
 from agentfs.volume.messages import Gone, Message, connect, error_of
 from agentfs.volume.mounts import MountRecord, mount_file, read_record, remove_record
-from agentfs.volume.status import Pending, peek_pending
+from agentfs.volume.status import Pending, peek_pending, together
+
+if TYPE_CHECKING:
+    from agentfs.volume.volume import Volume
 
 _GONE_SECONDS_MAX = 20.0
 _SLACK_SECONDS = 60.0
@@ -105,19 +111,31 @@ def _without_daemon(
 
 
 def _push(settings: Settings, record: MountRecord, progress: Progress) -> Pending:
+    from agentfs.volume.spaces import is_here, open_space, peek_attachments, space_directory  # noqa: PLC0415
     from agentfs.volume.volume import Volume  # noqa: PLC0415
 
     flags = {"agent_id": record.agent_id, "store": record.store, "state_dir": settings.state_dir}
-    try:
-        if not peek_pending(record.replica).changes:
-            return Pending(0, 0, None)
-        volume = Volume.open(
-            load({**flags, "timeout": settings.timeout_seconds}), record.agent_id, session_kind="cli"
+    settings, agent = load({**flags, "timeout": settings.timeout_seconds}), record.agent_id
+
+    def pushed(directory: str, open_volume: "Callable[[], Volume]") -> Pending:
+        try:
+            if not peek_pending(directory).changes:
+                return Pending(0, 0, None)
+            return open_volume().close(progress=lambda left: progress.left(left.changes, left.size_bytes))
+        except AgentFSError as error:
+            warn(f"what the dead mount left could not be pushed now: {error}")
+            return peek_pending(directory)
+
+    home = pushed(record.replica, lambda: Volume.open(settings, agent, session_kind="cli"))
+    spaces = {
+        found.place: pushed(
+            space_directory(settings, found.space, agent),
+            functools.partial(open_space, settings, found.space, agent=agent, session_kind="cli"),
         )
-        return volume.close(progress=lambda left: progress.left(left.changes, left.size_bytes))
-    except AgentFSError as error:
-        warn(f"what the dead mount left could not be pushed now: {error}")
-        return peek_pending(record.replica)
+        for found in peek_attachments(record.replica)
+        if is_here(settings, found.space, agent)
+    }
+    return together(home, spaces)
 
 
 def _await_end(record: MountRecord, clock: Clock) -> None:

@@ -10,6 +10,7 @@ from agentfs.sdk.home import Home
 from agentfs.sdk.past import History, Keep, LoggedCommit, MetConflict, Moments, Restored, Side, Was
 from agentfs.sdk.paths import Path
 from agentfs.sdk.values import Change, Entry
+from agentfs.volume.spaces import Attachment
 from agentfs.volume.status import Status, SyncResult
 
 _P = ParamSpec("_P")
@@ -28,13 +29,14 @@ class AsyncHome:
         agent_id: str | None = None,
         store: str | None = None,
         *,
+        space: str | None = None,
         state_dir: str | None = None,
         offline: bool = False,
         settings: Settings | None = None,
     ) -> "AsyncHome":
         """See `Home.open`."""
         home = await asyncio.to_thread(
-            Home.open, agent_id, store, state_dir=state_dir, offline=offline, settings=settings
+            Home.open, agent_id, store, space=space, state_dir=state_dir, offline=offline, settings=settings
         )
         return cls(home)
 
@@ -88,6 +90,15 @@ class AsyncHome:
 
     async def delete(self, path: Path, *, recursive: bool = False, missing_ok: bool = False) -> None:
         await self._run(self._home.delete, path, recursive=recursive, missing_ok=missing_ok)
+
+    async def spaces(self) -> Sequence[Attachment]:
+        return await self._run(self._home.spaces)
+
+    async def attach_space(self, space: str, *, at: str | bytes | None = None) -> Attachment:
+        return await self._run(self._home.attach_space, space, at=at)
+
+    async def detach_space(self, which: str, *, force: bool = False) -> Attachment:
+        return await self._run(self._home.detach_space, which, force=force)
 
     async def sync(self, timeout: float | None = None) -> SyncResult:
         return await self._run(self._home.sync, timeout)

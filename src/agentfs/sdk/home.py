@@ -27,7 +27,7 @@ from agentfs.errors import (
     NotFound,
     OtherVolume,
 )
-from agentfs.model.names import shown
+from agentfs.model.names import check_id, shown
 from agentfs.model.records import Kind
 from agentfs.sdk.errors import speaks_python, translated
 from agentfs.sdk.files import HomeFile, open_flags
@@ -40,9 +40,9 @@ from agentfs.tree.values import Attributes, Caller, Handle
 from agentfs.volume.reading import open_resident
 from agentfs.volume.replacing import replace
 from agentfs.volume.spaces import DIRECTORY as SPACES
-from agentfs.volume.spaces import Attachment
+from agentfs.volume.spaces import Attachment, open_space
 from agentfs.volume.status import Status, SyncResult
-from agentfs.volume.volume import EngineMode, Volume
+from agentfs.volume.volume import EngineMode, ProgressCallback, Volume
 
 _KINDS: Mapping[Kind, EntryKind] = {
     Kind.FILE: "file",
@@ -70,6 +70,7 @@ class Home(HomeHistory):
         agent_id: str | None = None,
         store: str | None = None,
         *,
+        space: str | None = None,
         state_dir: str | None = None,
         cache_size: int | str | None = None,
         timeout: float | str | None = None,
@@ -79,7 +80,8 @@ class Home(HomeHistory):
         clock: Clock | None = None,
         session_kind: str = "sdk",
     ) -> "Home":
-        """Open the home of `agent_id`; it is made when it does not exist.
+        """Open the home of `agent_id`; it is made when it does not exist. With `space` that shared space instead, on
+        behalf of the agent: paths are then from the root of the space, which must exist (`NotFound`).
 
         What is not given comes from the environment, then the configuration file, then the defaults. Waits for the
         store when this machine has no copy of the home yet (`offline=True`: start empty and merge later); with a
@@ -100,14 +102,25 @@ class Home(HomeHistory):
         chosen = agent_id or settings.agent_id
         if not chosen:
             raise AgentIdInvalid("no agent id was given: pass one, or set AGENTFS_AGENT_ID")
-        volume = Volume.open(
-            settings, chosen, session_kind=session_kind, engine=engine, clock=clock or SystemClock(), offline=offline
-        )
-        return cls(Volumes(volume, session_kind=session_kind, engine=engine))
+        clock = clock or SystemClock()
+        if space is not None:
+            volume = open_space(
+                settings, space, agent=check_id(chosen), session_kind=session_kind, engine=engine, clock=clock
+            )
+        else:
+            volume = Volume.open(
+                settings, chosen, session_kind=session_kind, engine=engine, clock=clock, offline=offline
+            )
+        return cls(Volumes(volume, session_kind=session_kind, engine=engine, has_spaces=space is None))
 
     @property
     def agent_id(self) -> str:
-        return self._volume.volume_id
+        return self._volume.agent
+
+    @property
+    def space(self) -> str | None:
+        """The shared space that was opened instead of a home."""
+        return self._volume.volume_id if self._volume.kind == "space" else None
 
     def close(self, *, push: bool = True) -> None:
         """Push what is pending, waiting for the store up to the `timeout` setting, and leave.
@@ -395,6 +408,19 @@ class Home(HomeHistory):
             space.sync(timeout_seconds=max(0.0, deadline - clock.monotonic()))
         return result
 
+    @speaks_python
+    def sync_all(self, *, progress: ProgressCallback | None = None) -> Sequence[Status]:
+        """`sync` and `pull`, of the home and of the attached spaces that this machine has a copy of. What each is
+        like then, the home first."""
+        clock = self._volume.clock
+        deadline = clock.monotonic() + self._volume.settings.timeout_seconds
+        volumes = [self._volume, *self._volumes.here()]
+        for volume in volumes:
+            volume.sync(timeout_seconds=max(0.0, deadline - clock.monotonic()), progress=progress)
+        for volume in volumes:
+            volume.pull()
+        return [volume.status() for volume in volumes]
+
     @property
     def is_fresh(self) -> bool:
         """Whether opening it has just brought this machine to the end of the log (another process's engine may
@@ -446,6 +472,10 @@ class Home(HomeHistory):
     def _bare(self) -> "Home":
         """This home without its spaces: attaching links are links. It shares the volume, and is not closed."""
         return Home(self._volumes.without_spaces())
+
+    def _of_space(self, space: str) -> "Home":
+        """An attached space by itself. It shares the volume, and is not closed."""
+        return Home(self._volumes.only(space))
 
     def _place(self, path: Path, *, parents: bool, follow: bool = True) -> Place:
         """Where `path` leads, its directories made when `parents`."""

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 
-from agentfs.errors import NotFound, StoreError, SyncTimedOut
+from agentfs.errors import AgentFSError, NotFound, StoreError, SyncTimedOut
 from agentfs.model.records import Kind
 from agentfs.tree.values import Attributes
 from agentfs.volume.spaces import (
@@ -71,6 +71,10 @@ class Volumes:
                 )
             return volume
 
+    def only(self, space: str) -> "Volumes":
+        """A space by itself, as if it were a home. It shares the space's volume, and is not closed."""
+        return Volumes(self.enter(space), session_kind=self._session_kind, engine=self._engine, has_spaces=False)
+
     # ---- attaching ----
 
     def attached(self) -> list[Attachment]:
@@ -131,7 +135,10 @@ class Volumes:
         home = self.home
         if not is_here(home.settings, space, home.volume_id):
             return False
-        return bool(peek_pending(space_directory(home.settings, space, home.volume_id)).changes)
+        try:
+            return bool(peek_pending(space_directory(home.settings, space, home.volume_id)).changes)
+        except AgentFSError:  # just being made by another process, or damaged: opening it tells
+            return True
 
     def close(self, *, push: bool) -> None:
         """Close all, the home last. Repeating it is harmless."""

@@ -11,7 +11,10 @@ from dataclasses import asdict, dataclass
 
 from agentfs.replica.sessions import is_alive
 from agentfs.volume.logs import private_file
+from agentfs.volume.messages import Gone, Message, connect
 from agentfs.volume.places import mount_key, mounts_directory
+
+_ASK_SECONDS_MAX = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,21 @@ def remove_record(state_dir: str, mountpoint: str) -> None:
     for suffix in ("json", "sock"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(mount_file(state_dir, mountpoint, suffix))
+
+
+def ask_spaces(state_dir: str, record: MountRecord) -> list[Message]:
+    """What the process of a living mount says of its spaces: `space`, `place`, `directory` (of the replica) and
+    `problem` (why it cannot be entered, or empty). Nothing when it does not answer."""
+    if not record.alive:
+        return []
+    try:
+        with connect(mount_file(state_dir, record.mountpoint, "sock")) as connection:
+            connection.send({"id": 1, "do": "status"})
+            answer = connection.receive(timeout_seconds=_ASK_SECONDS_MAX)
+    except (Gone, TimeoutError):
+        return []
+    facts = answer.get("result", {}).get("spaces", [])
+    return facts if isinstance(facts, list) else []
 
 
 def records(state_dir: str) -> list[MountRecord]:

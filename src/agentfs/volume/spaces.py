@@ -40,7 +40,7 @@ TARGET = b"agentfs:space/"
 _ROOT = 1
 _PAGE = 1000
 _LINKS = (
-    "SELECT d.name, i.target, i.ino FROM dentry d JOIN inode i ON i.ino=d.ino "
+    "SELECT d.name, i.target FROM dentry d JOIN inode i ON i.ino=d.ino "
     f"WHERE d.parent=(SELECT ino FROM dentry WHERE parent={_ROOT} AND name=?) AND i.kind={int(Kind.SYMLINK)} "
     "ORDER BY d.name"
 )
@@ -146,8 +146,6 @@ class Attachment:
 
     name: bytes
     space: str
-    ino: int
-    """Of the link, on this machine."""
 
     @property
     def place(self) -> str:
@@ -179,8 +177,8 @@ def peek_attachments(directory: str) -> list[Attachment]:
 
 def _attachments(connection: Connection) -> list[Attachment]:
     return [
-        Attachment(bytes(name), space, ino)
-        for name, target, ino in connection.rows(_LINKS, (DIRECTORY,))
+        Attachment(bytes(name), space)
+        for name, target in connection.rows(_LINKS, (DIRECTORY,))
         if (space := space_of(bytes(target))) is not None
     ]
 
@@ -201,11 +199,11 @@ def attach(home: Volume, space: str, name: bytes | None = None) -> Attachment:
             raise Exists(f"the space {space} is attached as {found.place} already: detach it there first")
     parent = _directory(tree)
     try:
-        made = tree.symlink(parent, name, target, Caller.process())
+        tree.symlink(parent, name, target, Caller.process())
     except Exists:
         place = shown(DIRECTORY + b"/" + name)
         raise Exists(f"there is something else at {place}: choose another name with --as") from None
-    return Attachment(name, space, made.ino)
+    return Attachment(name, space)
 
 
 def _directory(tree: Tree) -> int:

@@ -65,7 +65,9 @@ class Volume:
         self,
         *,
         settings: Settings,
+        kind: VolumeKind,
         volume_id: str,
+        agent: str,
         replica: Replica,
         tree: Tree,
         link: EngineLink,
@@ -74,6 +76,9 @@ class Volume:
     ) -> None:
         self.settings = settings
         self.volume_id = volume_id
+        self.kind: VolumeKind = kind
+        self.agent = agent
+        """On whose behalf it is open: a home's own agent."""
         self.replica = replica
         self.tree = tree
         self.link = link
@@ -141,7 +146,9 @@ class Volume:
             )
             volume = cls(
                 settings=settings,
+                kind=kind,
                 volume_id=volume_id,
+                agent=plan.agent,
                 replica=replica,
                 tree=tree,
                 link=link,
