@@ -3,16 +3,16 @@
 import os
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
-from agentfs.cli.options import ExampleCommand, agent_of, json_option, settings_of, settings_options, timeout_option
+from agentfs.cli.history import was_fields, was_name
+from agentfs.cli.homes import opened, push
+from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option, timeout_option
 from agentfs.cli.output import as_json as print_json
-from agentfs.cli.output import iso, local_time, table, warn
-from agentfs.errors import InvalidArgument, NotADirectory, StoreUnavailable, SyncTimedOut
+from agentfs.cli.output import iso, local_time, table
+from agentfs.errors import InvalidArgument, NotADirectory
 from agentfs.model.names import shown
 
 if TYPE_CHECKING:
@@ -30,54 +30,31 @@ _TYPES = {
 _PIECE_BYTES = 1 << 20
 
 
-@contextmanager
-def _opened(options: dict[str, str | None], *, fresh: bool, push: bool = True) -> "Iterator[Home]":
-    """The home, with what other machines did in it where the store answers."""
-    from agentfs.sdk.home import Home  # noqa: PLC0415 - help and usage errors must not wait for it
-
-    settings = settings_of(options)
-    home = Home.open(agent_of(settings), settings=settings, session_kind="cli")
-    try:
-        if fresh and not home.is_fresh:
-            try:
-                home.pull()
-            except StoreUnavailable as error:
-                warn(f"the store cannot be reached, this machine's copy is used: {error}")
-        yield home
-    finally:
-        home.close(push=push)
-
-
-def _push(home: "Home", *, wait: bool) -> bool:
-    """Push what was just changed. Whether it is in the store."""
-    if not wait:
-        return False
-    try:
-        home.sync()
-    except StoreUnavailable as error:
-        raise SyncTimedOut(f"the change is safe on this machine but not yet in the store: {error}") from error
-    return True
-
-
 def _text(path: str) -> str:
     return shown(os.fsencode(path))
 
 
 @click.command(
     cls=ExampleCommand,
-    examples="agentfs ls\nagentfs ls -l notes\nagentfs ls -r --json --agent-id myagent",
+    examples="agentfs ls\nagentfs ls -l notes\nagentfs ls -r --json --agent-id myagent\n"
+    "agentfs ls notes --at yesterday",
 )
 @click.argument("path", default="")
 @click.option("-l", "long", is_flag=True, help="Mode, links, owner, size and time too.")
 @click.option("-r", "--recursive", is_flag=True, help="Everything below, with paths.")
+@click.option("--at", metavar="MOMENT", help="As it was: @1234, 2026-11-21T10:00, 2h, yesterday, a snapshot.")
+@space_option
 @settings_options
 @json_option
-def ls(*, path: str, long: bool, recursive: bool, as_json: bool, **options: str | None) -> None:
+def ls(*, path: str, long: bool, recursive: bool, at: str | None, as_json: bool, **options: str | None) -> None:
     """List files of a home, without a mount.
 
     Names that are not UTF-8 are shown with \\xNN escapes.
     """
-    with _opened(options, fresh=True) as home:
+    with opened(options, fresh=True) as home:
+        if at is not None:
+            _ls_at(home, path, at, long=long, recursive=recursive, as_json=as_json)
+            return
         try:
             entries = home.walk(path) if recursive else home.list(path)
         except NotADirectory:
@@ -90,6 +67,26 @@ def ls(*, path: str, long: bool, recursive: bool, as_json: bool, **options: str 
         text = table(rows, right=frozenset({1, 3}))
     else:
         text = "\n".join(_name(entry, recursive) for entry in entries)
+    if text:
+        click.echo(text)
+
+
+def _ls_at(home: "Home", path: str, at: str, *, long: bool, recursive: bool, as_json: bool) -> None:
+    """As `ls`, of the past."""
+    rows = home.list_at(path, at, recursive=recursive)
+    if as_json:
+        print_json({"entries": [was_fields(row) for row in rows]})
+        return
+    lines = [
+        (
+            stat.filemode(_TYPES[row.kind] | row.mode),
+            str(row.size_bytes),
+            local_time(row.modified_ns),
+            was_name(row, full=recursive),
+        )
+        for row in rows
+    ]
+    text = table(lines, right=frozenset({1})) if long else "\n".join(line[3] for line in lines)
     if text:
         click.echo(text)
 
@@ -122,10 +119,11 @@ def _fields(entry: "Entry") -> dict[str, object]:
     cls=ExampleCommand, examples="agentfs cat notes.md\nagentfs cat logs/a.log logs/b.log -a myagent > both.log"
 )
 @click.argument("paths", nargs=-1, required=True)
+@space_option
 @settings_options
 def cat(*, paths: tuple[str, ...], **options: str | None) -> None:
     """Write a file's bytes to standard output, exactly."""
-    with _opened(options, fresh=True) as home:
+    with opened(options, fresh=True) as home:
         output = sys.stdout.buffer
         for path in paths:
             with home.open_file(path, "rb") as file:
@@ -145,6 +143,7 @@ def cat(*, paths: tuple[str, ...], **options: str | None) -> None:
 @click.option("--append", "appending", is_flag=True, help="Add to the end of the file instead of replacing it.")
 @click.option("--no-sync", is_flag=True, help="Do not wait for the store; a later command or mount pushes it.")
 @timeout_option("the push")
+@space_option
 @settings_options
 @json_option
 def put(
@@ -164,7 +163,7 @@ def put(
     if source == "-" and target is None:
         raise click.UsageError("a target path is needed for standard input")
     name = target if target is not None else os.path.basename(os.path.abspath(source))
-    with _opened(options, fresh=False, push=not no_sync) as home:
+    with opened(options, fresh=False, push=not no_sync) as home:
         if source != "-" and os.path.isdir(source):
             if not recursive:
                 raise InvalidArgument(f"{source} is a directory: add -r")
@@ -173,7 +172,7 @@ def put(
             if name.endswith("/"):
                 name += os.path.basename(source)
             stored = [_put_file(home, source, name, appending=appending)]
-        synced = _push(home, wait=not no_sync)
+        synced = push(home, wait=not no_sync)
     if as_json:
         print_json({"stored": [_text(path) for path in stored], "synced": synced})
 
@@ -215,6 +214,7 @@ def _put_directory(home: "Home", source: str, target: str) -> list[str]:
 @click.option("-f", "--force", is_flag=True, help="What is not there is no error.")
 @click.option("--no-sync", is_flag=True, help="Do not wait for the store; a later command or mount pushes it.")
 @timeout_option("the push")
+@space_option
 @settings_options
 @json_option
 def rm(
@@ -227,11 +227,11 @@ def rm(
     **options: str | None,
 ) -> None:
     """Delete files of a home. Returns when the deletion is in the store."""
-    with _opened(options, fresh=True, push=not no_sync) as home:
+    with opened(options, fresh=True, push=not no_sync) as home:
         for path in paths:
             if not recursive and home.exists(path) and home.stat(path, follow=False).is_directory:
                 raise InvalidArgument(f"{path} is a directory: add -r")
             home.delete(path, recursive=recursive, missing_ok=force)
-        synced = _push(home, wait=not no_sync)
+        synced = push(home, wait=not no_sync)
     if as_json:
         print_json({"deleted": list(paths), "synced": synced})

@@ -12,7 +12,16 @@ import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from agentfs.errors import BucketNotFound, Corrupt, ObjectNotFound, StoreDenied, StoreError, Unavailable, VersionGone
+from agentfs.errors import (
+    BucketNotFound,
+    Corrupt,
+    ObjectNotFound,
+    StoreDenied,
+    StoreError,
+    StoreUnavailable,
+    Unavailable,
+    VersionGone,
+)
 from agentfs.log.log import Log
 from agentfs.model.records import CHUNK_BYTES, ChunkedContent, Content, InlineContent
 from agentfs.replica.backing import translate
@@ -126,7 +135,9 @@ class Versions:
         except (Corrupt, ObjectNotFound):
             pass  # a stub is shorter than the commit was
         entry = self._log.entry(content.sequence)
-        if entry is None or entry.stub is not None:
+        if entry is None:
+            raise StoreUnavailable(f"{name} is not in the store: it is empty, or another one (is the disk mounted?)")
+        if entry.stub is not None:
             raise VersionGone(
                 f"the bytes of this version were in commit {content.sequence}, which was collected: they are gone"
             )
@@ -138,6 +149,7 @@ class Versions:
             try:
                 data = self._log.chunk(digest)
             except ObjectNotFound:
+                self._must_be_the_store()
                 raise VersionGone("chunks of this version were collected: its bytes are gone") from None
             if hashlib.sha256(data).digest() != digest:
                 raise Corrupt("a chunk of this version does not match its digest; it was not used")
@@ -146,6 +158,14 @@ class Versions:
         with ThreadPoolExecutor(min(_PARALLEL, len(content.chunks)), "agentfs-version") as pool:
             for _ in pool.map(one, range(len(content.chunks))):
                 pass
+
+    def _must_be_the_store(self) -> None:
+        """What is missing was collected only if the log is there."""
+        head = int(self._replica.state("head_sequence"))
+        if head and self._log.digest_at(head) is None:
+            raise StoreUnavailable(
+                f"{self._log.name(head)} is not in the store: it is empty, or another one (is the disk mounted?)"
+            )
 
     # ---- from this machine ----
 

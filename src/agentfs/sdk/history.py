@@ -8,12 +8,15 @@ A moment is given as text: `v3` (a version of the file), `@1234` or `1234` (righ
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from agentfs.errors import AgentFSError, InvalidArgument, NotFound
+from agentfs.errors import AgentFSError, InvalidArgument, NotFound, OtherVolume
 from agentfs.history.moments import Moment, parse_moment
 from agentfs.model.names import shown
+from agentfs.model.records import Kind
+from agentfs.sdk.comparing import Compared, compared
 from agentfs.sdk.errors import speaks_python
 from agentfs.sdk.past import (
     KEEPS,
@@ -26,17 +29,19 @@ from agentfs.sdk.past import (
     Restored,
     Side,
     Was,
+    below,
     commit_of,
     event_of,
     was_of,
 )
-from agentfs.sdk.paths import Path, parts, text
+from agentfs.sdk.paths import Path, existing, parts, text
 from agentfs.sdk.restoring import Restore
 from agentfs.sdk.values import Entry
 from agentfs.sdk.volumes import Volumes
 from agentfs.tree.tree import Tree
 from agentfs.volume.history import moment_message
 from agentfs.volume.messages import Message
+from agentfs.volume.spaces import DIRECTORY as SPACES
 from agentfs.volume.volume import Volume
 
 _SECONDS_MAX = 600.0
@@ -55,11 +60,13 @@ class HomeHistory:
     if TYPE_CHECKING:  # what a `Home` has besides
 
         def _bare(self) -> "HomeHistory": ...
+        def _of_space(self, space: str) -> "HomeHistory": ...
         def read(self, path: Path) -> bytes: ...
         def write(self, path: Path, data: bytes | str, *, parents: bool = True) -> None: ...
         def mkdir(self, path: Path, *, parents: bool = True, exist_ok: bool = True) -> None: ...
         def delete(self, path: Path, *, recursive: bool = False, missing_ok: bool = False) -> None: ...
         def walk(self, path: Path = "") -> Sequence[Entry]: ...
+        def stat(self, path: Path, *, follow: bool = True) -> Entry: ...
 
     # ---- looking ----
 
@@ -67,6 +74,10 @@ class HomeHistory:
     def history(self, path: Path, *, attributes: bool = False) -> History:
         """Every version of a path and what became of it, the newest first; renames are followed. With `attributes`
         also changes of mode, owner and times alone. Raises `NotFound` when the log never had it."""
+        inside, above, path = self._into(path)
+        if above:
+            found = inside.history(path, attributes=attributes)
+            return replace(found, events=[below(above, it) for it in found.events])
         events: list[Event] = []
         while True:
             answer = self._asked("history", path=_sent(path), attributes=attributes, skip=len(events))
@@ -85,6 +96,9 @@ class HomeHistory:
     @speaks_python
     def open_version(self, path: Path, at: Moments) -> Any:
         """As `read_version`, as a binary file object."""
+        inside, above, path = self._into(path)
+        if above:
+            return inside.open_version(path, at)
         was, file = self._was(path, at, with_bytes=True)
         if was.kind == "symlink":
             raise InvalidArgument(f"{shown(os.fsencode(path))} was a symbolic link to {was.target}")
@@ -95,12 +109,15 @@ class HomeHistory:
     @speaks_python
     def was(self, path: Path, at: Moments) -> Was:
         """What a path was."""
+        inside, above, path = self._into(path)
+        if above:
+            return below(above, inside.was(path, at))
         return self._was(path, at, with_bytes=False)[0]
 
     @speaks_python
     def list_at(self, path: Path, at: Moments, *, recursive: bool = False) -> Sequence[Was]:
         """What was in a directory, with `recursive` everything below it; for a file, itself."""
-        return self._listing(path, self._moment(at), recursive=recursive)[1]
+        return self.listing(path, at, recursive=recursive)[1]
 
     @speaks_python
     def log(
@@ -115,6 +132,10 @@ class HomeHistory:
     ) -> Iterator[LoggedCommit]:
         """Commits, the newest first: all, or those that changed something at or below `path`. `before` is a sequence;
         `paths` is how many changes of each are told."""
+        inside, above, path = self._into(path)
+        if above:
+            commits = inside.log(path, limit=limit, before=before, since=since, author=author, paths=paths)
+            return (replace(it, changes=[below(above, change) for change in it.changes]) for it in commits)
         since_ns = self._since_ns(since)
         return self._commits(limit, before, path=_sent(path), since_ns=since_ns, author=author, paths=paths)
 
@@ -141,6 +162,27 @@ class HomeHistory:
             if left is not None:
                 left -= len(answer["commits"])
 
+    @speaks_python
+    def compare(self, path: Path, a: str | None = None, b: str | None = None) -> Compared:
+        """The files that differ from `a` (default: the version before) to `b` (default: what is here), with their
+        bytes. `history.differences` makes lines of them."""
+        inside, above, path = self._into(path)
+        if above:
+            found = inside.compare(path, a, b)
+            return replace(found, pairs=[replace(it, path=text((*above, *parts(it.path)))) for it in found.pairs])
+        return compared(self, path, a, b)
+
+    def is_as(self, path: Path, was: Was) -> bool:
+        """Whether a file of the tree has just the bytes that `was` had."""
+        place, attributes = existing(self._volumes, path)
+        if attributes.kind is not Kind.FILE or attributes.size_bytes != was.size_bytes:
+            return False
+        replica = place.volume.replica
+        inode, content = replica.inode(attributes.ino), replica.content(attributes.ino)
+        if inode is None or content is None or inode.pending:
+            return self.read(path) == self.bytes_of(was)
+        return bool(content.digest.hex() == was.digest)
+
     # ---- restoring ----
 
     @speaks_python
@@ -149,16 +191,25 @@ class HomeHistory:
         change like any other: `sync` makes it durable, the version from before stays in the history.
 
         What came into a directory since stays; with `exact` it is deleted. Raises as `read_version`."""
-        moment = self._moment(at)
-        top, rows = self._listing(path, moment, recursive=True)
+        inside, above, path = self._into(path)
+        other = self._into(to) if to is not None else None
+        if other is not None and other[1] != above:
+            raise OtherVolume("a space is restored within itself: restore it there, and copy what you need")
+        if above:
+            done = inside.restore(path, at, to=None if other is None else other[2], exact=exact)
+            return [below(above, it) for it in done]
+        top, rows = self.listing(path, at, recursive=True)
         target = parts(path if to is None else to)
-        return Restore(self._bare(), self._volume, top, target, exact=exact).run(rows)
+        return Restore(self._bare(), self._tree, top, target, exact=exact).run(rows)
 
     # ---- conflicts ----
 
     @speaks_python
     def conflicts(self, path: Path = "", *, resolved: bool = False) -> Sequence[MetConflict]:
         """What met at or below `path` and is not settled, the newest first; with `resolved` also what is."""
+        inside, above, path = self._into(path)
+        if above:
+            return [below(above, it) for it in inside.conflicts(path, resolved=resolved)]
         found: list[MetConflict] = []
         while True:
             answer = self._asked("conflicts", path=_sent(path), all=resolved, skip=len(found))
@@ -181,6 +232,9 @@ class HomeHistory:
         what is at the path and removes the copy; `both` leaves everything. In the log with the next `sync`."""
         if keep not in KEEPS:
             raise InvalidArgument(f"keep is one of {', '.join(KEEPS)}")
+        inside, above, path = self._into(what)
+        if above:
+            return inside.resolve(os.fsdecode(path), keep=keep)
         chosen = self._conflicts_of(what)
         for conflict in chosen:
             self._keep(conflict, keep)
@@ -217,6 +271,16 @@ class HomeHistory:
             return False
 
     # ---- inside ----
+
+    def _into(self, path: Path) -> tuple["HomeHistory", tuple[bytes, ...], Path]:
+        """Who knows the history of a path: this home and the path itself, or a space that is attached to it, where,
+        and the path there."""
+        names = parts(path)
+        if len(names) > 1 and names[0] == SPACES:
+            for found in self._volumes.attached():
+                if found.name == names[1]:
+                    return self._of_space(found.space), names[:2], b"/".join(names[2:])
+        return self, (), path
 
     def _asked(self, word: str, **fields: Any) -> Message:
         return self._volume.link.request(word, timeout_seconds=_SECONDS_MAX, **fields)
@@ -257,7 +321,13 @@ class HomeHistory:
         answer, file = self._opened("history-at", path=_sent(path), moment=moment, bytes=with_bytes)
         return was_of(answer, answer["sequence"]), file
 
-    def _listing(self, path: Path, moment: Moment, *, recursive: bool) -> tuple[Was, list[Was]]:
+    def listing(self, path: Path, at: Moments, *, recursive: bool) -> tuple[Was, list[Was]]:
+        """What a path was, and what was in it: as `list_at`."""
+        inside, above, path = self._into(path)
+        if above:
+            top, found = inside.listing(path, at, recursive=recursive)
+            return below(above, top), [below(above, it) for it in found]
+        moment = self._moment(at)
         rows: list[Was] = []
         while True:
             answer = self._asked(
@@ -267,9 +337,13 @@ class HomeHistory:
             rows += [was_of(it, sequence) for it in answer["rows"]]
             if not answer["more"]:
                 return was_of(answer["top"], sequence), rows
+            moment = Moment("sequence", sequence, "")
 
     def bytes_of(self, was: Was) -> bytes:
         """The bytes of what `list_at` or `was` gave. Raises as `read_version`."""
+        inside, above, _ = self._into(was.path)
+        if above:
+            return inside.bytes_of(was)
         with self._opened("history-file", inode=was.inode, sequence=was.sequence)[1] as file:
             data: bytes = file.read()
         return data

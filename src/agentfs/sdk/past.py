@@ -1,9 +1,10 @@
 """What the SDK says about the past."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from agentfs.sdk.values import EntryKind
 from agentfs.volume.messages import Message
@@ -11,6 +12,7 @@ from agentfs.volume.messages import Message
 Moments: TypeAlias = str | int | datetime
 """A moment as text (`history.moments`), a sequence, or a time."""
 Side: TypeAlias = Literal["base", "earlier", "later", "merged"]
+RestoredWhat: TypeAlias = Literal["written", "created", "deleted", "mode"]
 Keep: TypeAlias = Literal["earlier", "later", "merged", "both"]
 KEEPS: tuple[Keep, ...] = ("earlier", "later", "merged", "both")
 _KINDS: dict[str, EntryKind] = {"character_device": "device", "block_device": "device"}
@@ -132,7 +134,19 @@ class Restored:
     """What `restore` changed."""
 
     path: str
-    what: Literal["written", "created", "deleted", "mode"]
+    what: RestoredWhat
+
+
+_T = TypeVar("_T", Event, Was, Changed, MetConflict, Restored)
+
+
+def below(above: tuple[bytes, ...], it: _T) -> _T:
+    """With its paths from the root of the home, where they were from that of a space at `above`."""
+    prefix = os.fsdecode(b"/".join(above))
+    names = ("path", "other", "copy")
+    paths = {name: path for name in names if (path := getattr(it, name, None)) is not None}
+    moved: dict[str, Any] = {name: f"{prefix}/{path}" if path else prefix for name, path in paths.items()}
+    return replace(it, **moved)
 
 
 # ---- out of the engine's answers ----

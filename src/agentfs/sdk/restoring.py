@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from agentfs.errors import Exists, NotADirectory, NotFound
 from agentfs.model.records import Kind
-from agentfs.sdk.past import Restored, Was
+from agentfs.sdk.past import Restored, RestoredWhat, Was
 from agentfs.sdk.paths import existing, parts, resolve, text
+from agentfs.tree.tree import Tree
 from agentfs.tree.values import AttributeChange, Attributes, Caller
-from agentfs.volume.volume import Volume
 
 if TYPE_CHECKING:
     from agentfs.sdk.history import HomeHistory
@@ -22,16 +22,13 @@ _PARALLEL = 8
 class Restore:
     """Makes a place of the tree what something else was."""
 
-    def __init__(
-        self, home: "HomeHistory", volume: Volume, top: Was, target: tuple[bytes, ...], *, exact: bool
-    ) -> None:
+    def __init__(self, home: "HomeHistory", tree: Tree, top: Was, target: tuple[bytes, ...], *, exact: bool) -> None:
         self._home = home
-        self._tree = volume.tree
-        self._replica = volume.replica
+        self._tree = tree
         self._top = top
         self._target = target
         self._exact = exact
-        self._done: list[Restored] = []
+        self._done: dict[bytes, Restored] = {}
 
     def run(self, rows: Sequence[Was]) -> Sequence[Restored]:
         if self._top.kind != "directory":
@@ -52,7 +49,11 @@ class Restore:
         self._files(files)
         if self._exact and self._top.kind == "directory":
             self._delete_others(wanted)
-        return self._done
+        return list(self._done.values())
+
+    def _note(self, place: tuple[bytes, ...], what: RestoredWhat) -> None:
+        name = b"/".join(place)
+        self._done.setdefault(name, Restored(text(place), what))
 
     def _place(self, row: Was) -> tuple[bytes, ...]:
         above = parts(self._top.path)
@@ -65,7 +66,7 @@ class Restore:
             found = None
         if found is None:
             self._home.mkdir(b"/".join(place))
-            self._done.append(Restored(text(place), "created"))
+            self._note(place, "created")
         self._mode(place, row)
 
     def _symlink(self, place: tuple[bytes, ...], row: Was) -> None:
@@ -77,7 +78,7 @@ class Restore:
             self._home.delete(b"/".join(place), recursive=True)
         parent = self._parent(place)
         self._tree.symlink(parent.ino, place[-1], target, Caller.process())
-        self._done.append(Restored(text(place), "written" if found is not None else "created"))
+        self._note(place, "written" if found is not None else "created")
 
     def _files(self, files: Sequence[tuple[tuple[bytes, ...], Was]]) -> None:
         """Their bytes are fetched ahead, some at once, and written one after the other."""
@@ -95,24 +96,18 @@ class Restore:
         if found is not None and found.kind is not Kind.FILE:
             self._home.delete(b"/".join(place), recursive=True)
         self._home.write(b"/".join(place), data)
-        self._done.append(Restored(text(place), "created" if found is None else "written"))
+        self._note(place, "created" if found is None else "written")
 
     def _is_equal(self, place: tuple[bytes, ...], row: Was) -> bool:
         """Whether the bytes are there already: a restore that was cut short goes on where it was."""
         found = self._there(place)
-        if found is None or found.kind is not Kind.FILE or found.size_bytes != row.size_bytes:
-            return False
-        inode, content = self._replica.inode(found.ino), self._replica.content(found.ino)
-        if inode is None or content is None or inode.pending:
-            return self._home.read(b"/".join(place)) == self._home.bytes_of(row)
-        return bool(content.digest.hex() == row.digest)
+        return found is not None and found.kind is Kind.FILE and self._home.is_as(b"/".join(place), row)
 
     def _mode(self, place: tuple[bytes, ...], row: Was) -> None:
         found = self._there(place)
         if found is not None and found.mode != row.mode:
             self._tree.set_attributes(found.ino, AttributeChange(mode=row.mode))
-            if not any(it.path == text(place) for it in self._done[-1:]):
-                self._done.append(Restored(text(place), "mode"))
+            self._note(place, "mode")
 
     def _delete_others(self, wanted: set[tuple[bytes, ...]]) -> None:
         keep = {place[:end] for place in wanted for end in range(len(place) + 1)}
@@ -120,7 +115,7 @@ class Restore:
             place = parts(os.fsencode(entry.path))
             if place not in keep:
                 self._home.delete(b"/".join(place), missing_ok=True)
-                self._done.append(Restored(text(place), "deleted"))
+                self._note(place, "deleted")
 
     def _there(self, place: tuple[bytes, ...]) -> Attributes | None:
         try:

@@ -44,7 +44,7 @@ def engine_services(plan: EnginePlan, replica: Replica, _store: Store, _clock: C
 
 
 def _add_history(services: EngineServices, plan: EnginePlan, replica: Replica) -> None:
-    history = HistoryService(replica, author=plan.volume_id)
+    history = HistoryService(replica, author=plan.agent)
     services.observers.append(history.observe)
     services.chores.append(history.chore)
     services.answers.update(history.answers())
