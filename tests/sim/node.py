@@ -3,7 +3,7 @@
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agentfs.errors import NotFound, NotResident
@@ -11,6 +11,7 @@ from agentfs.model.records import Kind
 from agentfs.replica.replica import Replica
 from agentfs.stores.protocol import Store
 from agentfs.sync.engine import Engine
+from agentfs.sync.ground import Observer
 from agentfs.sync.options import EngineOptions
 from agentfs.tree.options import TreeOptions
 from agentfs.tree.tree import Tree
@@ -56,6 +57,7 @@ class Node:
         options: EngineOptions | None = None,
         failpoint: Callable[[str], None] | None = None,
         mountpoint: Callable[[], str | None] | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.directory = directory
         self.clock = clock
@@ -73,6 +75,7 @@ class Node:
             options=options or EngineOptions(parallel=1, poll_idle_max_s=4),
             failpoint=failpoint or (lambda _name: None),
             mountpoint=mountpoint,
+            observers=observers,
         )
         self.tree = Tree(self.replica, hydrator=self.engine, options=TreeOptions(agent=agent))
 

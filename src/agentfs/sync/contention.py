@@ -65,6 +65,8 @@ class Contention:
     _met_until: float = -math.inf
     _head_at: float = -math.inf
     _open_turns: float = 0.0
+    _pause_turns: float = 0.0
+    """Of the open turns those that the number of the place asks for."""
     _lost_open: int = 0
     _looked_at: float = -math.inf
     _window: int = 1
@@ -90,8 +92,8 @@ class Contention:
             self._arrivals = deque((at + pause for at in self._arrivals), maxlen=_ARRIVALS)
         self._arrivals.append(now)
         self._head_at = now
-        turns = next((turns for every, turns in OPEN_PLACES if sequence % every == 0), 0.0)
-        self._open_turns = turns if known else max(turns, self._open_turns, OPEN_AFTER_NEW)
+        self._pause_turns = next((turns for every, turns in OPEN_PLACES if sequence % every == 0), 0.0)
+        self._open_turns = self._pause_turns if known else max(self._pause_turns, self._open_turns, OPEN_AFTER_NEW)
         if ours:
             self._me = writer
             self.losses = self._lost_open = 0
@@ -136,6 +138,8 @@ class Contention:
             return -math.inf
         turn, place = self._turn_s(), self._place()
         if not self._is_busy():
+            if place is not None and self._pause_turns:
+                return self._head_at + self._pause_turns * turn
             return self._head_at + self._patience * min(self._doubled(self.losses) - 1, 8) * turn / 4
         if place is not None:
             return self._head_at + (self._open_turns + (1 + place if place else 0)) * turn
