@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 STEPS_MAX = 400_000
 """Inner steps of the search for edit scripts in one merge, about a fifth of a second."""
-ANCHOR_ROUNDS = 24
+ANCHOR_ROUNDS = 8
 """Looking for anchors may visit each unit this many times."""
 _SCRIPT_MAX = 600
 """Longest edit script that is looked for between two anchors: its square bounds the steps and the memory."""
@@ -38,23 +38,54 @@ class Hunk(NamedTuple):
 def differences(base: Sequence[Hashable], side: Sequence[Hashable], budget: Budget) -> list[Hunk]:
     """What changed from `base` to `side`, in order; two hunks never touch. A pure insertion or deletion that fits at
     several places is at the last of them, so that equal changes of two sides are at the same place."""
-    base_at, side_at = _numbered(base, side)
-    matched = _Matching(base_at, side_at, budget).matched()
+    low = _same_start(base, side)
+    high = _same_end(base, side, low)
+    inner, other = base[low : len(base) - high], side[low : len(side) - high]
     found = []
     start = first = 0
-    for i, j in [*enumerate(matched), (len(base), len(side))]:
-        if j is None:
-            continue
-        if i > start or j > first:
-            found.append(Hunk(start, i, first, j))
-        start, first = i + 1, j + 1
-    return _slid(base_at, side_at, found)
+    if inner and other:
+        base_at, side_at = _numbered(inner, other)
+        for i, j in enumerate(_Matching(base_at, side_at, budget).matched()):
+            if j is None:
+                continue
+            if i > start or j > first:
+                found.append(Hunk(low + start, low + i, low + first, low + j))
+            start, first = i + 1, j + 1
+    if start < len(inner) or first < len(other):
+        found.append(Hunk(low + start, low + len(inner), low + first, low + len(other)))
+    return _slid(base, side, found)
 
 
 def common(one: Sequence[Hashable], other: Sequence[Hashable], budget: Budget) -> list[tuple[int, int]]:
     """Pairs of equal units in the order of both."""
     one_at, other_at = _numbered(one, other)
     return [(i, j) for i, j in enumerate(_Matching(one_at, other_at, budget).matched()) if j is not None]
+
+
+def _same_start(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
+    """How many units are equal at the start. By slices: most of a document is the same in all its versions."""
+    limit = min(len(one), len(other))
+    at, step = 0, 256
+    while at < limit and step:
+        to = min(at + step, limit)
+        if one[at:to] == other[at:to]:
+            at, step = to, step * 2
+        else:
+            step //= 4
+    return at
+
+
+def _same_end(one: Sequence[Hashable], other: Sequence[Hashable], taken: int) -> int:
+    """How many units are equal at the end, behind the `taken` ones at the start."""
+    limit = min(len(one), len(other)) - taken
+    at, step = 0, 256
+    while at < limit and step:
+        to = min(at + step, limit)
+        if one[len(one) - to : len(one) - at] == other[len(other) - to : len(other) - at]:
+            at, step = to, step * 2
+        else:
+            step //= 4
+    return at
 
 
 def _numbered(one: Sequence[Hashable], other: Sequence[Hashable]) -> tuple[list[int], list[int]]:
@@ -184,7 +215,7 @@ def _walked_back(trail: list[dict[int, int]], i: int, j: int) -> list[tuple[int,
     return pairs[::-1]
 
 
-def _slid(base: list[int], side: list[int], hunks: list[Hunk]) -> list[Hunk]:
+def _slid(base: Sequence[Hashable], side: Sequence[Hashable], hunks: list[Hunk]) -> list[Hunk]:
     """Pure insertions and deletions, each as far down as it goes without touching the next hunk."""
     found: list[Hunk] = []
     limit = len(base) + 1

@@ -8,6 +8,8 @@ from agentfs.merge.differences import Budget, common
 _CELLS_MAX = 2500
 """A stretch of more pairs than this is compared only by its simplified units."""
 _ALIKE = 0.5
+_LOOKED_AT = 4000
+"""Characters of a unit."""
 _WORD = re.compile(r"[^\W_]+")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
 _STEPS_OF_A_PAIR = 8
@@ -28,9 +30,15 @@ def alike_pairs(old: Sequence[str], new: Sequence[str], budget: Budget) -> list[
     return pairs
 
 
+def is_version(old: str, new: str, budget: Budget) -> bool:
+    """Whether `new` looks like a changed `old`. Not once the budget is used up."""
+    budget.steps -= _STEPS_OF_A_PAIR
+    return budget.steps >= 0 and _likeness(_words(_simple(old)), _words(_simple(new))) >= _ALIKE
+
+
 def _simple(unit: str) -> str:
     """The words alone: without case, marks and spaces."""
-    return " ".join(_WORD.findall(unit.casefold()))
+    return " ".join(_WORD.findall(unit[:_LOOKED_AT].casefold()))
 
 
 def _best(old: Sequence[str], new: Sequence[str], budget: Budget) -> list[tuple[int, int]]:

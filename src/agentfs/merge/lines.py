@@ -3,16 +3,14 @@
 import re
 from collections.abc import Callable, Sequence
 
-_PARTS = re.compile(r"(\s*)((?:[-*+]|\d{1,9}[.)])[ \t]+)?(\[[ xX~/-]\][ \t]+)?(.*?)(\s*)", re.DOTALL)
-"""Indentation, list mark, checkbox, text, trailing spaces."""
-_INDENTED = re.compile(r"(\s*)(.*?)(\s*)", re.DOTALL)
-
+_LEAD = re.compile(r"(\s*)((?:[-*+]|\d{1,9}[.)])[ \t]+)?(\[[ xX~/-]\][ \t]+)?")
+"""Indentation, list mark, checkbox."""
 _TEXT, _TRAILING = -2, -1
 """Where these parts are, from the end."""
 
 _SENTENCE = re.compile(
-    r"""(?: [.!?…]+ ["'”’»)\]*_]* (?=\s)        # the end of a sentence, and a space
-          | [。！？；｡]+ [”’」』）】》]*          # these need no space
+    r"""(?: [.!?…]{1,9} ["'”’»)\]*_]{0,9} (?=\s)     # the end of a sentence, and a space
+          | [。！？；｡]{1,9} [”’」』）】》]{0,9}       # these need no space
         ) \s*""",
     re.VERBOSE,
 )
@@ -22,10 +20,12 @@ _ABBREVIATIONS = frozenset(
     z.b. d.h. bzw. usw. ca. u.a. s. abb.""".split()  # noqa: SIM905 - a list of words reads better as words
 )
 _INITIAL = re.compile(r"(?:^|[\s(])(?:[A-Za-z]\.|\d{1,3}\.)$")
-_CODE_SPAN = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\]\([^)\n]*\)|<[^>\n]*>")
+_CODE_SPAN = re.compile(r"(`{1,9})(?!`).{0,400}?(?<!`)\1(?!`)|\]\([^()\n]{0,400}\)|<[^<>\n]{0,400}>")
+"""Code, a link's target, a tag. Bounded, so that no line takes long."""
+_TAIL = 40
+"""Characters that are looked at before a full stop."""
 _WIDE_FROM = 0x2E80
 """Chinese, Japanese and Korean text begins here: no space between sentences."""
-_LAST_WORD = re.compile(r"\S+$")
 
 _CELL_BORDER = re.compile(r"(?<!\\)\|")
 
@@ -43,10 +43,7 @@ def merge_line(base: str, earlier: str, later: str, *, prose: bool, sentences: S
     """One line with both changes, or None if both changed the same part of it to different ones."""
     if prose and _is_row(base) and _is_row(earlier) and _is_row(later):
         return _merge_row(base, earlier, later)
-    pattern = _PARTS if prose else _INDENTED
-    versions_of_parts = list(
-        zip(_parts(pattern, base), _parts(pattern, earlier), _parts(pattern, later), strict=True)
-    )
+    versions_of_parts = list(zip(_parts(base, prose), _parts(earlier, prose), _parts(later, prose), strict=True))
     merged = []
     for at, versions in enumerate(versions_of_parts, start=-len(versions_of_parts)):
         part = three_way(*versions)
@@ -62,10 +59,13 @@ def merge_line(base: str, earlier: str, later: str, *, prose: bool, sentences: S
     return "".join(merged)
 
 
-def _parts(pattern: re.Pattern[str], line: str) -> tuple[str, ...]:
-    found = pattern.fullmatch(line)
-    assert found is not None, "the pattern takes every line"
-    return tuple(part or "" for part in found.groups())
+def _parts(line: str, prose: bool) -> tuple[str, ...]:
+    """Indentation, in prose also list mark and checkbox, the text, the spaces behind it."""
+    bare = line.rstrip()
+    found = _LEAD.match(bare)
+    assert found is not None, "every part may be empty"
+    lead = [part or "" for part in found.groups()] if prose else [found[1]]
+    return (*lead, bare[sum(map(len, lead)) :], line[len(bare) :])
 
 
 def _is_row(line: str) -> bool:
@@ -95,12 +95,15 @@ def split_sentences(text: str) -> list[str]:
 
     Not divided: abbreviations, initials and numbers with a full stop, code spans, links' targets.
     """
-    shielded = [found.span() for found in _CODE_SPAN.finditer(text)]
+    shielded = [found.span() for found in _CODE_SPAN.finditer(text)][::-1]
     sentences = []
     start = 0
     for found in _SENTENCE.finditer(text):
-        end = found.end()
-        if end < len(text) and not _goes_on(text, start, found.start(), end, shielded):
+        stop, end = found.span()
+        while shielded and shielded[-1][1] <= stop:
+            shielded.pop()
+        inside = bool(shielded) and shielded[-1][0] <= stop
+        if end < len(text) and not inside and not _goes_on(text[max(start, stop - _TAIL) : end].rstrip(), text[end]):
             sentences.append(text[start:end])
             start = end
     if start < len(text):
@@ -108,18 +111,15 @@ def split_sentences(text: str) -> list[str]:
     return sentences
 
 
-def _goes_on(text: str, start: int, stop: int, end: int, shielded: Sequence[tuple[int, int]]) -> bool:
-    """The stop at `stop` does not end the sentence that began at `start`."""
-    if any(low <= stop < high for low, high in shielded):
-        return True
-    sentence = text[start:end].rstrip()
-    if not sentence.endswith("."):
+def _goes_on(tail: str, following: str) -> bool:
+    """The stop at the end of `tail` does not end a sentence."""
+    if not tail.endswith("."):
         return False
-    last_word = _LAST_WORD.search(sentence)
+    last_word = tail.rsplit(None, 1)[-1]
     return (
-        text[end].islower()
-        or _INITIAL.search(sentence) is not None
-        or (last_word is not None and last_word[0].lstrip("(\"'“").lower() in _ABBREVIATIONS)
+        following.islower()
+        or _INITIAL.search(tail) is not None
+        or last_word.lstrip("(\"'“").lower() in _ABBREVIATIONS
     )
 
 

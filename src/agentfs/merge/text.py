@@ -8,13 +8,19 @@ from agentfs.merge.differences import Budget
 from agentfs.merge.forms import Form
 from agentfs.merge.lines import merge_line
 from agentfs.merge.union import union_plain, union_prose, union_records, union_rewritten
-from agentfs.merge.units import MergedUnits, Rules, merge_units
+from agentfs.merge.units import Clash, Fine, MergedUnits, Rules, TooMuch, merge_units
 
-LINES_MAX = 500_000
+LINES_MAX = 250_000
 """Each side. A text of more lines is not merged."""
 LONG_LINE = 200
 """Characters. In a line as long as this, two versions of one sentence stand side by side, not two of the line."""
 
+FINER_MAX = 100_000
+"""Characters. A longer line is no prose, and is not looked into."""
+_SENTENCE_STEPS = 500
+"""What the merge of one line by sentences costs, in steps of the budget (about a third of a millisecond)."""
+
+SENTENCES_KEPT = "both changed one sentence; both versions were kept"
 _BOM = "\ufeff"
 _FENCES = ("```", "~~~")
 Value = TypeVar("Value")
@@ -52,7 +58,7 @@ def taken_apart(text: str) -> Text:
 
 
 def merge_text(base: str | None, earlier: str, later: str, form: Form, *, first_line: int = 1) -> MergedText | None:
-    """None: too many lines. `first_line` is the number of the first line in the file, for the clashes."""
+    """None: too many lines, or too little in common. `first_line`: the number of the first line in its file."""
     texts = [taken_apart(text) for text in ("" if base is None else base, earlier, later)]
     ending = _ending(texts)
     if ending is None:
@@ -60,9 +66,12 @@ def merge_text(base: str | None, earlier: str, later: str, form: Form, *, first_
     if any(len(text.lines) > LINES_MAX for text in texts):
         return None
     base_text, *sides = texts
-    merged = _merge_lines(base_text.lines, sides[0].lines, sides[1].lines, form)
+    try:
+        merged = _merge_lines(base_text.lines, sides[0].lines, sides[1].lines, form)
+    except TooMuch:
+        return None
     text = (ending or "\n").join(merged.units)
-    if merged.units and _terminated(texts):
+    if merged.units and (_terminated(texts) or (form is Form.RECORDS and any(text.terminated for text in texts))):
         text += ending or "\n"
     bom = chosen(texts[0].bom if base is not None else None, texts[1].bom, texts[2].bom)
     clashes = tuple(f"line {clash.at + first_line}: {clash.what}" for clash in merged.clashes)
@@ -107,27 +116,37 @@ def _merge_lines(base: Sequence[str], earlier: Sequence[str], later: Sequence[st
     budget = Budget()
     fenced: list[bool] = []
 
-    def finer(old: str, one: str, other: str, at: int) -> str | None:
+    def finer(old: str, one: str, other: str, at: int) -> Fine | None:
         if not fenced:
             fenced.extend(_fenced(base) if form is Form.PROSE else [True] * len(base))
 
         def sentences(base: Sequence[str], earlier: Sequence[str], later: Sequence[str]) -> list[str] | None:
-            merged = _merge_sentences(base, earlier, later, budget)
+            budget.steps -= _SENTENCE_STEPS
+            if budget.steps < 0:
+                return None
+            try:
+                merged = _merge_sentences(base, earlier, later, budget)
+            except TooMuch:
+                return None
             long = all(len(line) >= LONG_LINE for line in (one, other))
+            noted.extend(merged.clashes)
             return merged.units if not merged.clashes or long else None
 
-        return merge_line(old, one, other, prose=not fenced[at], sentences=sentences)
+        noted: list[Clash] = []
+        if max(len(old), len(one), len(other)) > FINER_MAX:
+            return None
+        line = merge_line(old, one, other, prose=not fenced[at], sentences=sentences)
+        return None if line is None else Fine(line, SENTENCES_KEPT if noted else None)
 
-    def union(one: Sequence[str], other: Sequence[str], follows_text: bool, rewritten: bool) -> list[str]:
+    def united(one: Sequence[str], other: Sequence[str], follows_text: bool, rewritten: bool) -> list[str]:
         if form is Form.RECORDS:
             return union_records(one, other, budget)
         if rewritten:
             return union_rewritten(one, other, budget)
-        return (
-            union_prose(one, other, follows_text, budget) if form is Form.PROSE else union_plain(one, other, budget)
-        )
+        union = union_prose if form is Form.PROSE else union_plain
+        return union(one, other, follows_text, budget)
 
-    return merge_units(base, earlier, later, Rules(union, finer, budget))
+    return merge_units(base, earlier, later, Rules(united, finer, budget))
 
 
 def _merge_sentences(

@@ -43,9 +43,9 @@ def union_rewritten(earlier: Sequence[str], later: Sequence[str], budget: Budget
     return _woven(earlier, later, _rising(sorted(found)))
 
 
-def union_plain(earlier: Sequence[str], later: Sequence[str], budget: Budget) -> list[str]:
+def union_plain(earlier: Sequence[str], later: Sequence[str], follows_text: bool, budget: Budget) -> list[str]:
     """Text without known blocks: what is between blank lines stays together."""
-    return _union_chunks(earlier, later, follows_text=False, prose=False, budget=budget)
+    return _union_chunks(earlier, later, follows_text=follows_text, prose=False, budget=budget)
 
 
 def union_prose(earlier: Sequence[str], later: Sequence[str], follows_text: bool, budget: Budget) -> list[str]:
@@ -93,7 +93,7 @@ def _union_chunks(
 
     keys, other_keys = ([tuple(chunk.lines) for chunk in group] for group in (chunks, other_chunks))
     for chunk in _woven_blocks(chunks, other_chunks, common(keys, other_keys, budget), merged):
-        _put(out, [""] * chunk.blanks + chunk.lines)
+        _put(out, [""] * chunk.blanks + chunk.lines, max(tail, other_tail, 1))
     return out + [""] * max(tail, other_tail)
 
 
@@ -204,10 +204,10 @@ def _blanks(lines: Sequence[str]) -> int:
     return count
 
 
-def _put(out: list[str], block: Sequence[str]) -> None:
-    """A block that brings no blank line of its own gets one."""
+def _put(out: list[str], block: Sequence[str], blanks: int = 1) -> None:
+    """A block that brings no blank line of its own gets some."""
     if out and out[-1].strip() and block and block[0].strip():
-        out.append("")
+        out += [""] * blanks
     out += block
 
 

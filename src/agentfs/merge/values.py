@@ -147,7 +147,6 @@ def _positional(base: Sequence[Value], earlier: Sequence[Value], later: Sequence
 def ordered(base: list[Hashable], earlier: list[Hashable], later: list[Hashable]) -> list[Hashable]:
     """All keys of both sides: in the order of the side that moved something (earlier's if both or none did). What the
     other side added stands behind what it stood behind there, and behind what was added at the same place."""
-    known = set(base)
     frame, other = earlier, later
     if not _moved(base, earlier) and _moved(base, later):
         frame, other = later, earlier
@@ -162,7 +161,7 @@ def ordered(base: list[Hashable], earlier: list[Hashable], later: list[Hashable]
     out: list[Hashable] = []
     waiting = behind.get(ABSENT, [])
     for key in frame:
-        if key in in_other or key in known:
+        if key in in_other:
             out += waiting
             waiting = []
         out.append(key)
