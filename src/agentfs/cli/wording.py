@@ -21,7 +21,7 @@ def event_text(event: "Event") -> str:
     """What happened to a path."""
     conflict = f" (conflict {event.conflict})" if event.conflict else ""
     if event.beginning:
-        return "as it was; what came before is gone"
+        return f"{event.what if event.author else 'as it was'}; what came before is gone"
     if event.what == "renamed":
         return f"renamed from {path_text(event.other or '')}{' and changed' if event.content_changed else ''}"
     if event.what == "deleted" and event.other is not None:

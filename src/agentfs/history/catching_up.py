@@ -1,10 +1,13 @@
 """Bringing the index to the replica's head: from the log, in windows of parallel gets."""
 
+import contextlib
 from collections.abc import Callable
 
-from agentfs.errors import Collected, HistoryBroken, VersionGone
+from agentfs.errors import Collected, Corrupt, HistoryBroken, ObjectNotFound, VersionGone
 from agentfs.format.commit import decode_commit
+from agentfs.format.pack import Evidence, Lineage
 from agentfs.history.index import HistoryIndex
+from agentfs.log.contents import Contents, PackIndex
 from agentfs.log.log import WINDOW_MAX, Log
 
 Progress = Callable[[int, int], None]
@@ -16,6 +19,7 @@ def catch_up(
     log: Log,
     head: tuple[int, bytes],
     *,
+    contents: Contents,
     entries_max: int | None = None,
     progress: Progress | None = None,
 ) -> bool:
@@ -36,7 +40,7 @@ def catch_up(
         try:
             added = _window(index, log, known + 1, count)
         except Collected:
-            added = _hop(index, log, known + 1)
+            added = _hop(index, log, contents, known + 1)
         except HistoryBroken:
             if anew:
                 raise
@@ -67,11 +71,26 @@ def _window(index: HistoryIndex, log: Log, first: int, count: int) -> int:
     )
 
 
-def _hop(index: HistoryIndex, log: Log, first: int) -> int:
+def _hop(index: HistoryIndex, log: Log, contents: Contents, first: int) -> int:
     snapshot = log.oldest_snapshot(first)
     if snapshot is None:
         raise VersionGone(
             f"log entry {first} of {log.volume} was collected, and no snapshot is there that follows it"
         )
-    index.add_snapshot(snapshot)
+    lineages, evidence = _kept(contents.packs(log.volume_at(first)))
+    index.add_snapshot(snapshot, lineages=lineages, evidence=evidence)
     return 1
+
+
+def _kept(packs: PackIndex) -> tuple[list[Lineage], list[Evidence]]:
+    """What packs keep of the history. A damaged pack, or one that another takes the place of, is passed over."""
+    packs.refresh()
+    lineages: list[Lineage] = []
+    evidence: list[Evidence] = []
+    for indexed in list(packs.packs.values()):
+        if indexed.pack.lineages or indexed.pack.evidence:
+            with contextlib.suppress(Corrupt, ObjectNotFound):
+                pack, _ = packs.verified(indexed)
+                lineages += pack.lineages
+                evidence += pack.evidence
+    return lineages, evidence

@@ -44,9 +44,10 @@ class ConflictLine:
 def conflict_lines(sql: Connection, *, resolved: bool, path: PathNames = ()) -> Iterator[ConflictLine]:
     """Those of the log, newest first; at or below `path`. With `resolved` also what is settled."""
     rows = sql.rows(
-        "SELECT c.sequence, c.place, c.kind, c.parent, c.name, c.kept_as, c.detail, c.met, c.resolved, e.time_ns, "
-        "a.author, (SELECT b.author FROM entry m JOIN author b ON b.id=m.author WHERE m.sequence=c.met) "
-        "FROM conflict c JOIN entry e USING (sequence) JOIN author a ON a.id=e.author "
+        "SELECT c.sequence, c.place, c.kind, c.parent, c.name, c.kept_as, c.detail, c.met, c.resolved, "
+        "coalesce(c.time_ns, e.time_ns), coalesce(c.author, a.author), "
+        "(SELECT b.author FROM entry m JOIN author b ON b.id=m.author WHERE m.sequence=c.met) "
+        "FROM conflict c LEFT JOIN entry e USING (sequence) LEFT JOIN author a ON a.id=e.author "
         f"{'' if resolved else 'WHERE c.resolved IS NULL '}ORDER BY c.sequence DESC, c.place DESC"
     )
     for row in rows:
@@ -57,7 +58,10 @@ def conflict_lines(sql: Connection, *, resolved: bool, path: PathNames = ()) -> 
 
 def _line(sql: Connection, row: Row) -> ConflictLine:
     sequence, place, kind, parent, name, kept_as, detail, met, resolved, time_ns, author, earlier = row
-    path = path_in(sql, parent, name, sequence) or path_in(sql, parent, name, sequence - 1) or (name,)
+    path = path_in(sql, parent, name, sequence) or path_in(sql, parent, name, sequence - 1)
+    if path is None:  # its commit was collected: where it is according to what is known next
+        known = sql.one("SELECT min(sequence) FROM entry WHERE sequence>=?", (sequence,))
+        path = (path_in(sql, parent, name, known[0]) if known and known[0] else None) or (name,)
     return ConflictLine(
         id=f"{sequence}.{place}",
         kind=kind,

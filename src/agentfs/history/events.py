@@ -87,7 +87,10 @@ class _Walk:
         self.sql = sql
         self.attributes = attributes
         self.events: list[PathEvent] = []
-        self.holes = {row[0] for row in sql.rows("SELECT sequence FROM entry WHERE collected > 0")}
+        self.holes: dict[int, int] = dict(sql.rows("SELECT sequence, collected FROM entry WHERE collected > 0"))
+        """Where commits were collected: the entry that stands for them, and the first of them."""
+        self.kept_as: tuple[InodeId, bytes] | None = None
+        """Under which name packs keep what they keep of the file's history."""
 
     def back(self, path: PathNames, at: int) -> None:
         while at > 0:
@@ -129,8 +132,13 @@ class _Walk:
         begun = -1
         for raw in map(_raw, rows):
             if before is None or raw.state != before.state:
+                kept, whole = self._kept(found, path, raw)
+                events += kept
                 begun = len(events)
-                events.append(self._event("changed", raw.sequence, path, raw, found, content_changed=True))
+                if not whole:
+                    events.append(self._event("changed", raw.sequence, path, raw, found, content_changed=True))
+                else:
+                    begun -= 1
             else:
                 if begun < 0:
                     place = raw.content
@@ -153,21 +161,71 @@ class _Walk:
         if before is not None:
             was = self._record(before.inode, at - 1)
             if was is None or was.state != now.state:
-                self.events.append(self._event("changed", at, path, now, found, content_changed=True))
+                kept, whole = self._kept(found, path, now)
+                if not whole:
+                    self.events.append(self._event("changed", at, path, now, found, content_changed=True))
+                self.events += reversed(kept)
             elif self.attributes and (was.sequence != now.sequence or before.inode != found.inode):
                 self.events.append(self._event("attributes", at, path, now, found))
             return path
         old = self._old_path(found, at - 1)
         if old is None:
-            beginning = at in self.holes
-            self.events.append(
-                self._event("created", at, path, now, found, content_changed=True, beginning=beginning)
-            )
+            kept, whole = self._kept(found, path, now)
+            if not whole:
+                beginning = at in self.holes and not kept
+                self.events.append(
+                    self._event("created", at, path, now, found, content_changed=True, beginning=beginning)
+                )
+            if kept and self.holes[at] == 1:
+                kept[0] = replace(kept[0], beginning=True)
+            self.events += reversed(kept)
             return path
         was = self._record(found.inode, at - 1)
-        changed = was is None or was.state != now.state
+        kept, whole = self._kept(found, path, now)
+        changed = not whole and (was is None or was.state != now.state)
         self.events.append(self._event("renamed", at, path, now, found, other=old, content_changed=changed))
+        self.events += reversed(kept)
         return old
+
+    def _kept(self, found: Found, path: PathNames, now: _Raw) -> tuple[list[PathEvent], bool]:
+        """What packs keep of the commits that `now.sequence` stands for, oldest first; and whether the last of it is
+        `now` itself."""
+        if now.sequence not in self.holes:
+            return [], False
+        rows: list[Row] = []
+        for place in dict.fromkeys(it for it in (self.kept_as, (found.parent, found.name)) if it is not None):
+            rows = self.sql.rows(
+                f"SELECT sequence, time_ns, author, at_parent, at_name, inode, mode, mtime_ns, {COLUMNS} FROM kept "
+                "WHERE parent=? AND name=? AND sequence BETWEEN ? AND ? ORDER BY sequence",
+                (*place, self.holes[now.sequence], now.sequence),
+            )
+            if rows:
+                self.kept_as = place
+                break
+        events = [self._kept_event(row, path, now) for row in rows]
+        return events, bool(events) and events[-1].digest == (now.content.digest if now.content else b"")
+
+    def _kept_event(self, row: Row, path: PathNames, now: _Raw) -> PathEvent:
+        sequence, time_ns, author, parent, name, inode, mode, mtime_ns = row[:8]
+        content = of_columns(row[8:13])
+        return PathEvent(
+            version=None,
+            sequence=sequence,
+            what="changed",
+            path=path_in(self.sql, parent, name, now.sequence) or path,
+            other=None,
+            inode=inode,
+            kind=Kind.FILE,
+            mode=mode,
+            mtime_ns=mtime_ns,
+            content=content,
+            target=b"",
+            content_changed=True,
+            size_bytes=row[9],
+            digest=row[8],
+            time_ns=time_ns,
+            author=author,
+        )
 
     def _old_path(self, found: Found, at: int) -> PathNames | None:
         """Where the inode was at `at`, before it came to its path."""
@@ -245,6 +303,8 @@ def _raw(row: Row) -> _Raw:
 
 
 def _signed(sql: Connection, event: PathEvent) -> PathEvent:
+    if event.time_ns:
+        return event
     row = sql.one(
         "SELECT time_ns, a.author FROM entry JOIN author a ON a.id=entry.author WHERE sequence=?", (event.sequence,)
     )

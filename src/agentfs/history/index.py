@@ -16,13 +16,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from agentfs.errors import HistoryBroken, ReplicaDamaged
+from agentfs.format.pack import Evidence, Lineage
 from agentfs.format.snapshot import inode_record
 from agentfs.format.snapshot_rows import SnapshotRows
 from agentfs.history.places import COLUMNS, to_columns
 from agentfs.model.records import Commit, ConflictId, InodeId, InodeRecord, Kind, Sides
 from agentfs.replica.database import Connection, Row, translated
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _NO_DIGEST = bytes(32)
 _CACHE_KIB = 16 * 1024
 _CHECKPOINT_PAGES = 4000
@@ -157,14 +158,19 @@ class HistoryIndex:
                 added += 1
         return added
 
-    def add_snapshot(self, snapshot: SnapshotRows) -> None:
+    def add_snapshot(
+        self, snapshot: SnapshotRows, *, lineages: Iterable[Lineage] = (), evidence: Iterable[Evidence] = ()
+    ) -> None:
         """Go on at `snapshot`, which is beyond the head: the commits between were collected. What differs then
-        appears as changed by an entry without an author."""
+        appears as changed by an entry without an author, but for what packs keep of it (`lineages`, `evidence`)."""
         with self._writing() as sql:
             head, _ = self.head()
             if snapshot.sequence <= head:
                 return
-            _Adding(sql, snapshot.sequence).snapshot(snapshot, first=head + 1)
+            adding = _Adding(sql, snapshot.sequence)
+            adding.snapshot(snapshot, first=head + 1)
+            adding.kept(lineages)
+            adding.evidence(evidence)
 
 
 class _Adding:
@@ -258,19 +264,19 @@ class _Adding:
         for place, it in enumerate(commit.conflicts):
             met = sides[place].met if place in sides else 0
             self.sql.execute(
-                "INSERT INTO conflict VALUES(?,?,?,?,?,?,?,?,NULL)",
+                "INSERT INTO conflict VALUES(?,?,?,?,?,?,?,?,NULL,NULL,NULL)",
                 (self.sequence, place, it.kind, it.parent, it.name, it.kept_as, it.detail, met),
             )
         for side in commit.sides:
-            self._sides(side)
+            self._sides(self.sequence, side.conflict, side)
         self._resolved(commit.resolved)
 
-    def _sides(self, sides: Sides) -> None:
+    def _sides(self, sequence: int, place: int, sides: Sides | Evidence) -> None:
         for name, content in (("base", sides.base), ("earlier", sides.earlier), ("later", sides.later)):
             if content is not None:
                 self.sql.execute(
-                    "INSERT INTO side VALUES(?,?,?,?,?,?,?,?)",
-                    (self.sequence, sides.conflict, name, *to_columns(content)),
+                    "INSERT OR IGNORE INTO side VALUES(?,?,?,?,?,?,?,?)",
+                    (sequence, place, name, *to_columns(content)),
                 )
 
     def _resolved(self, resolved: Iterable[ConflictId]) -> None:
@@ -314,6 +320,33 @@ class _Adding:
                 if place not in ours or ours[place][1] != child
             ),
         )
+
+    def kept(self, lineages: Iterable[Lineage]) -> None:
+        """What packs keep of files' histories up to here."""
+        self.sql.executemany(
+            "INSERT OR IGNORE INTO kept VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                (
+                    of.parent, of.name, it.sequence, it.inode, it.time_ns, it.author, it.parent, it.name, it.mode,
+                    it.mtime_ns, *to_columns(it.content),
+                )
+                for of in lineages
+                for it in of.states
+                if it.sequence <= self.sequence
+            ),
+        )  # fmt: skip
+
+    def evidence(self, evidence: Iterable[Evidence]) -> None:
+        """Conflicts of collected commits that nobody had settled."""
+        for it in evidence:
+            if it.sequence > self.sequence:
+                continue
+            self.sql.execute(
+                "INSERT OR IGNORE INTO conflict VALUES(?,?,?,?,?,?,?,?,NULL,?,?)",
+                (it.sequence, it.place, it.kind, it.parent, it.name, it.kept_as, it.detail, it.met, it.time_ns,
+                 it.author),
+            )  # fmt: skip
+            self._sides(it.sequence, it.place, it)
 
 
 def _compared(it: InodeRecord) -> Row:

@@ -23,9 +23,10 @@ from agentfs.history.events import PathEvent, path_events
 from agentfs.history.index import HistoryIndex
 from agentfs.history.moments import Moment
 from agentfs.history.names import PathNames
-from agentfs.history.places import of_columns
+from agentfs.history.places import COLUMNS, of_columns
 from agentfs.history.rendering import path_text
 from agentfs.history.trees import TreeRow, below_at, check_known, children_at, row_at, tree_rows
+from agentfs.log.contents import Contents
 from agentfs.log.log import Log
 from agentfs.model.records import ConflictId, Content, InodeId, Kind
 from agentfs.replica.database import Connection, Row
@@ -76,6 +77,7 @@ class HistoryReader:
         index: HistoryIndex,
         log: Log,
         replica: Replica,
+        contents: Contents,
         *,
         author: str,
         snapshot_names: SnapshotNames | None = None,
@@ -83,6 +85,7 @@ class HistoryReader:
         self.index = index
         self._log = log
         self._replica = replica
+        self._contents = contents
         self._author = author
         self._snapshot_names = snapshot_names or (lambda _name: None)
         self._events: tuple[tuple[PathNames, int, bool], Sequence[PathEvent]] | None = None
@@ -92,7 +95,7 @@ class HistoryReader:
         reached. Raises `Unavailable` when nothing at all is known then, and what `catching_up.catch_up` raises."""
         head = self._head()
         try:
-            catch_up(self.index, self._log, head, progress=progress)
+            catch_up(self.index, self._log, head, contents=self._contents, progress=progress)
         except StoreError as error:
             known = self.index.head()[0]
             if not known and head[0]:
@@ -233,9 +236,8 @@ class HistoryReader:
     def content(self, inode: InodeId, sequence: int) -> Content | None:
         """What the bytes of an inode were right after `sequence`."""
         with self.index.reading() as sql:
-            row = sql.one(
-                "SELECT digest, size_bytes, at_sequence, at_offset, chunks FROM record WHERE inode=? AND sequence<=? "
-                "ORDER BY sequence DESC LIMIT 1",
+            row = sql.one(f"SELECT {COLUMNS} FROM kept WHERE inode=? AND sequence=?", (inode, sequence)) or sql.one(
+                f"SELECT {COLUMNS} FROM record WHERE inode=? AND sequence<=? ORDER BY sequence DESC LIMIT 1",
                 (inode, sequence),
             )
         return None if row is None else of_columns(row[:5])

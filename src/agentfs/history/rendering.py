@@ -49,7 +49,7 @@ def event_line(event: PathEvent, *, zone: tzinfo | None = None) -> str:
 def what_text(event: PathEvent) -> str:
     """What happened, in a few words."""
     if event.beginning:
-        return "as it was; what came before is gone"
+        return f"{event.what if event.author else 'as it was'}; what came before is gone"
     if event.what == "renamed" and event.other is not None:
         changed = " and changed" if event.content_changed else ""
         return f"renamed from {path_text(event.other)}{changed}"

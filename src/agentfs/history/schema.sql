@@ -64,6 +64,26 @@ CREATE TABLE xattr (                    -- extended attributes of `record`
     PRIMARY KEY (inode, sequence, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE kept (                     -- what packs keep of the history of files whose commits were collected (F-127)
+    parent    INTEGER NOT NULL,         -- the name that the file had where the log begins again …
+    name      BLOB NOT NULL,
+    sequence  INTEGER NOT NULL,         -- … the commit that gave it this state …
+    inode     INTEGER NOT NULL,         -- … which inode it was then …
+    time_ns   INTEGER NOT NULL,         -- … of the commit …
+    author    TEXT NOT NULL,
+    at_parent INTEGER NOT NULL,         -- … and where it was
+    at_name   BLOB NOT NULL,
+    mode      INTEGER NOT NULL,
+    mtime_ns  INTEGER NOT NULL,
+    digest    BLOB NOT NULL,            -- as in `record`
+    size_bytes INTEGER NOT NULL,
+    at_sequence INTEGER,
+    at_offset INTEGER,
+    chunks    BLOB,
+    PRIMARY KEY (parent, name, sequence, inode)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX kept_inode ON kept(inode, sequence);
+
 CREATE TABLE conflict (                 -- what met and could not both keep its place (Commit.conflicts)
     sequence INTEGER NOT NULL,          -- the commit that settled it …
     place    INTEGER NOT NULL,          -- … and its place there: together the conflict's id
@@ -74,6 +94,8 @@ CREATE TABLE conflict (                 -- what met and could not both keep its 
     detail   TEXT NOT NULL,             -- one line for people
     met      INTEGER NOT NULL,          -- the commit that came first; 0: not known
     resolved INTEGER,                   -- the commit that says it is resolved; NULL: it is open
+    time_ns  INTEGER,                   -- of a commit that was collected; NULL: `entry` tells
+    author   TEXT,                      -- likewise
     PRIMARY KEY (sequence, place)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX conflict_place ON conflict(parent, name);

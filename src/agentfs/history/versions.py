@@ -22,11 +22,11 @@ from agentfs.errors import (
     Unavailable,
     VersionGone,
 )
+from agentfs.log.contents import Contents
 from agentfs.log.log import Log
 from agentfs.model.records import CHUNK_BYTES, ChunkedContent, Content, InlineContent
 from agentfs.replica.backing import translate
 from agentfs.replica.replica import Replica
-from agentfs.stores.protocol import Store
 
 BYTES_MAX = 512 * 1024**2
 _PARALLEL = 8
@@ -37,11 +37,11 @@ _STAGED = "staged-"
 class Versions:
     """Safe from any thread."""
 
-    def __init__(self, replica: Replica, store: Store, log: Log, *, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, replica: Replica, log: Log, contents: Contents, *, bytes_max: int = BYTES_MAX) -> None:
         self._directory = os.path.join(replica.directory, "versions")
         self._replica = replica
-        self._store = store
         self._log = log
+        self._contents = contents
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
         self._prepared = False
@@ -116,48 +116,25 @@ class Versions:
             if name.startswith(_STAGED):
                 os.unlink(os.path.join(self._directory, name))
 
-    # ---- from the store: the one function that knows the kinds of places ----
+    # ---- from the store ----
 
     def _fetch(self, content: Content, fd: int) -> None:
-        if isinstance(content, InlineContent):
-            write_all(fd, self._inline(content))
-            return
-        self._chunks(content, fd)
-
-    def _inline(self, content: InlineContent) -> bytes:
-        if not content.size_bytes:
-            return b""
-        name = self._log.name(content.sequence)
         try:
-            data = self._store.get(name, start=content.offset, length=content.size_bytes).data
-            if hashlib.sha256(data).digest() == content.digest:
-                return data
-        except (Corrupt, ObjectNotFound):
-            pass  # a stub is shorter than the commit was
-        entry = self._log.entry(content.sequence)
-        if entry is None:
-            raise StoreUnavailable(f"{name} is not in the store: it is empty, or another one (is the disk mounted?)")
-        if entry.stub is not None:
+            if isinstance(content, InlineContent):
+                write_all(fd, self._contents.inline(content))
+                return
+            with ThreadPoolExecutor(min(_PARALLEL, len(content.chunks)), "agentfs-version") as pool:
+                chunks = pool.map(lambda at: self._chunk(content, at, fd), range(len(content.chunks)))
+                for _ in chunks:
+                    pass
+        except ObjectNotFound as error:
+            self._must_be_the_store()
             raise VersionGone(
-                f"the bytes of this version were in commit {content.sequence}, which was collected: they are gone"
-            )
-        raise Corrupt(f"a file's content in commit {content.sequence} does not match its digest; it was not used")
+                f"the bytes of this version were collected, as the retention policy says: {error}"
+            ) from error
 
-    def _chunks(self, content: ChunkedContent, fd: int) -> None:
-        def one(at: int) -> None:
-            digest = content.chunks[at]
-            try:
-                data = self._log.chunk(digest)
-            except ObjectNotFound:
-                self._must_be_the_store()
-                raise VersionGone("chunks of this version were collected: its bytes are gone") from None
-            if hashlib.sha256(data).digest() != digest:
-                raise Corrupt("a chunk of this version does not match its digest; it was not used")
-            os.pwrite(fd, data, at * CHUNK_BYTES)
-
-        with ThreadPoolExecutor(min(_PARALLEL, len(content.chunks)), "agentfs-version") as pool:
-            for _ in pool.map(one, range(len(content.chunks))):
-                pass
+    def _chunk(self, content: ChunkedContent, at: int, fd: int) -> None:
+        os.pwrite(fd, self._contents.chunk(content, at), at * CHUNK_BYTES)
 
     def _must_be_the_store(self) -> None:
         """What is missing was collected only if the log is there."""

@@ -21,6 +21,7 @@ from agentfs.history.reader import At, CommitLine, HistoryReader, SnapshotNames
 from agentfs.history.rendering import conflicts_text, history_text
 from agentfs.history.trees import TreeRow
 from agentfs.history.versions import Versions
+from agentfs.log.contents import Contents
 from agentfs.model.records import Commit, ConflictId
 from agentfs.replica.replica import Replica
 from agentfs.replica.resolutions import mark_resolved
@@ -72,7 +73,13 @@ class HistoryService:
         known = self.index.head()[0]
         if 0 < known < head <= known + _CATCH_UP_MAX:
             digest = bytes(self._replica.state("head_digest"))
-            catch_up(self.index, ground.log, (head, digest), entries_max=_CATCH_UP_STEP)
+            catch_up(
+                self.index,
+                ground.log,
+                (head, digest),
+                contents=Contents(ground.store, ground.log),
+                entries_max=_CATCH_UP_STEP,
+            )
 
     def reader(self, engine: Engine, progress: Progress | None = None) -> tuple[HistoryReader, int]:
         """A reader that has caught up, and how many commits it lacks while the store is away."""
@@ -90,10 +97,16 @@ class HistoryService:
     def _parts(self, engine: Engine) -> tuple[EngineGround, HistoryReader, Versions]:
         ground = engine.ground
         if self._made is None or self._made[0] is not ground:
+            contents = Contents(ground.store, ground.log)
             reader = HistoryReader(
-                self.index, ground.log, self._replica, author=self._author, snapshot_names=self._snapshot_names
+                self.index,
+                ground.log,
+                self._replica,
+                contents,
+                author=self._author,
+                snapshot_names=self._snapshot_names,
             )
-            self._made = (ground, reader, Versions(self._replica, ground.store, ground.log))
+            self._made = (ground, reader, Versions(self._replica, ground.log, contents))
         return self._made
 
     def close(self) -> None:
