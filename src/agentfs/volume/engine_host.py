@@ -10,7 +10,14 @@ import threading
 from collections.abc import Callable
 
 from agentfs.clock import Clock
-from agentfs.errors import AgentFSError, BucketNotFound, Corrupt, HistoryBroken, StoreDenied, StoreUnavailable
+from agentfs.errors import (
+    AgentFSError,
+    BucketNotFound,
+    Corrupt,
+    HistoryBroken,
+    StoreDenied,
+    StoreUnavailable,
+)
 from agentfs.replica.backing import make_directory
 from agentfs.replica.lock_file import LockFile
 from agentfs.replica.replica import Replica
@@ -21,6 +28,7 @@ from agentfs.sync.engine import Engine
 from agentfs.sync.options import EngineOptions
 from agentfs.volume.engine_desk import Announcer, EngineDesk
 from agentfs.volume.engine_plan import EnginePlan
+from agentfs.volume.first_commit import SpaceStore
 from agentfs.volume.gate import pass_gate
 from agentfs.volume.listener import Listener
 from agentfs.volume.opening import QUICK, opened_store
@@ -107,10 +115,13 @@ class EngineHost:
     def _started(cls, plan: EnginePlan, lock: LockFile, replica: Replica, clock: Clock) -> "EngineHost":
         settings = plan.settings
         known = replica.state("last_contact_ns") is not None
+        untouched = int(replica.state("head_sequence")) == 0
         hurried = opened_store(settings, clock=clock, retry=QUICK if known else _FIRST_CONTACT)
         problem, met = "", False
         stop = threading.Event()
         store = opened_store(settings, clock=clock, stop=stop)
+        if plan.kind == "space" and untouched:
+            store = SpaceStore(store, plan.volume_id)
         services = engine_services(plan, replica, store, clock)
         options = EngineOptions(
             cache_bytes=settings.cache_size_bytes,
@@ -123,7 +134,7 @@ class EngineHost:
                 store_url=settings.store,
                 state_dir=settings.state_dir,
                 clock=clock,
-                may_create=int(replica.state("head_sequence")) == 0,
+                may_create=plan.kind == "home" and untouched,
             )
             # The first look goes through the store that gives up early; the loop's has the long patience.
             first = _engine(plan, replica, hurried, clock, options, services=services)

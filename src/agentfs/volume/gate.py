@@ -5,6 +5,7 @@ import os
 
 from agentfs.clock import Clock
 from agentfs.errors import (
+    NotFound,
     ObjectExists,
     ObjectNotFound,
     OutcomeUnknown,
@@ -12,7 +13,8 @@ from agentfs.errors import (
     StoreUnavailable,
     StoreUnsafe,
 )
-from agentfs.format.layout import STORE_FILE
+from agentfs.format.layout import STORE_FILE, space_file_name
+from agentfs.format.space_file import decode_space_file
 from agentfs.format.store_file import StoreFile, decode_store_file, encode_store_file, new_store_file
 from agentfs.stores.probe import ProbeReport, probe
 from agentfs.stores.protocol import Store
@@ -47,6 +49,14 @@ def pass_gate(store: Store, *, store_url: str, state_dir: str, clock: Clock, may
     if found is None:
         raise StoreUnsafe(f"{store.url}: an object that was just written cannot be read back")
     return found
+
+
+def check_space_file(store: Store, space: str) -> None:
+    """Raises `NotFound` when the store has no such space, `NewerFormat` and `Corrupt` when it may not be used."""
+    try:
+        decode_space_file(store.get(space_file_name(space)).data, space=space)
+    except ObjectNotFound:
+        raise NotFound(f"there is no space {space} in this store: agentfs space create {space}") from None
 
 
 def _read(store: Store) -> StoreFile | None:

@@ -18,17 +18,16 @@ from agentfs.errors import (
     InvalidArgument,
     NotFound,
     ObjectExists,
-    ObjectNotFound,
     OutcomeUnknown,
 )
 from agentfs.format.layout import SPACES, parse_space_file_name, space_file_name
-from agentfs.format.space_file import decode_space_file, encode_space_file, new_space_file
+from agentfs.format.space_file import encode_space_file, new_space_file
 from agentfs.model.names import check_id, check_name, shown
 from agentfs.model.records import Kind
 from agentfs.replica.database import Connection
 from agentfs.tree.tree import Tree
 from agentfs.tree.values import Caller
-from agentfs.volume.gate import pass_gate
+from agentfs.volume.gate import check_space_file, pass_gate
 from agentfs.volume.opening import QUICK, opened_store
 from agentfs.volume.places import replica_directory
 from agentfs.volume.status import reading
@@ -91,11 +90,7 @@ def list_spaces(settings: Settings, *, clock: Clock | None = None) -> Sequence[S
 def check_space(settings: Settings, space: str, *, clock: Clock | None = None) -> None:
     """Raises `NotFound` when the store has no such space, `NewerFormat` and `Corrupt` when it may not be used, and
     what asking a store raises."""
-    store = opened_store(settings, clock=clock or SystemClock(), retry=QUICK)
-    try:
-        decode_space_file(store.get(space_file_name(space)).data, space=space)
-    except ObjectNotFound:
-        raise NotFound(f"there is no space {space} in this store: agentfs space create {space}") from None
+    check_space_file(opened_store(settings, clock=clock or SystemClock(), retry=QUICK), space)
 
 
 # ---- open ----
