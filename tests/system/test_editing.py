@@ -26,9 +26,9 @@ def edit(machine: Machine, who: str, seed: int) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def written(editor: "subprocess.Popen[str]") -> list[dict[str, str]]:
+def written(editor: "subprocess.Popen[str]", machine: Machine) -> list[dict[str, str]]:
     out, _ = editor.communicate(timeout=SECONDS + 60)
-    assert editor.returncode == 0
+    assert editor.returncode == 0, machine.logs(5000)
     return [json.loads(line) for line in out.splitlines()]
 
 
@@ -48,7 +48,7 @@ def test_both_sides_edits_are_there(
     if partition == "cut off":
         fault_proxy.go_down()
     editors = [edit(left, "ann", 1), edit(right, "bob", 2)]
-    lines = [line for editor in editors for line in written(editor)]
+    lines = [line for editor, machine in zip(editors, (left, right), strict=True) for line in written(editor, machine)]
     fault_proxy.come_up()
     assert len({it["how"] for it in lines}) == len(SAVES) + 2, "every pattern was used"
     for machine in (left, right, left, right):

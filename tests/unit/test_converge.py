@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -272,9 +272,9 @@ def test_nothing_is_committed_over_a_version_that_waits_while_the_file_is_open(p
         b.unlink("notes.md")
     b.settle(30)
     a.sync()
-    assert a.read("notes.md") == NOTES + b"ann\n"
-    b.tree.release(handle)
     expected = NOTES.replace(b"first", b"bob") if how == "replaced" else NOTES
+    assert a.read("notes.md") == expected + b"ann\n"
+    b.tree.release(handle)
     assert meet(pair) == expected + b"ann\n"
 
 
@@ -409,3 +409,74 @@ def test_killed_between_the_rename_and_the_commit(
     assert a.show() == again.show()
     assert a.read("notes.md") == NOTES + b"ann\nbob\n"
     again.close()
+
+
+# ---- how programs save (replica.succession) ----
+
+
+def move_aside(node: Node, data: bytes, between: Callable[[], object] = lambda: None, *, keep: bool = False) -> None:
+    """As vim and emacs save: the old file becomes a backup, a new one takes its name."""
+    node.rename("notes.md", "notes.md.bak")
+    between()
+    node.write("notes.md", data)
+    if not keep:
+        node.unlink("notes.md.bak")
+
+
+def test_a_save_is_a_change_of_the_same_file(pair: Pair) -> None:
+    a, b = pair
+    before = b.replica.inode(b.at("notes.md")).id
+    for save in (replace, move_aside):
+        save(a, NOTES + save.__name__.encode())
+        a.sync()
+        b.engine.pull_now()
+        assert b.replica.inode(b.at("notes.md")).id == before
+        assert broken(a.replica) == [] and check(a.replica) == []
+    a.settle(30)
+    assert a.replica.connection.rows("SELECT ino FROM inode WHERE nlink=0") == []
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+@pytest.mark.parametrize("keep", [False, True])
+def test_moved_aside_while_another_edits(pair: Pair, when: str, keep: bool) -> None:
+    a, b = pair
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    if when == "before":
+        b.engine.pull_now()
+    came_from = b.read("notes.md")
+    move_aside(
+        b,
+        came_from.replace(b"first", b"bob"),
+        lambda: b.engine.pull_now() if when == "between" else None,
+        keep=keep,
+    )
+    assert meet(pair) == NOTES.replace(b"first", b"bob") + b"ann\n"
+    assert a.names() == ["d", "notes.md", "notes.md.bak"] if keep else ["d", "notes.md"]
+
+
+def test_others_do_not_see_the_gap_of_a_save(pair: Pair) -> None:
+    a, b = pair
+    b.write("other", b"1")
+    for number in range(6):
+        b.clock.now_s += 0.3
+        b.rename("notes.md", "notes.md.bak")
+        b.write("other", b"%d" % number)
+        b.engine.tick()
+        a.engine.pull_now()
+        assert "notes.md" in a.names()
+        b.write("notes.md", b"%d\n" % number)
+        b.unlink("notes.md.bak")
+    assert meet(pair) == b"5\n"
+
+
+def test_a_file_with_another_name_stays_itself(pair: Pair) -> None:
+    a, b = pair
+    a.link("notes.md", "d/hard")
+    a.sync()
+    b.engine.pull_now()
+    replace(b, b"replaced\n")
+    for node in (b, a):
+        node.sync()
+        assert broken(node.replica) == []
+    assert a.read("d/hard") == NOTES and a.read("notes.md") == b"replaced\n"

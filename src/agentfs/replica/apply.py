@@ -208,6 +208,7 @@ class _Rebase(Forks):
     def _take_content(self, row: InodeRow, record: InodeRecord) -> None:
         assert record.content is not None
         self.forget(row.ino)  # all of ours is in the log
+        self._note_what_it_left_with(row)
         self.tx.sql.execute(
             "UPDATE inode SET size_bytes=?, residency=0, pending=pending & ~2, content_change=content_change+1, "
             "change=change+1 WHERE ino=?",
@@ -219,6 +220,16 @@ class _Rebase(Forks):
         if row.residency:
             self.stale.append(row.ino)
         self.edited.append(row.ino)
+
+    def _note_what_it_left_with(self, row: InodeRow) -> None:
+        """A file that was moved away here gets new bytes in the log: see `succession`."""
+        before = self.before.get(row.ino)
+        if before is None or set(self.names_of(row.ino)) & set(self.shown_at(row.ino)):
+            self.tx.sql.execute("DELETE FROM left_with WHERE ino=?", (row.ino,))
+            return
+        self.tx.sql.execute(
+            "INSERT OR IGNORE INTO left_with VALUES(?,?,?,?,?,?,?)", (row.ino, *tuple(before)[1:6], self.sequence)
+        )
 
     def _split(self, row: InodeRow, record: InodeRecord, *, detach: bool) -> None:
         """The log's version becomes another inode and takes the names; ours keeps its bytes and open handles."""

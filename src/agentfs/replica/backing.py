@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Container, Iterator
 
 from agentfs.errors import NoSpace, ReadOnly, ReplicaDamaged
 
@@ -95,11 +95,11 @@ class BackingFiles:
         """Make a staged file the backing file of `ino`, atomically."""
         os.rename(staged, self.path(ino))
 
-    def base_path(self, ino: int, digest: bytes) -> str:
-        """Where bytes are kept that the open file `ino` came from, and that no commit holds by themselves."""
-        return f"{self._bases}/{ino:x}-{digest.hex()}"
+    def base_path(self, digest: bytes) -> str:
+        """Where bytes are kept that an open file came from, and that no commit holds by themselves."""
+        return f"{self._bases}/{digest.hex()}"
 
-    def keep_base(self, ino: int, digest: bytes, data: bytes) -> None:
+    def keep_base(self, digest: bytes, data: bytes) -> None:
         """Keep them; on return they survive a power cut."""
         fd, staged = self.stage()
         try:
@@ -107,19 +107,18 @@ class BackingFiles:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.rename(staged, self.base_path(ino, digest))
+            os.rename(staged, self.base_path(digest))
             sync_directory(self._bases)
         except OSError as error:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(staged)
             raise translate(error, staged) from error
 
-    def drop_bases(self, keep: Callable[[int, bytes], bool]) -> None:
-        """Remove the kept bytes of which `keep` says no."""
+    def drop_bases(self, keep: Container[bytes]) -> None:
+        """Remove the kept bytes whose digest is not in `keep`."""
         with os.scandir(self._bases) as entries:
             for entry in entries:
-                ino, _, digest = entry.name.partition("-")
-                if not keep(int(ino, 16), bytes.fromhex(digest)):
+                if bytes.fromhex(entry.name) not in keep:
                     os.unlink(entry.path)
 
     def move(self, ino: int, to: int) -> None:

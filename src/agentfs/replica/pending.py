@@ -18,6 +18,8 @@ class PendingName:
     name: bytes
     ino: int | None
     base: int | None
+    at_ns: int = 0
+    """When it began to differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class PendingState:
     """Conflicts of the log that were resolved here."""
 
 
-_NAMES = "SELECT parent, name, ino, base FROM dentry WHERE pending != 0"
+_NAMES = "SELECT parent, name, ino, base, pending_at_ns FROM dentry WHERE pending != 0"
 _INODES = (
     "WITH wanted(ino) AS (SELECT ino FROM inode WHERE pending != 0 AND nlink > 0 AND local=0 "
     "UNION SELECT ino FROM dentry WHERE pending != 0 AND ino IS NOT NULL "

@@ -103,7 +103,17 @@ CREATE TABLE fork (                     -- the log brought another version of a 
     met        INTEGER NOT NULL,        -- the commit that brought the log's version
     at_ns      INTEGER NOT NULL
 ) STRICT;
--- Whoever stops writing such a file lets the engine know.
+CREATE TABLE left_with (                -- files that were moved away here, and changed in the log since: the content that they
+                                        -- left their name with, for the file that takes it (replica.succession)
+    ino        INTEGER PRIMARY KEY,
+    digest     BLOB NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    sequence   INTEGER,
+    offset     INTEGER,
+    chunks     BLOB,
+    met        INTEGER NOT NULL         -- the commit that changed it
+) STRICT;
+-- Whoever stops writing a forked file lets the engine know.
 CREATE TRIGGER fork_closed AFTER DELETE ON write_open WHEN EXISTS (SELECT 1 FROM fork WHERE ino=old.ino)
 BEGIN INSERT INTO journal(session,kind,ino,at_ns) VALUES(old.session, 4, old.ino, 0); END;
 

@@ -443,5 +443,6 @@ class Transaction:
 
 
 _PURGE = tuple(
-    f"DELETE FROM {table} WHERE ino=?" for table in ("inode", "content", "xattr", "detached", "live_database", "fork")
+    f"DELETE FROM {table} WHERE ino=?"
+    for table in ("inode", "content", "xattr", "detached", "live_database", "fork", "left_with")
 )

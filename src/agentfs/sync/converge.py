@@ -28,6 +28,7 @@ from agentfs.replica.forks import (
     read_forks,
     split_fork,
 )
+from agentfs.replica.pending import read_prepared
 from agentfs.replica.settle import CapturedFork
 from agentfs.replica.transaction import ContentRow
 from agentfs.sync.contents import PutAll, Taken, Torn, take_from
@@ -102,8 +103,9 @@ class Converge:
                     self._end(forked)
             if not again:
                 break
-        forks = {(it.row.ino, it.base.digest) for it in read_forks(self.ground.replica) if it.base is not None}
-        self.ground.replica.files.drop_bases(lambda ino, digest: (ino, digest) in forks)
+        if not read_prepared(self.ground.replica):  # one of those may make its base a fork's yet
+            bases = {it.base.digest for it in read_forks(self.ground.replica) if it.base is not None}
+            self.ground.replica.files.drop_bases(bases)
 
     def _end(self, forked: Forked) -> None:
         replica = self.ground.replica
@@ -188,7 +190,7 @@ class Converge:
         if base.digest == hashlib.sha256(ours).digest():
             return ours
         if base.sequence is None and base.chunks is None:
-            path = self.ground.replica.files.base_path(forked.row.ino, base.digest)
+            path = self.ground.replica.files.base_path(base.digest)
             try:
                 with open(path, "rb") as file:
                     data = file.read()
@@ -248,9 +250,9 @@ class Converge:
             merged = None
         if merged is None:
             return None
-        files, ino = self.ground.replica.files, forked.row.ino
+        files = self.ground.replica.files
         base = (hashlib.sha256(ours.data).digest(), len(ours.data))
-        files.keep_base(ino, base[0], ours.data)
+        files.keep_base(base[0], ours.data)
         if hashlib.sha256(merged.data).digest() == forked.theirs.digest:
             nothing_new(self.ground.replica, forked, ours.stamp, base)
             return None

@@ -1,12 +1,12 @@
 """Committing what is pending: one put for a burst of small files."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agentfs.clock import hybrid_time_ns
 from agentfs.errors import AgentFSError, NoSpace, ReplicaDamaged, Unavailable
 from agentfs.log.log import Appended, Entry
-from agentfs.model.records import CHUNK_BYTES, COMMIT_BYTES_MAX, INLINE_BYTES_MAX
+from agentfs.model.records import CHUNK_BYTES, COMMIT_BYTES_MAX, INLINE_BYTES_MAX, Kind
 from agentfs.replica.apply import drop_stale
 from agentfs.replica.forks import Forked, read_forks
 from agentfs.replica.pending import PendingState, leaving_absent, pending_state, still_the_same, write_prepared
@@ -79,11 +79,26 @@ class Push:
         absent = (*wanted.absent, *leaving_absent(self.ground.replica, state, limit=_ABSENT_MAX))
         if absent and self._fetch_absent(absent):
             return Pushed(committed=False, rest=True)
+        if not force:
+            wanted = replace(wanted, held=wanted.held | self._just_vacated(state))
         chosen = self._choose(state, wanted, force=force)
         if chosen is None:
             return Pushed(committed=False, rest=False)
         batch, taken = chosen
         return self._commit(state, batch, taken)
+
+    def _just_vacated(self, state: PendingState) -> frozenset[int]:
+        """Files that lost their name here a moment ago, with nothing at it yet: most likely a program is saving, and
+        a new file comes. Others should not see the gap."""
+        now_ns, hold_ns = self.ground.clock.wall_ns(), int(self.ground.options.vacated_hold_s * 1e9)
+        return frozenset(
+            name.base
+            for name in state.names
+            if name.ino is None
+            and name.base is not None
+            and 0 <= now_ns - name.at_ns < hold_ns
+            and state.inodes[name.base].kind is Kind.FILE
+        )
 
     def _say_what_waits(self, state: PendingState) -> None:
         """Changes that another machine's lock keeps here."""

@@ -19,6 +19,11 @@ _EVICTABLE = (
     "AND NOT EXISTS (SELECT 1 FROM live_database l WHERE l.ino=inode.ino) "
     "AND NOT EXISTS (SELECT 1 FROM fork f WHERE f.ino=inode.ino)"
 )
+_UNNAMED = (
+    "SELECT ino FROM inode WHERE nlink=0 AND id IS NULL "
+    "AND NOT EXISTS (SELECT 1 FROM detached d WHERE d.ino=inode.ino) AND NOT EXISTS (SELECT 1 FROM write_open w WHERE w.ino=inode.ino) LIMIT 1000"
+)
+"""Files that were replaced here, and then left the log to those that replaced them."""
 _EVICT_BATCH = 256
 _JOURNAL_KEPT_S = 60.0
 """No journal row goes before it is this old, however many there are: a mount looks four times a second, and what it
@@ -116,8 +121,11 @@ class Upkeep:
     # ---- local housekeeping ----
 
     def trim(self) -> None:
-        """Drop old journal rows, and move the WAL into the database."""
+        """Drop old journal rows and forgotten inodes, and move the WAL into the database."""
         replica, now = self.ground.replica, self.ground.clock.monotonic()
+        with replica.lock:
+            unnamed = replica.connection.rows(_UNNAMED)
+        drop_stale(replica, (), (row[0] for row in unnamed))
         newest = replica.journal_end()
         self._ends.append((now, newest))
         while len(self._ends) > 1 and now - self._ends[1][0] >= _JOURNAL_KEPT_S:
@@ -150,7 +158,7 @@ class Upkeep:
         rows = snapshot_of(replica, log.volume)
         if rows is None or rows.sequence == 0:
             return False
-        announced = Announcements(self.ground.store, log.volume).any()
+        announced = Announcements(self.ground.store, log.volume).newest_number() > 0
         log.put_snapshot(encode_snapshot_rows(replace(rows, collected=announced)))
         replica.set_state("snapshot_sequence", rows.sequence)
         return True

@@ -17,6 +17,7 @@ from agentfs.errors import (
 from agentfs.model.names import check_name
 from agentfs.model.records import NAME_BYTES_MAX, Kind
 from agentfs.replica.database import Row
+from agentfs.replica.succession import succeed
 from agentfs.replica.transaction import KINDS, Place, Transaction
 from agentfs.tree import locality
 from agentfs.tree.ground import COLUMNS, SPARSE_BYTES_MIN, Ground
@@ -222,6 +223,8 @@ def add_inode(  # noqa: PLR0917 - as `_make`
         rdev=rdev,
         target=target,
     )
+    if place.base is not None and kind is Kind.FILE:
+        succeed(tx, parent, name, ino)  # what it leaves without a name the engine purges
     now = tx.now_ns
     size = len(target) if target is not None else 0
     return Attributes(ino, kind, mode, 2 if directory else 1, caller.uid, gid, rdev, size, 0, now, now, now, now, 1)

@@ -4,6 +4,7 @@ from agentfs.errors import Exists, InvalidArgument, IsADirectory, NotADirectory,
 from agentfs.model.names import check_name
 from agentfs.model.records import Kind
 from agentfs.replica.replica import ROOT
+from agentfs.replica.succession import succeed
 from agentfs.replica.transaction import Place, Transaction
 from agentfs.tree import locality
 from agentfs.tree.ground import Ground
@@ -53,6 +54,10 @@ class Renames:
             if target.ino is not None:
                 gone = self._replace(tx, new_parent, new_name, target, directory=kind == Kind.DIRECTORY)
             self._move(tx, (parent, name, source, kind), (new_parent, new_name, target))
+            if target.base is not None and kind == Kind.FILE:
+                old = succeed(tx, new_parent, new_name, source.ino)
+                if old is not None and ground.purge(tx, old):
+                    gone = old
         return gone
 
     def _check_ancestry(
