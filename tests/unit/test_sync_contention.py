@@ -169,13 +169,13 @@ def test_few_changes_wait_hardly_longer(rate: float) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_a_slow_machine_is_not_starved(seed: int) -> None:
-    """It waits some places of the log more than the others, and not for ever: at the longest about six hundred."""
+    """It is not first as often as the others, but at one open place of two at the latest (ten seconds apart here)."""
     after = run([EQUAL] * 19 + [SLOW], seed=seed)
     slow = after.writers["w19"]
-    assert len(slow.commits) >= 3, after.describe()
-    assert slow.longest_gap_s(60.0) < 40.0, after.describe()
-    assert slow.losses_max <= 25, after.describe()
-    assert slow.pending == [] or after.seconds - slow.pending[0] < 40.0, "its batches hold all that waited"
+    assert len(slow.commits) >= 8, after.describe()
+    assert slow.longest_gap_s(60.0) < 12.0, after.describe()
+    assert slow.losses_max <= 15, after.describe()
+    assert max(slow.delays) < 13.0, "its batches hold all that waited"
 
 
 def test_without_turns_a_slow_machine_starves() -> None:

@@ -147,7 +147,7 @@ class Contention:
             return self._head_at
         if not self._open_turns:
             return self._head_at + self._patience * min(self._doubled(self.losses), len(self._line) + 1) * turn
-        if self._chance * min(self._doubled(self._lost_open), 4) < 1:
+        if self._pause_turns or self._chance * min(self._doubled(self._lost_open), 4) < 1:
             return self._head_at
         return self._head_at + self._patience * self._open_turns / 2 * turn
 
