@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentfs.testing.servers import ServerMissing
-from bench import contention_cases, network_cases, report
+from bench import contention_cases, history_cases, network_cases, report
 from bench.figures import LOCAL, MOUNT, MOUNT_WITHOUT, Finding, Row
 from bench.local_cases import WORKS, Work, make_repository, measured
 from bench.machine import facts, passthrough_possible
 from bench.mounts import CommandError, Machine, mounted
 from bench.worker import LoopError, Worker, worker
 
-_NETWORK = ("durable", "seen", "rename-directory", "cold", "cold-read", "background", "contention", "idle")
+_NETWORK = ("durable", "seen", "rename-directory", "cold", "cold-read", "history", "background", "contention", "idle")
 _FAILURES = (LoopError, CommandError, subprocess.SubprocessError, OSError)
 """What one measurement may fail with while the others go on."""
 
@@ -162,6 +162,7 @@ def everything(run: Run) -> None:
             run.attempt("seen", lambda: network_cases.seen(net, loops, quick=quick))
             run.attempt("rename-directory", lambda: network_cases.renamed(net, loops, quick=quick))
             run.attempt("cold-read", lambda: network_cases.cold_read(net, loops, quick=quick))
+            run.attempt("history", lambda: history_cases.history(net, quick=quick))
             run.attempt("cold", lambda: network_cases.cold(net, loops, quick=quick))
         if watching:
             run.attempt("idle", idle.finish)
