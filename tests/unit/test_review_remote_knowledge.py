@@ -93,7 +93,7 @@ def test_a_chunk_that_the_log_claims_and_the_store_lost(world: World) -> None:
         b.tree.hydrate(b.at("f"))
     state = StoreCheck(world.store, "space", "sim", deep=True).run()
     assert {it.kind for it in state.findings.found if it.severity == "loss"} == {"blob-missing"}
-    assert upload_missing(world.store, PREFIX, str(a.directory), state.missing_blobs) == 1
+    assert upload_missing(world.store, "space-sim", str(a.directory), state.missing_blobs) == 1
     assert not StoreCheck(world.store, "space", "sim", deep=True).run().missing_blobs
     b.tree.hydrate(b.at("f"))
     assert b.read("f") == a.read("f")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agentfs.errors import AgentFSError
-from agentfs.format import layout
 from agentfs.fsck.replica_check import is_intact
+from agentfs.log.chunk_names import ChunkNames
 from agentfs.model.records import CHUNK_BYTES
 from agentfs.replica.backing import BackingFiles
 from agentfs.replica.database import Connection, translated
@@ -29,9 +29,10 @@ class Saved:
     """The file that holds the bytes now."""
 
 
-def upload_missing(store: Store, prefix: str, directory: str, missing: set[bytes]) -> int:
+def upload_missing(store: Store, volume: str, directory: str, missing: set[bytes]) -> int:
     """Put chunks that the store lost and a clean file of this replica still holds. Returns how many."""
     uploaded = 0
+    names = ChunkNames(store, volume)
     with _reading(directory) as connection:
         rows = connection.rows(
             "SELECT i.ino, c.chunks FROM inode i JOIN content c USING(ino) "
@@ -45,7 +46,7 @@ def upload_missing(store: Store, prefix: str, directory: str, missing: set[bytes
                 continue
             data = _piece(files.path(ino), at)
             if hashlib.sha256(data).digest() == digest:
-                store.put(layout.blob_name(prefix, digest), data)
+                store.put(names.name(digest, head=0), data)
                 missing.discard(digest)
                 uploaded += 1
     return uploaded

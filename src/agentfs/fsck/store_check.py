@@ -16,6 +16,7 @@ from agentfs.format.snapshot_rows import SnapshotRows
 from agentfs.format.store_file import decode_store_file
 from agentfs.format.stub import Stub, decode_stub
 from agentfs.fsck.findings import Findings
+from agentfs.fsck.kept_check import KeptCheck
 from agentfs.fsck.replay import LogTree
 from agentfs.log.contents import Contents
 from agentfs.log.log import Log
@@ -77,6 +78,7 @@ class StoreCheck:
         self._snapshots: dict[int, SnapshotRows] = {}
         self._log = Log(store, kind, volume_id)
         self._contents_read = Contents(store, self._log)
+        self._blobs: dict[bytes, tuple[str, int]] = {}
         self._inherited: dict[bytes, tuple[str, int]] | None = None
         """Chunks of the volumes that a fork comes from: name and size."""
 
@@ -90,6 +92,7 @@ class StoreCheck:
         self._read_snapshots()
         self._replay(origin)
         self._contents()
+        KeptCheck(self._store, self._log, self._contents_read, self._state.findings, self._has_chunk).run()
         return self._state
 
     def _add(self, kind: str, place: str, detail: str) -> None:
@@ -254,9 +257,9 @@ class StoreCheck:
 
     def _contents(self) -> None:
         tree = self._state.tree
+        blobs = self._blobs = self._list_blobs()
         if tree is None:
             return
-        blobs = self._blobs()
         wanted: dict[bytes, int] = {}
         checked: set[tuple[int, int, int, bytes]] = set()
         for record in tree.inodes.values():
@@ -267,19 +270,23 @@ class StoreCheck:
                 self._section(record.id, content, checked)
         for at, (digest, size_bytes) in enumerate(sorted(wanted.items())):
             self._progress("contents", at, len(wanted))
-            self._blob(digest, size_bytes, blobs)
+            self._blob(digest, size_bytes)
         for digest in blobs.keys() - wanted.keys():
-            self._add("blob-unused", layout.blob_name(self._prefix, digest), "it can be collected")
+            self._add("blob-unused", blobs[digest][0], "no file refers to it now; the history may")
         self._progress("contents", len(wanted), len(wanted))
 
-    def _blobs(self) -> dict[bytes, int]:
-        found = {}
+    def _list_blobs(self) -> dict[bytes, tuple[str, int]]:
+        """Name and size by digest; the plain name first (F-122)."""
+        found: dict[bytes, tuple[str, int]] = {}
         for name, size_bytes in self._listed(layout.blob_prefix(self._prefix)):
             try:
-                found[layout.parse_blob_name(self._prefix, name)[0]] = size_bytes
+                found.setdefault(layout.parse_blob_name(self._prefix, name)[0], (name, size_bytes))
             except Corrupt as error:
                 self._add("stray-object", name, str(error))
         return found
+
+    def _has_chunk(self, digest: bytes) -> bool:
+        return digest in self._blobs or digest in self._of_origins()
 
     def _section(self, inode: int, content: InlineContent, checked: set[tuple[int, int, int, bytes]]) -> None:
         """Sections were read with their commits; what refers to one only has to be in the list."""
@@ -293,12 +300,10 @@ class StoreCheck:
             name = self._log.name(content.sequence)
             self._add("section-missing", name, f"inode {inode}: {content.size_bytes} bytes at {content.offset}")
 
-    def _blob(self, digest: bytes, size_bytes: int, blobs: dict[bytes, int]) -> None:
-        name = layout.blob_name(self._prefix, digest)
-        known = blobs.get(digest)
-        if known is None and digest in self._of_origins():
-            name, known = self._of_origins()[digest]
+    def _blob(self, digest: bytes, size_bytes: int) -> None:
+        name, known = self._blobs.get(digest) or self._of_origins().get(digest) or ("", None)
         if known is None:
+            name = layout.blob_name(self._prefix, digest)
             self._add("blob-missing", name, f"{size_bytes} bytes")
             self._state.missing_blobs.add(digest)
         elif known != size_bytes or (self._deep and not self._intact(name, digest)):

@@ -46,9 +46,11 @@ class Announcements:
                 return
             after = page[-1].name
 
-    def any(self) -> bool:
-        """Whether a collection was ever announced: snapshots that are put now must say so (F-119). One list."""
-        return bool(self._store.list(layout.announcement_prefix(self.prefix), limit=1))
+    def newest_number(self) -> int:
+        """Of the newest announcement; 0: there never was one. Snapshots that are put after one must say so (F-119).
+        One list."""
+        found = self._store.list(layout.announcement_prefix(self.prefix), limit=1)
+        return layout.parse_announcement_name(self.prefix, found[0].name) if found else 0
 
     def newest(self) -> Announcement | None:
         """One list; and one get if there is any. Raises `Corrupt`, `NewerFormat`, `StoreError`."""

@@ -17,6 +17,7 @@ How it could lose data, and what prevents it:
 from collections.abc import Callable, Generator, Iterator
 
 from agentfs.clock import Clock, hybrid_time_ns
+from agentfs.errors import Corrupt
 from agentfs.format import layout
 from agentfs.format.collection import Announcement
 from agentfs.format.commit import EncodedCommit, decode_commit, encode_commit
@@ -119,7 +120,12 @@ class Collector:
         yield from self._sweep(survey, pinned, chunks=fenced)
 
     def _pack(self, survey: Survey, packing: Packing, wanted: set[bytes]) -> Iterator[None]:
-        yield from packing.pack(survey.kept, wanted)
+        try:
+            yield from packing.pack(survey.kept, wanted)
+        except Corrupt:
+            if self._announcements.newest_number() > survey.announced.newest:
+                raise Overtaken from None  # they are where the other collector put them
+            raise
         survey.packed |= wanted
         self.report.packed, self.report.packed_bytes = packing.contents, packing.content_bytes
 

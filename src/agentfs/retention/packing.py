@@ -44,19 +44,7 @@ class Packing:
         """Put the contents `wanted` (of `kept`) into packs. Yields after each request or two. Raises `Corrupt` when
         one that is needed is nowhere."""
         left = set(wanted)
-        for _, it in sorted(self.index.packs.items()):
-            inside = sorted(left & it.places.keys())
-            if not inside:
-                continue
-            try:
-                found = self.index.whole(it)
-            except (ObjectNotFound, Corrupt):
-                found = {}  # each may still be in its commit
-            yield
-            for digest in inside:
-                if digest in found:
-                    left.discard(digest)
-                    yield from self._add(digest, found[digest], kept.inline[digest][0].sequence)
+        yield from self._from_packs(kept, left)
         by_commit: dict[int, dict[bytes, InlineContent]] = defaultdict(dict)
         for digest in left:
             for place in kept.inline[digest]:
@@ -69,6 +57,10 @@ class Packing:
                 for digest, data in found.items():
                     left.discard(digest)
                     yield from self._add(digest, data, sequence)
+        if left:  # another collector may have packed them, and replaced their commits
+            self.index.refresh()
+            yield
+            yield from self._from_packs(kept, left)
         yield from self._seal()
         lost = left & kept.needed
         if lost:
@@ -113,6 +105,22 @@ class Packing:
 
     def _is_missing(self, content: Content | None) -> bool:
         return isinstance(content, InlineContent) and content.digest in self.missing
+
+    def _from_packs(self, kept: Kept, left: set[bytes]) -> Iterator[None]:
+        """Add what is in packs, and take it from `left`."""
+        for _, it in sorted(self.index.packs.items()):
+            inside = sorted(left & it.places.keys())
+            if not inside:
+                continue
+            try:
+                found = self.index.whole(it)
+            except (ObjectNotFound, Corrupt):
+                found = {}  # each may still be in its commit
+            yield
+            for digest in inside:
+                if digest in found:
+                    left.discard(digest)
+                    yield from self._add(digest, found[digest], kept.inline[digest][0].sequence)
 
     def _from_commit(self, sequence: int, wanted: dict[bytes, InlineContent]) -> dict[bytes, bytes]:
         """What is still there of contents that were put in commit `sequence`. One get."""

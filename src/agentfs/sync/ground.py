@@ -70,17 +70,28 @@ class EngineGround:
                 _LOG.exception("an observer of the log failed at entry %d", commit.sequence)
 
     def put_all(self, chunks: Iterable[tuple[bytes, bytes]]) -> None:
-        """Put chunks (SHA-256, bytes), `options.parallel` at once and never more in memory. On return all are durable;
-        the commit after the head that the replica had when this was called may refer to them."""
-        head = int(self.replica.state("head_sequence"))
-        if self._chunk_names is None:
-            self._chunk_names = ChunkNames(self.store, self.log.volume)
-        names = self._chunk_names
+        """Put chunks (SHA-256, bytes), `options.parallel` at once and never more in memory. On return all are
+        durable; the commit after the head that the replica had when this was called may refer to them."""
+        head, names = int(self.replica.state("head_sequence")), self._names()
 
         def put(chunk: tuple[bytes, bytes]) -> None:
-            self.store.put(names.name(chunk[0], head=head), chunk[1])
+            if not names.is_stored(chunk[0], head=head):
+                name = names.name(chunk[0], head=head)
+                self.store.put(name, chunk[1])
+                names.stored(chunk[0], name)
 
         self.each(put, chunks)
+
+    def are_stored(self, digests: list[bytes]) -> bool:
+        """Whether the commit after the head may refer to all these chunks, because this engine has put them. One list
+        if the head has moved."""
+        head, names = int(self.replica.state("head_sequence")), self._names()
+        return all(names.is_stored(digest, head=head) for digest in digests)
+
+    def _names(self) -> ChunkNames:
+        if self._chunk_names is None:
+            self._chunk_names = ChunkNames(self.store, self.log.volume)
+        return self._chunk_names
 
     def each(self, do: Callable[[tuple[Key, bytes]], None], items: Iterable[tuple[Key, bytes]]) -> None:
         """Call `do` for every item; the first error is raised after all that were started have ended.

@@ -21,7 +21,8 @@ _EVICTABLE = (
 )
 _UNNAMED = (
     "SELECT ino FROM inode WHERE nlink=0 AND id IS NULL "
-    "AND NOT EXISTS (SELECT 1 FROM detached d WHERE d.ino=inode.ino) AND NOT EXISTS (SELECT 1 FROM write_open w WHERE w.ino=inode.ino) LIMIT 1000"
+    "AND NOT EXISTS (SELECT 1 FROM detached d WHERE d.ino=inode.ino) "
+    "AND NOT EXISTS (SELECT 1 FROM write_open w WHERE w.ino=inode.ino) LIMIT 1000"
 )
 """Files that were replaced here, and then left the log to those that replaced them."""
 _EVICT_BATCH = 256

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from agentfs.clock import Clock
 from agentfs.config.settings import Settings
 from agentfs.errors import Exists, NotFound, ReplicaInUse
-from agentfs.format.layout import VolumeKind, volume_prefix
+from agentfs.format.layout import VolumeKind, volume_name
 from agentfs.fsck.findings import Finding, Findings
 from agentfs.fsck.repair import Saved, drop_damaged_backing, set_aside, upload_missing
 from agentfs.fsck.replica_check import compare, read_replica
@@ -125,8 +125,8 @@ class _Run:
         here = os.path.exists(os.path.join(self._directory, "replica.db"))
         rebuild = bool(state.findings.of(*_REBUILD))
         if state.missing_blobs and here and not rebuild:
-            prefix = volume_prefix(self._kind, self._volume_id)
-            count = upload_missing(self._store, prefix, self._directory, set(state.missing_blobs))
+            volume = volume_name(self._kind, self._volume_id)
+            count = upload_missing(self._store, volume, self._directory, set(state.missing_blobs))
             actions += [f"uploaded {count} chunks that the store had lost"] if count else []
         if rebuild:
             actions += self._rebuild(state)
