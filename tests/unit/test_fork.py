@@ -27,7 +27,7 @@ from agentfs.format.stub import decode_stub, encode_stub, end_entry, origin_entr
 from agentfs.log.pins import Pins
 from agentfs.stores.counted import Counts
 from agentfs.volume.fork import READY, UNFINISHED, Wish, check_wish, forks_of
-from agentfs.volume.snapshots import log_of
+from agentfs.volume.snapshots import check_snapshot_name, log_of
 
 BIG = bytes(range(256)) * 8192  # 2 MiB: chunks
 FORKING = ("pin.put", "pin.checked", "fork.pinned", "fork.checked", "fork.made")
@@ -458,3 +458,10 @@ def test_wishes_that_are_refused() -> None:
         check_wish(Wish("exp", at=1, snapshot="s"))
     with pytest.raises(InvalidArgument):
         check_wish(Wish("exp", at=0))
+
+
+@pytest.mark.parametrize("name", ["v12", "1234", "2026-01-01", "now", "yesterday", "2h", "a/b", "", ".x", "x" * 128])
+def test_names_of_snapshots_that_mean_something_else(name: str) -> None:
+    with pytest.raises((AgentIdInvalid, InvalidArgument)):
+        check_snapshot_name(name)
+    assert check_snapshot_name("before-cleanup.2") == "before-cleanup.2"

@@ -10,6 +10,9 @@ from agentfs.sdk.home import Home
 from agentfs.sdk.past import History, Keep, LoggedCommit, MetConflict, Moments, Restored, Side, Was
 from agentfs.sdk.paths import Path
 from agentfs.sdk.values import Change, Entry
+from agentfs.volume.fork import Fork
+from agentfs.volume.fork_merge import Merged
+from agentfs.volume.snapshots import NamedSnapshot
 from agentfs.volume.spaces import Attachment
 from agentfs.volume.status import Status, SyncResult
 
@@ -128,6 +131,24 @@ class AsyncHome:
         self, path: Path, at: Moments, *, to: Path | None = None, exact: bool = False
     ) -> Sequence[Restored]:
         return await self._run(self._home.restore, path, at, to=to, exact=exact)
+
+    async def snapshot(self, name: str, *, note: str = "") -> NamedSnapshot:
+        return await self._run(self._home.snapshot, name, note=note)
+
+    async def snapshots(self) -> Sequence[NamedSnapshot]:
+        return await self._run(self._home.snapshots)
+
+    async def delete_snapshot(self, name: str) -> NamedSnapshot:
+        return await self._run(self._home.delete_snapshot, name)
+
+    async def fork(self, new_id: str, *, snapshot: str | None = None, at: int | None = None, note: str = "") -> Fork:
+        return await self._run(self._home.fork, new_id, snapshot=snapshot, at=at, note=note)
+
+    async def forks(self) -> Sequence[Fork]:
+        return await self._run(self._home.forks)
+
+    async def merge_fork(self, fork_id: str) -> Merged:
+        return await self._run(self._home.merge_fork, fork_id)
 
     async def conflicts(self, path: Path = "", *, resolved: bool = False) -> Sequence[MetConflict]:
         return await self._run(self._home.conflicts, path, resolved=resolved)

@@ -32,7 +32,9 @@ from agentfs.model.records import Kind
 from agentfs.sdk.errors import speaks_python, translated
 from agentfs.sdk.files import HomeFile, open_flags
 from agentfs.sdk.history import HomeHistory
+from agentfs.sdk.locking import HeldLock, LockInForce, break_lock, locked, locks_in_force
 from agentfs.sdk.paths import ROOT, Path, Place, existing, parts, resolve, text
+from agentfs.sdk.states import HomeStates
 from agentfs.sdk.values import Change, Entry, EntryKind
 from agentfs.sdk.volumes import Volumes
 from agentfs.sdk.watching import watch
@@ -55,7 +57,7 @@ _KINDS: Mapping[Kind, EntryKind] = {
 }
 
 
-class Home(HomeHistory):
+class Home(HomeHistory, HomeStates):
     """An open home. Use `Home.open` as a context manager."""
 
     def __init__(self, volumes: Volumes) -> None:
@@ -390,6 +392,30 @@ class Home(HomeHistory):
         the store. Raises `NotFound`, and `SyncTimedOut` when it has changes that are only here and cannot be pushed,
         unless `force`."""
         return self._volumes.detach(which, force=force)
+
+    # ---- locks across machines ----
+
+    def lock(
+        self, path: Path, *, timeout: float | None = None, ttl: float | None = None
+    ) -> contextlib.AbstractContextManager[HeldLock]:
+        """`with home.lock("state/x.json"):` while no other machine, and no other program with a lock of it here, can
+        change the file. Inside, `read` gives its newest version; when the block ends, what was changed of it is in
+        the store and the lock is free. A file that is not there is made, empty.
+
+        `timeout`: seconds to wait for who has it (`LockHeld`; None: for as long as it takes). `ttl`: after how many
+        seconds without a sign of life others may take the lock over; this process gives them by itself. Raises
+        `NoLock` (the store is away), and at the end `LockLost`: another machine took it over, what was changed here
+        was kept as a conflict copy."""
+        return locked(self._volumes, path, timeout=timeout, ttl=ttl)
+
+    def locks(self) -> Sequence[LockInForce]:
+        """The locks across machines that are in force in this home (not in its spaces), sorted by path."""
+        return locks_in_force(self._volumes)
+
+    def break_lock(self, path: Path) -> str | None:
+        """End the lock of a file, whoever has it; that program has lost it then, and cannot write the file any more.
+        Returns who it was; None when nobody had it. Raises `NotFound`, `StoreUnavailable`."""
+        return break_lock(self._volumes, path)
 
     # ---- the store ----
 

@@ -13,7 +13,7 @@ A crash before 4 leaves at most a pin; the same command finishes it, at the stat
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentfs.clock import Clock, SystemClock
 from agentfs.config.settings import Settings
@@ -25,7 +25,7 @@ from agentfs.format.origins import Origin, Origins
 from agentfs.format.pin import Pin
 from agentfs.format.snapshot import encode_snapshot_rows
 from agentfs.format.stub import encode_stub, origin_entry
-from agentfs.log.announcements import put_once
+from agentfs.log.announcements import Announcements, put_once
 from agentfs.log.log import Log
 from agentfs.log.pins import Pins
 from agentfs.model.names import check_id
@@ -197,7 +197,8 @@ class Forking:
         """See to it that there is a snapshot at `sequence`."""
         rows = tree_at(self._log, self._store, sequence)
         if not self._store.list(layout.snapshot_name(self._log.prefix, sequence), limit=1):
-            self._log.put_snapshot(encode_snapshot_rows(rows))
+            announced = Announcements(self._store, self._log.volume).newest_number() > 0
+            self._log.put_snapshot(encode_snapshot_rows(replace(rows, collected=announced)))
         return State(sequence, rows.commit_digest)
 
     def _resume(self) -> Fork:

@@ -5,18 +5,20 @@ answer is a word that other processes of this machine may say to the engine's de
 ends.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from agentfs.clock import Clock
+from agentfs.format.layout import volume_name
 from agentfs.replica.replica import Replica
 from agentfs.stores.protocol import Store
 from agentfs.sync.engine import Chore, Engine
 from agentfs.sync.ground import Observer
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
-from agentfs.volume.keeping import KEEP, answer_keep_head
+from agentfs.volume.keeping import KEEP, answer_keep_head, snapshot_sequence
 from agentfs.volume.locks import lock_answers
 from agentfs.volume.messages import Message
 
@@ -35,16 +37,17 @@ class EngineServices:
     closers: list[Callable[[], None]] = field(default_factory=list)
 
 
-def engine_services(plan: EnginePlan, replica: Replica, _store: Store, _clock: Clock) -> EngineServices:
+def engine_services(plan: EnginePlan, replica: Replica, store: Store, _clock: Clock) -> EngineServices:
     """The services of one engine."""
     services = EngineServices(answers={KEEP: answer_keep_head})
-    _add_history(services, plan, replica)
+    _add_history(services, plan, replica, store)
     services.answers.update(lock_answers())
     return services
 
 
-def _add_history(services: EngineServices, plan: EnginePlan, replica: Replica) -> None:
-    history = HistoryService(replica, author=plan.agent)
+def _add_history(services: EngineServices, plan: EnginePlan, replica: Replica, store: Store) -> None:
+    names = functools.partial(snapshot_sequence, store, volume_name(plan.kind, plan.volume_id))
+    history = HistoryService(replica, author=plan.agent, snapshot_names=names)
     services.observers.append(history.observe)
     services.chores.append(history.chore)
     services.answers.update(history.answers())

@@ -26,7 +26,7 @@ from agentfs.log.log import Log
 from agentfs.log.pins import Pins
 from agentfs.model.names import check_id
 from agentfs.stores.protocol import Store
-from agentfs.volume.keeping import KEEP, State
+from agentfs.volume.keeping import KEEP, State, snapshot_sequence
 from agentfs.volume.volume import Volume
 
 _SLACK_SECONDS = 5.0
@@ -127,12 +127,15 @@ def delete(store: Store, volume: str, name: str) -> NamedSnapshot:
 
 def resolve(store: Store, volume: str, name: str) -> int:
     """The entry of the log that a snapshot's name means: for `--at`. One get. Raises `NotFound`."""
-    return Pins(store, volume).read("snapshot", name).sequence
+    found = snapshot_sequence(store, volume, name)
+    if found is None:
+        raise NotFound(f"{volume} has no snapshot {name}: agentfs snapshot list shows them")
+    return found
 
 
 def volume_name(volume: Volume) -> str:
     """`home-<agent id>` or `space-<name>`."""
-    return layout.volume_name(volume.replica.state("volume_kind"), volume.volume_id)
+    return layout.volume_name(volume.kind, volume.volume_id)
 
 
 def log_of(store: Store, volume: str) -> Log:
