@@ -164,13 +164,11 @@ def _chosen(value: Value, first: _Member | None, second: _Member | None) -> tupl
 def _enclosed(brackets: str, members: Iterator[tuple[_Member, str]], one: _Source, other: _Source) -> str:
     """The members between brackets, set out like earlier's (later's if that has none)."""
     model = one if one.members else other
-    leads = [member.lead for member in model.members]
-    parts = []
-    for at, (member, written) in enumerate(members):
-        lead = leads[0] if not at else leads[1] if len(leads) > 1 else member.lead
-        if at and len(leads) == 1 and "\n" in leads[0]:
-            lead = leads[0]
-        parts.append(lead + member.label + written)
+    first = model.members[0].lead if model.members else ""
+    further = next((source.members[1].lead for source in (one, other) if len(source.members) > 1), None)
+    if further is None:
+        further = first if "\n" in first else " " if '": ' in one.text else ""
+    parts = [(further if at else first) + member.label + written for at, (member, written) in enumerate(members)]
     if not parts:
         return brackets
     return brackets[0] + ",".join(parts) + (model.tail if model.members else "") + brackets[1]

@@ -83,8 +83,8 @@ def _union_chunks(
     out: list[str] = []
     if follows_text:
         out += _heads(chunks, other_chunks, prose, budget)
-    elif chunks and other_chunks and prose:
-        joined = _joined(chunks[0].lines, other_chunks[0].lines, budget)
+    elif chunks and other_chunks:
+        joined = _joined(chunks[0].lines, other_chunks[0].lines, prose, budget)
         if joined is not None:
             out += [""] * max(chunks.pop(0).blanks, other_chunks.pop(0).blanks) + joined
 
@@ -93,7 +93,7 @@ def _union_chunks(
 
     keys, other_keys = ([tuple(chunk.lines) for chunk in group] for group in (chunks, other_chunks))
     for chunk in _woven_blocks(chunks, other_chunks, common(keys, other_keys, budget), merged):
-        _put(out, [""] * chunk.blanks + chunk.lines, max(tail, other_tail, 1))
+        _put(out, [""] * chunk.blanks + chunk.lines, max(tail, other_tail, int(prose)))
     return out + [""] * max(tail, other_tail)
 
 
@@ -103,27 +103,23 @@ def _heads(chunks: list[_Chunk], others: list[_Chunk], prose: bool, budget: Budg
     other = others.pop(0).lines if _goes_on(others) else []
     if not one or not other:
         return one or other
-    joined = _joined(one, other, budget) if prose else None
-    if joined is not None:
-        return joined
-    same = 0
-    while same < min(len(one), len(other)) and one[same] == other[same] and not _FENCE.match(one[same]):
-        same += 1
-    return [*one, *other[same:]]
+    joined = _joined(one, other, prose, budget)
+    return [*one, *other] if joined is None else joined
 
 
 def _goes_on(chunks: Sequence[_Chunk]) -> bool:
     return bool(chunks) and not chunks[0].blanks and not _FENCE.match(chunks[0].lines[0])
 
 
-def _joined(one: Sequence[str], other: Sequence[str], budget: Budget) -> list[str] | None:
-    """One list of two, one table of two; with the same line before it if both have one. None: they are neither."""
+def _joined(one: Sequence[str], other: Sequence[str], prose: bool, budget: Budget) -> list[str] | None:
+    """Two blocks that begin with the same lines, or two lists, or two tables, as one; None: they are two blocks."""
     same = 0
-    while same < min(len(one), len(other), 2) and one[same] == other[same] and not _ITEM.match(one[same]):
+    while same < min(len(one), len(other)) and one[same] == other[same] and not _FENCE.match(one[same]):
         same += 1
-    items, others = _items(one[same:]), _items(other[same:])
+    rest, other_rest = one[same:], other[same:]
+    items, others = (_items(lines) if prose else None for lines in (rest, other_rest))
     if items is None or others is None:
-        return None
+        return [*one, *other_rest] if same else None
     pairs = common([tuple(item) for item in items], [tuple(item) for item in others], budget)
     woven = _woven_blocks(items, others, pairs, lambda item, _: item)
     return [*one[:same], *(line for item in woven for line in item)]

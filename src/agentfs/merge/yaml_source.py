@@ -14,7 +14,7 @@ from agentfs.merge.values import Leaf, Unusual, Value, frozen, naming_key
 BYTES_MAX = 256 * 1024
 """Characters. A larger file is merged as text."""
 _DEPTH_MAX = 32
-_STRING = "tag:yaml.org,2002:str"
+_MERGE_KEY = "tag:yaml.org,2002:merge"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER = yaml.resolver.Resolver()
 
@@ -36,10 +36,10 @@ def parse(text: str) -> Value:
 
 
 def valid(text: str) -> bool:
-    """One document of YAML, with each key once."""
+    """YAML of any kind, with each key once in its mapping."""
     try:
-        parse(text)
-    except Unusual:
+        list(_documents(text, plain=False))
+    except (Unusual, yaml.YAMLError):
         return False
     return True
 
@@ -65,23 +65,28 @@ def _composed(text: str) -> _Node:
     return documents[0]
 
 
-def _documents(text: str) -> Iterator[_Node]:
-    """The documents of a text, by a stack of open collections."""
+def _documents(text: str, *, plain: bool = True) -> Iterator[_Node]:
+    """The documents of a text, by a stack of open collections. Not `plain`: the unusual is only walked over."""
     open_: list[tuple[_Node, list[_Node]]] = []
     for event in yaml.parse(text, Loader=_LOADER):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise Unusual("anchors and aliases")
+        if isinstance(event, yaml.NodeEvent) and plain:
+            _refuse(event)
         if isinstance(event, yaml.CollectionStartEvent):
-            if event.tag is not None or len(open_) >= _DEPTH_MAX:
-                raise Unusual("a tag, or too deep")
+            if len(open_) >= _DEPTH_MAX:
+                raise Unusual("too deep")
             open_.append((_Node(event.start_mark.index, flow=bool(event.flow_style)), []))
             continue
         if isinstance(event, yaml.CollectionEndEvent):
             node, members = open_.pop()
             node.end = event.end_mark.index
-            _close(node, members, isinstance(event, yaml.MappingEndEvent))
+            _close(node, members, isinstance(event, yaml.MappingEndEvent), plain)
         elif isinstance(event, yaml.ScalarEvent):
-            node = _Node(event.start_mark.index, event.end_mark.index, _scalar(event))
+            tag = _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
+            if tag == _MERGE_KEY and plain:
+                raise Unusual("a merge key")
+            node = _Node(event.start_mark.index, event.end_mark.index, Leaf(tag.rpartition(":")[2], event.value))
+        elif isinstance(event, yaml.AliasEvent):
+            node = _Node(event.start_mark.index, event.end_mark.index, Leaf("alias", f"*{event.anchor}"))
         else:
             continue
         if open_:
@@ -90,16 +95,12 @@ def _documents(text: str) -> Iterator[_Node]:
             yield node
 
 
-def _scalar(event: yaml.ScalarEvent) -> Leaf:
-    if event.tag is not None:
-        raise Unusual("a tag")
-    tag = _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
-    if tag == "tag:yaml.org,2002:merge":
-        raise Unusual("a merge key")
-    return Leaf(tag.rpartition(":")[2], event.value)
+def _refuse(event: yaml.NodeEvent) -> None:
+    if isinstance(event, yaml.AliasEvent) or event.anchor is not None or event.tag is not None:
+        raise Unusual("an anchor, an alias, or a tag")
 
 
-def _close(node: _Node, members: list[_Node], mapping: bool) -> None:
+def _close(node: _Node, members: list[_Node], mapping: bool, plain: bool) -> None:
     if not mapping:
         node.entries = [(None, member) for member in members]
         node.value = [member.value for member in members]
@@ -108,9 +109,12 @@ def _close(node: _Node, members: list[_Node], mapping: bool) -> None:
     value: dict[str, Value] = {}
     for key, member in node.entries:
         assert key is not None
-        if not isinstance(key.value, Leaf) or key.value.text in value:
-            raise Unusual("a key that is no scalar, or comes twice")
-        value[key.value.text] = member.value
+        name = key.value.text if isinstance(key.value, Leaf) else None
+        if name is None and plain:
+            raise Unusual("a key that is no scalar")
+        if name in value and name != "<<":
+            raise Unusual("a key comes twice")
+        value[name or ""] = member.value
     node.value = value
 
 
