@@ -30,7 +30,7 @@ class Lease:
 
     id: InodeId
     ino: int
-    """The file here that it was taken for."""
+    """The file here that it was taken for. Another one may have taken its place in the log since (`succession`)."""
     token: int
     """Of our last commit that took or used it."""
     epoch: int
@@ -73,6 +73,12 @@ def leases(sql: Connection) -> dict[InodeId, Lease]:
     return {row[0]: Lease(*row) for row in rows}
 
 
+def file_of(sql: Connection, inode: InodeId) -> int | None:
+    """This machine's number of an inode of the log."""
+    row = sql.one("SELECT ino FROM inode WHERE id=?", (inode,))
+    return None if row is None else int(row[0])
+
+
 def lock_uses(sql: Connection) -> dict[int, LockUse]:
     """By the file here."""
     return {row[0]: LockUse(*row) for row in sql.rows("SELECT ino,session,number,seconds FROM lock_use")}
@@ -88,9 +94,7 @@ def replace_table(tx: Transaction, table: Iterable[tuple[InodeId, LockState]]) -
         "SELECT l.id, l.ino, l.epoch FROM lease l LEFT JOIN lock k ON k.id=l.id WHERE k.token IS NOT l.token"
     ):
         tx.sql.execute("DELETE FROM lease WHERE id=?", (inode,))
-        if (
-            tx.sql.one("SELECT 1 FROM inode WHERE id=?", (inode,)) is not None
-        ):  # else the file is gone, as it was meant
+        if file_of(tx.sql, inode) is not None:  # else the file is gone, as it was meant
             _mark_lost(tx, ino, epoch)
 
 
@@ -118,11 +122,11 @@ class LockStep:
     def _state(self, inode: InodeId) -> tuple[bytes | None, frozenset[Name]] | None:
         """Digest and names of a file in the log; None when it is not there."""
         tx = self._move.tx
-        row = tx.sql.one("SELECT ino FROM inode WHERE id=?", (inode,))
-        if row is None:
+        ino = file_of(tx.sql, inode)
+        if ino is None:
             return None
-        content = tx.content(row[0])
-        return None if content is None else content.digest, frozenset(self._move.names_of(row[0]))
+        content = tx.content(ino)
+        return None if content is None else content.digest, frozenset(self._move.names_of(ino))
 
     def finish(self) -> None:
         if self._idle:
@@ -189,7 +193,8 @@ def _ends(replica: Replica, lease: Lease, commit: Commit, table: LockTable | Non
         return lease.id not in table or table[lease.id].token != lease.token
     if any(it.inode == lease.id for rows in (commit.locks, commit.fences) for it in rows):
         return True
-    known = replica.content(lease.ino)
+    ino = file_of(replica.connection, lease.id)
+    known = None if ino is None else replica.content(ino)
     return any(
         it.id == lease.id and it.content is not None and (known is None or it.content.digest != known.digest)
         for it in commit.inodes
@@ -220,8 +225,9 @@ class _Aside(Show):
     def run(self, lease: Lease, *, used: bool) -> list[int]:
         """`used`: a program believes to hold the lock, and may write through a handle that it has. Returns inodes
         whose backing files hold what is of no use any more."""
-        row, known = self.tx.inode(lease.ino), self.tx.content(lease.ino)
-        if row is None or known is None or row.id != lease.id:
+        ino = file_of(self.tx.sql, lease.id)
+        row, known = (None, None) if ino is None else (self.tx.inode(ino), self.tx.content(ino))
+        if row is None or known is None:
             return []
         stale: list[int] = []
         if row.nlink:

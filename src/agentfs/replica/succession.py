@@ -60,7 +60,6 @@ def _pass_on(tx: Transaction, old: InodeRow, new: InodeRow) -> None:
     ):
         if ours != theirs:
             sql.execute("INSERT OR IGNORE INTO changed_field VALUES(?,?)", (new.ino, field))
-    sql.execute("UPDATE lease SET ino=? WHERE ino=?", (new.ino, old.ino))
 
 
 def _remember_what_it_left_with(tx: Transaction, old: InodeRow, new: InodeRow) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from agentfs.format.limits import HOLDER_CHARACTERS_MAX
 from agentfs.merge.fencing import may_take_over
 from agentfs.model.records import Fence, InodeId, Lock, LockState
-from agentfs.replica.locks import Lease, LockedFile, LockUse, leases, lock_table, lock_uses
+from agentfs.replica.locks import Lease, LockedFile, LockUse, file_of, leases, lock_table, lock_uses
 from agentfs.replica.pending import PendingState
 from agentfs.replica.sessions import is_alive, lock_path
 from agentfs.replica.transaction import PENDING_CONTENT, InodeRow
@@ -39,11 +39,8 @@ class LockPlan:
     wanted: Mapping[int, int] = field(default_factory=dict)
     """Files to be locked (seconds), or whose lock is to be given back (0)."""
     table: Mapping[InodeId, LockState] = field(default_factory=dict)
-    ids: Mapping[int, InodeId] = field(default_factory=dict)
-    """Numbers in the log of the wanted files that have one."""
-    times: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    """Times of change of the wanted files, as they are here: the log's where nothing is pending. Those of files that
-    the commit carries are in it."""
+    targets: Mapping[int, "Target"] = field(default_factory=dict)
+    """What the wanted files are in the log and here, where they are in the log."""
     holder: str = ""
     renew: bool = False
 
@@ -60,25 +57,41 @@ class LockPlan:
         for ino, seconds in self.wanted.items():
             if not self._is_ready(ino, carried, pending):
                 continue
-            inode = self.ids[ino] if ino in self.ids else id_of(ino)
+            target = self.targets.get(ino)
+            inode = target.id if target is not None else id_of(ino)
             if inode in self.table:
                 tokens[inode] = self.table[inode].token
             elif not seconds:
                 continue
             locks.append(Lock(inode, self.holder, seconds))
             if seconds:
-                files.append(LockedFile(inode, ino, *self.times.get(ino, (0, 0))))
+                times = (target.mtime_ns, target.ctime_ns) if target is not None else (0, 0)
+                files.append(LockedFile(inode, ino, *times))
         return tuple(locks), tuple(Fence(*it) for it in sorted(tokens.items())), tuple(files)
 
     def _is_ready(self, ino: int, carried: set[int], pending: Mapping[int, InodeRow]) -> bool:
-        row = pending.get(ino)
-        if ino in carried:
+        target = self.targets.get(ino)
+        file = ino if target is None else target.ino
+        if file in carried:
             return True
-        return ino in self.ids and (row is None or not row.pending & PENDING_CONTENT or not row.nlink)
+        row = pending.get(file)
+        return target is not None and (row is None or not row.pending & PENDING_CONTENT or not row.nlink)
 
     def is_worth_a_commit(self, pending: Mapping[int, InodeRow]) -> bool:
         """Whether a commit that changes nothing is to be made for the locks alone."""
         return (self.renew and bool(self.held)) or any(self._is_ready(ino, set(), pending) for ino in self.wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A file that is to be locked, or whose lock is to be given back."""
+
+    id: InodeId
+    ino: int
+    """What it is here now."""
+    mtime_ns: int
+    """Its times as they are here: the log's where nothing is pending. What the commit carries has its own."""
+    ctime_ns: int
 
 
 _NOTHING = LockPlan()
@@ -120,16 +133,11 @@ class Leases:
             if not table and not self.wanted:
                 return _NOTHING
             ours = leases(sql)
-            times = {
-                ino: (int(row[0]), int(row[1]))
-                for ino in self.wanted
-                if (row := sql.one("SELECT mtime_ns, ctime_ns FROM inode WHERE ino=?", (ino,))) is not None
-            }
-            ids = {ino: inode for ino in self.wanted if (inode := self._id(ino)) is not None}
+            targets = self._targets(ours)
             others = {
-                int(row[0]): lock
+                ino: lock
                 for inode, lock in table.items()
-                if inode not in ours and (row := sql.one("SELECT ino FROM inode WHERE id=?", (inode,))) is not None
+                if inode not in ours and (ino := file_of(sql, inode)) is not None
             }
         self.observe()
         waiting = {
@@ -138,24 +146,29 @@ class Leases:
         allowed = {
             ino: seconds
             for ino, seconds in self.wanted.items()
-            if ino not in waiting and (seconds or ids.get(ino) in table)
+            if ino not in waiting and (seconds or (ino in targets and targets[ino].id in table))
         }
         return LockPlan(
             waiting=waiting,
             fenced=_fenced(state, frozenset(waiting)),
-            now=frozenset(allowed),
+            now=frozenset(targets[ino].ino if ino in targets else ino for ino in allowed),
             held=tuple(ours.values()),
             wanted=allowed,
             table=table,
-            ids=ids,
-            times=times,
+            targets=targets,
             holder=self.holder,
             renew=self._renew,
         )
 
-    def _id(self, ino: int) -> InodeId | None:
-        row = self._ground.replica.connection.one("SELECT id FROM inode WHERE ino=?", (ino,))
-        return None if row is None else row[0]
+    def _targets(self, ours: Mapping[InodeId, Lease]) -> dict[int, Target]:
+        sql, found = self._ground.replica.connection, {}
+        taken = {lease.ino: lease.id for lease in ours.values()}
+        for ino in self.wanted:
+            where, key = ("id", taken[ino]) if ino in taken else ("ino", ino)
+            row = sql.one(f"SELECT id, ino, mtime_ns, ctime_ns FROM inode WHERE {where}=? AND id IS NOT NULL", (key,))
+            if row is not None:
+                found[ino] = Target(*row)
+        return found
 
     def committed(self) -> None:
         """A commit with the last plan's rows stands in the log."""

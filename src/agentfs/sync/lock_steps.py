@@ -94,18 +94,21 @@ class LockSteps:
 
     def _whole(self, lease: Lease, use: LockUse) -> Granted:
         """What was changed here without the lock, and met another machine's change, is merged before it is read."""
-        if self._is_forked(use.ino):
+        if self._is_forked(lease.id):
             self._push()
-        if self._is_forked(use.ino):
+        if self._is_forked(lease.id):
             self._leases.unuse(use)
             raise Replaced(
                 "the file was changed here without the lock and is still being written: close it, try again"
             )
         return Granted(lease.token, lease.epoch)
 
-    def _is_forked(self, ino: int) -> bool:
+    def _is_forked(self, inode: InodeId) -> bool:
         with self._ground.replica.lock:
-            return self._ground.replica.connection.one("SELECT 1 FROM fork WHERE ino=?", (ino,)) is not None
+            found = self._ground.replica.connection.one(
+                "SELECT 1 FROM fork JOIN inode USING(ino) WHERE id=?", (inode,)
+            )
+        return found is not None
 
     def _commit(self, use: LockUse, *, over: LockState | None) -> bool:
         """Try to lock by the next commit. The use is remembered before: a lease without one is given back."""
