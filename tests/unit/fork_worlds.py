@@ -1,5 +1,6 @@
 """Homes of one store, their forks and merges, in one process: for tests that count requests and crash anywhere."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,11 @@ from agentfs.fsck.findings import Finding
 from agentfs.fsck.replica_check import compare, read_replica
 from agentfs.fsck.store_check import StoreCheck
 from agentfs.log.contents import Contents
+from agentfs.model.retention import parse_policy
 from agentfs.replica.replica import Replica
+from agentfs.retention.collector import Collector
+from agentfs.retention.options import CollectorOptions
+from agentfs.retention.report import CollectionReport
 from agentfs.stores.counted import CountedStore
 from agentfs.stores.memory import MemoryStore
 from agentfs.stores.protocol import Store
@@ -77,7 +82,7 @@ class World:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.clock = TestClock()
-        self.memory = MemoryStore()
+        self.memory = MemoryStore(clock=self.clock)
         self.store = CountedStore(self.memory)
         self.memory.put(layout.STORE_FILE, encode_store_file(new_store_file(self.clock.wall_ns())))
         self.nodes: list[HomeNode] = []
@@ -152,6 +157,21 @@ class World:
             assert replica is not None
             compare(replica, state, str(node.directory))
         return [it for it in state.findings.found if it.severity != "note"]
+
+    def collect(self, volume_id: str, policy: str) -> CollectionReport:
+        """Collect what `policy` allows, to the end."""
+        collector = Collector(
+            self.store,
+            f"home-{volume_id}",
+            clock=self.clock,
+            entropy=os.urandom,
+            author="collector",
+            policy=parse_policy(policy),
+            options=CollectorOptions(parallel=1),
+        )
+        for _ in collector.run():
+            pass
+        return collector.report
 
     def objects(self, prefix: str = "") -> dict[str, bytes]:
         return {entry.name: self.memory.get(entry.name).data for entry in self.memory.list(prefix, limit=100_000)}
