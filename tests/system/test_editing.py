@@ -52,7 +52,8 @@ def test_both_sides_edits_are_there(
     fault_proxy.come_up()
     assert len({it["how"] for it in lines}) == len(SAVES) + 2, "every pattern was used"
     for machine in (left, right, left, right):
-        machine.sync()
+        done = machine.sync(ok=False)
+        assert done.returncode == 0, f"{done.stderr}{machine.run('status', '--json').stdout}{machine.logs(5000)}"
     until_equal(left, right)
     files = {name: left.read(name).decode() for name in os.listdir(left.path()) for name in [os.fsdecode(name)]}
     assert set(files) == {*NOTES, *LOGS}, "no conflict copies: all of it is text"

@@ -480,3 +480,39 @@ def test_a_file_with_another_name_stays_itself(pair: Pair) -> None:
         node.sync()
         assert broken(node.replica) == []
     assert a.read("d/hard") == NOTES and a.read("notes.md") == b"replaced\n"
+
+
+@pytest.mark.parametrize("save", [replace, move_aside])
+@pytest.mark.parametrize("point", ["push.captured", "push.prepared", "push.appended"])
+def test_saved_while_a_commit_is_on_its_way(pair: Pair, save: Callable[[Node, bytes], None], point: str) -> None:
+    b = pair[1]
+    armed = [True]
+
+    def failpoint(name: str) -> None:
+        if armed[0] and name == point:
+            armed[0] = False
+            save(b, b"saved meanwhile\n")
+
+    b.append("notes.md", b"on its way\n")
+    b.engine._ground.failpoint = failpoint
+    b.sync()
+    assert broken(b.replica) == [] and check(b.replica) == []
+    assert b.read("notes.md") == b"saved meanwhile\n"
+    assert meet(pair) == b"saved meanwhile\n"
+
+
+def test_moved_aside_while_its_rename_is_on_its_way(pair: Pair) -> None:
+    a, b = pair
+    armed = [True]
+
+    def failpoint(name: str) -> None:
+        if armed[0] and name == "push.prepared":
+            armed[0] = False
+            b.write("notes.md", b"new\n")
+
+    b.rename("notes.md", "old.md")
+    b.engine._ground.failpoint = failpoint
+    b.sync()
+    assert broken(b.replica) == [] and check(b.replica) == []
+    assert meet(pair) == b"new\n"
+    assert a.read("old.md") == NOTES

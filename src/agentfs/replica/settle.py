@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agentfs.errors import HistoryBroken
-from agentfs.model.records import ConflictId, Fence, InodeRecord, Lock
+from agentfs.model.records import ConflictId, Fence, InodeId, InodeRecord, Lock
 from agentfs.replica.apply_base import BaseMove
 from agentfs.replica.forks import set_local_base
+from agentfs.replica.journal import ChangeKind
 from agentfs.replica.locks import LockedFile, LockStep
 from agentfs.replica.replica import Replica
 from agentfs.replica.resolutions import forget_resolved
@@ -43,6 +44,8 @@ class CapturedName:
     name: bytes
     ino: int | None
     """What the commit put there; None: it took the name away."""
+    id: InodeId | None = None
+    """Its number in the log, which another file may have by now (`succession`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ def settle_commit(replica: Replica, captured: Captured, digest: bytes, *, parent
         inos = {it.ino: _settle_inode(move, it) for it in captured.inodes}
         for name in captured.names:
             ino = None if name.ino is None else inos.get(name.ino, name.ino)
+            if name.id is not None:
+                ino = move.find(name.id) or ino
             move.set_base(inos.get(name.parent, name.parent), name.name, ino)
         move.find_gone()
         orphans = move.retire()
@@ -95,6 +100,14 @@ def settle_commit(replica: Replica, captured: Captured, digest: bytes, *, parent
 def _settle_inode(move: BaseMove, captured: CapturedInode) -> int:
     """Returns the inode's number: another one if it was forgotten here after it was captured."""
     tx, ino, record = move.tx, captured.ino, captured.record
+    holder = move.find(record.id)
+    if holder is not None and holder != ino:
+        # Another file took its place here since, coming from what was captured: what it changed is still pending.
+        if captured.with_content and record.content is not None:
+            move.set_content(holder, record.content)
+        if captured.fork is not None:
+            _settle_fork(move, holder, captured.fork)
+        return holder
     row = tx.inode(ino)
     if row is None:
         return move.insert(record)
@@ -115,6 +128,10 @@ def _settle_inode(move: BaseMove, captured: CapturedInode) -> int:
         pending = 0
     if pending != row.pending:
         tx.sql.execute("UPDATE inode SET pending=? WHERE ino=?", (pending, ino))
+    if captured.with_content and not pending and row.nlink and row.mtime_ns != record.mtime_ns:
+        # It was taken while it was open, with the time of its backing file: the row still has that of the last flush.
+        tx.sql.execute("UPDATE inode SET mtime_ns=?, change=change+1 WHERE ino=?", (record.mtime_ns, ino))
+        tx.record(ChangeKind.ATTRIBUTES, ino)
     return ino
 
 

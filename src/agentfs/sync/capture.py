@@ -86,7 +86,10 @@ class Draft:
             sequence=self.sequence,
             time_ns=time_ns,
             inodes=tuple(self._captured(state.inodes[ino], resolved[self._id(ino)]) for ino in batch.inodes),
-            names=tuple(CapturedName(it.parent, it.name, it.ino) for it in batch.names),
+            names=tuple(
+                CapturedName(it.parent, it.name, it.ino, None if it.ino is None else self._id(it.ino))
+                for it in batch.names
+            ),
             conflicts=tuple(conflicts),
             resolved=state.resolved,
             locks=locks,
@@ -158,7 +161,7 @@ def pack_capture(captured: Captured) -> bytes:
                 [it.ino, inode_row(it.record), it.change, it.content_change, it.with_content, _packed_fork(it.fork)]
                 for it in captured.inodes
             ],
-            "names": [[it.parent, it.name, it.ino] for it in captured.names],
+            "names": [[it.parent, it.name, it.ino, it.id] for it in captured.names],
             "conflicts": list(captured.conflicts),
             "resolved": [[it.sequence, it.index] for it in captured.resolved],
             "locks": [[it.inode, it.holder, it.seconds] for it in captured.locks],
