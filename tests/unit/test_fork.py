@@ -3,6 +3,7 @@ interrupted is finished by doing it again."""
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from invariants import broken
 
 from agentfs.errors import (
     AgentIdInvalid,
+    Corrupt,
     Exists,
     InvalidArgument,
     NewerFormat,
@@ -23,10 +25,12 @@ from agentfs.errors import (
 from agentfs.format import layout
 from agentfs.format.framing import ObjectKind, check_features, open_frame
 from agentfs.format.origins import Origin, origins_text, parse_origins
+from agentfs.format.snapshot import decode_snapshot_rows, encode_snapshot_rows
 from agentfs.format.stub import decode_stub, encode_stub, end_entry, origin_entry
 from agentfs.log.pins import Pins
 from agentfs.stores.counted import Counts
 from agentfs.volume.fork import READY, UNFINISHED, Wish, check_wish, forks_of
+from agentfs.volume.pinned import mend_pinned
 from agentfs.volume.snapshots import check_snapshot_name, log_of
 
 BIG = bytes(range(256)) * 8192  # 2 MiB: chunks
@@ -465,3 +469,31 @@ def test_names_of_snapshots_that_mean_something_else(name: str) -> None:
     with pytest.raises((AgentIdInvalid, InvalidArgument)):
         check_snapshot_name(name)
     assert check_snapshot_name("before-cleanup.2") == "before-cleanup.2"
+
+
+# ---- mending ----
+
+
+@pytest.mark.parametrize("damage", ["lost", "damaged", "another"])
+def test_the_snapshot_that_a_fork_begins_with_is_made_again(world: World, alice: HomeNode, damage: str) -> None:
+    world.fork(alice, "exp")
+    alice.write("later.md", b"later\n")
+    alice.sync()
+    name = layout.snapshot_name(".agentfs/volumes/home-alice/", 2)
+    data = world.memory.get(name).data
+    if damage == "lost":
+        world.memory.delete(name)
+    elif damage == "damaged":
+        world.memory.put(name, data[:60] + bytes([data[60] ^ 1]) + data[61:])
+    else:
+        other = decode_snapshot_rows(data, volume="home-alice")
+        world.memory.put(name, encode_snapshot_rows(replace(other, commit_digest=b"?" * 32)))
+    assert {it.kind for it in world.findings("exp")} >= {"origin-damaged"}
+    assert {it.kind for it in world.findings("alice")} >= {"pin-broken"}
+    with pytest.raises(Corrupt, match=r"begins with|damaged"):
+        world.node("exp")
+    (line,) = mend_pinned(world.store, "home-alice")
+    assert "home-exp" in line
+    assert mend_pinned(world.store, "home-alice") == []
+    assert world.shown("exp") == CONTENTS
+    assert world.findings("exp") == [] == world.findings("alice", alice)

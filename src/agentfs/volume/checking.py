@@ -16,6 +16,7 @@ from agentfs.replica.lock_file import LockFile, holder
 from agentfs.tree.tree import Tree
 from agentfs.tree.values import Attributes, Caller
 from agentfs.volume.opening import opened_store
+from agentfs.volume.pinned import mend_pinned
 from agentfs.volume.places import replica_directory
 from agentfs.volume.reading import open_resident
 from agentfs.volume.replacing import replace as replace_content
@@ -122,6 +123,8 @@ class _Run:
 
     def repair(self, state: StoreState) -> list[str]:
         actions = [f"dropped {name}: it can be made again" for name in drop_bad_snapshots(self._store, state)]
+        if state.findings.of("pin-broken"):
+            actions += mend_pinned(self._store, volume_name(self._kind, self._volume_id))
         here = os.path.exists(os.path.join(self._directory, "replica.db"))
         rebuild = bool(state.findings.of(*_REBUILD))
         if state.missing_blobs and here and not rebuild:

@@ -13,15 +13,15 @@ from agentfs.stores.protocol import Store
 _ROOT_MODE = 0o755
 
 
-def tree_at(log: Log, store: Store, sequence: int) -> SnapshotRows:
+def tree_at(log: Log, store: Store, sequence: int, *, anew: bool = False) -> SnapshotRows:
     """The tree right after entry `sequence` of `log`, which is not before the first of its own: for a fork at the
     earliest the one that it begins after. One get where a snapshot is there; else a list, a get, and the entries
-    between, in parallel windows.
+    between, in parallel windows. `anew`: not from that snapshot.
 
     Raises `NotFound` (the log ends before), `VersionGone` (the commits since the snapshot before it were collected),
     `Corrupt`, `NewerFormat`, `StoreError`.
     """
-    found = log.snapshot_at(sequence)
+    found = None if anew else log.snapshot_at(sequence)
     if found is not None:
         return found
     return _replayed(log, _snapshot_before(log, store, sequence), sequence)
