@@ -10,6 +10,8 @@ from agentfs.format import layout
 from agentfs.log.announcements import Announcements
 from agentfs.stores.protocol import Store
 
+_STORED_MAX = 100_000
+
 
 class ChunkNames:
     """Of one volume. Safe from any thread."""
@@ -22,6 +24,26 @@ class ChunkNames:
         self._seen = 0
         self._suffixes: dict[bytes, int] = {}
         """Digest → the newest announcement that names it."""
+        self._stored: dict[bytes, str] = {}
+        """Digest → the name under which it was put from here."""
+
+    def stored(self, digest: bytes, name: str) -> None:
+        """The chunk was put under `name`."""
+        with self._lock:
+            if len(self._stored) >= _STORED_MAX:
+                self._stored.clear()
+            self._stored[digest] = name
+
+    def forget_stored(self) -> None:
+        with self._lock:
+            self._stored.clear()
+
+    def is_stored(self, digest: bytes, *, head: int) -> bool:
+        """Whether a chunk that was put from here stands under the name that `name` gives now: then it need not be put
+        again. Raises as `name`."""
+        name = self.name(digest, head=head)
+        with self._lock:
+            return self._stored.get(digest) == name
 
     def name(self, digest: bytes, *, head: int) -> str:
         """Where to put the chunk with this digest, for a commit right after entry `head`, which the caller holds. One
@@ -35,6 +57,8 @@ class ChunkNames:
 
     def _look(self) -> None:
         found = [number for number, _ in self._announcements.numbers(above=self._seen)]
+        if found and found[-1] != self._seen + 1:
+            self._stored.clear()  # one came and went that nobody here has read: we slept for a month
         for number in reversed(found):
             for blob in self._announcements.read(number).blobs:
                 self._suffixes[blob.digest] = number

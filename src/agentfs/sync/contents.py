@@ -13,6 +13,7 @@ from agentfs.replica.pending import PendingState
 from agentfs.replica.replica import Replica
 from agentfs.replica.settle import CapturedFork
 from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, InodeRow
+from agentfs.sync.transfers import Later, Transfer, Transfers
 
 _ZEROS = bytes(CHUNK_BYTES)
 _ZEROS_DIGEST = hashlib.sha256(_ZEROS).digest()
@@ -90,24 +91,33 @@ def take(
     is_open: bool,
     known: bytes,
     put_all: PutAll,
+    transfers: Transfers,
     inline_max: int = INLINE_BYTES_MAX,
 ) -> Taken:
-    """Read a file; put its chunks if it is larger than `inline_max`. `is_open`: somebody may be writing
-    it. `known`: the chunks that the log has of it already, joined. Raises `Torn`, `FileNotFoundError`, `StoreError`,
-    `Unavailable`."""
+    """Read a file; put its chunks if it is larger than `inline_max`, as many as there is time for. `is_open`:
+    somebody may be writing it. `known`: the chunks that the log has of it already, joined. Raises `Torn`, `Later`,
+    `FileNotFoundError`, `StoreError`, `Unavailable`."""
     fd = replica.files.open(row.ino, write=False)
     try:
         if is_open:
             # Stores into a mapped page that is dirty already leave no trace in the file's times. After this each page
             # is clean, and the next store into it changes them (measured: ext4, Linux 6.18).
             os.fsync(fd)
-        return take_from(fd, row, known=known, put_all=put_all, inline_max=inline_max)
+        return take_from(fd, row, known=known, put_all=put_all, inline_max=inline_max, transfers=transfers)
     finally:
         os.close(fd)
 
 
-def take_from(fd: int, row: InodeRow, *, known: bytes, put_all: PutAll, inline_max: int = INLINE_BYTES_MAX) -> Taken:
-    """As `take`, from any descriptor."""
+def take_from(
+    fd: int,
+    row: InodeRow,
+    *,
+    known: bytes,
+    put_all: PutAll,
+    inline_max: int = INLINE_BYTES_MAX,
+    transfers: Transfers | None = None,
+) -> Taken:
+    """As `take`, from any descriptor; without `transfers` all at once."""
     before = os.fstat(fd)
     if before.st_size > FILE_BYTES_MAX:
         raise Unavailable(
@@ -119,23 +129,33 @@ def take_from(fd: int, row: InodeRow, *, known: bytes, put_all: PutAll, inline_m
         content = os.pread(fd, inline_max + 1, 0)
         length = len(content)
     else:
-        content = _take_chunks(fd, before.st_size, known, put_all)
-        length = content.size_bytes
+        stamp = (before.st_size, before.st_mtime_ns, row.content_change, known)
+        transfer = Transfer(stamp) if transfers is None else transfers.of(row.ino, stamp)
+        _put_chunks(fd, known, size_bytes=before.st_size, put_all=put_all, transfer=transfer, transfers=transfers)
+        content = ChunkedContent(before.st_size, transfer.whole.digest(), tuple(transfer.digests))
+        length = transfer.at
     after = os.fstat(fd)
     same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    if not isinstance(content, bytes) and same and transfers is not None:
+        transfers.keep(row.ino, transfer)
+        if length < before.st_size:
+            raise Later
     if length != before.st_size or not same:
         raise Torn
     return Taken(content, mtime_ns, row.content_change)
 
 
-def _take_chunks(fd: int, size_bytes: int, known: bytes, put_all: PutAll) -> ChunkedContent:
-    have = {known[at : at + 32] for at in range(0, len(known), 32)}
-    whole = hashlib.sha256()
-    digests: list[bytes] = []
+def _put_chunks(
+    fd: int, known: bytes, *, size_bytes: int, put_all: PutAll, transfer: Transfer, transfers: Transfers | None
+) -> None:
+    """Go on with the transfer until it is done, or the time is up."""
+    have = {known[at : at + 32] for at in range(0, len(known), 32)}.union(transfer.put)
 
     def missing() -> Iterable[tuple[bytes, bytes]]:
-        data_at = 0
-        for at in range(0, size_bytes, CHUNK_BYTES):
+        data_at = transfer.at
+        for at in range(transfer.at, size_bytes, CHUNK_BYTES):
+            if transfers is not None and not transfers.goes_on():
+                return
             length = min(CHUNK_BYTES, size_bytes - at)
             if data_at < at + length:
                 data_at = _next_data(fd, at, size_bytes)
@@ -144,14 +164,15 @@ def _take_chunks(fd: int, size_bytes: int, known: bytes, put_all: PutAll) -> Chu
             else:
                 chunk = os.pread(fd, length, at)
                 digest = hashlib.sha256(chunk).digest()
-            whole.update(chunk)
-            digests.append(digest)
+            transfer.whole.update(chunk)
+            transfer.digests.append(digest)
+            transfer.at += len(chunk)
             if digest not in have:
                 have.add(digest)
+                transfer.put.append(digest)
                 yield digest, chunk
 
     put_all(missing())
-    return ChunkedContent(size_bytes, whole.digest(), tuple(digests))
 
 
 def _next_data(fd: int, at: int, end: int) -> int:

@@ -88,6 +88,11 @@ class EngineGround:
         head, names = int(self.replica.state("head_sequence")), self._names()
         return all(names.is_stored(digest, head=head) for digest in digests)
 
+    def forget_stored(self) -> None:
+        """All that was put is in the log. What is known of the store is known for no longer than it must be."""
+        if self._chunk_names is not None:
+            self._chunk_names.forget_stored()
+
     def _names(self) -> ChunkNames:
         if self._chunk_names is None:
             self._chunk_names = ChunkNames(self.store, self.log.volume)

@@ -40,6 +40,8 @@ class EngineOptions:
     """Files fetched between two looks at other work."""
     parallel: int = 8
     """Requests at once for chunks and prefetch. 1: all in the engine's own thread."""
+    large_slice_s: float = 1.0
+    """Chunks of large files are put for so long, then what else is pending is committed; again and again."""
     open_quiet_s: float = 1.0
     """A file that stays open for writing is committed when it was not written for this long …"""
     open_long_s: float = 5.0

@@ -22,6 +22,7 @@ from agentfs.sync.hydration import Hydration
 from agentfs.sync.leases import Leases, LockPlan
 from agentfs.sync.open_files import OpenFiles
 from agentfs.sync.pull import Pull
+from agentfs.sync.transfers import Later, Transfers
 
 _ROUNDS_MAX = 5
 _ABSENT_MAX = 256
@@ -53,7 +54,12 @@ class Push:
     _forks: dict[int, Forked] = field(default_factory=dict)
     _locks: LockPlan = field(default_factory=LockPlan)
     _held_back: set[int] = field(default_factory=set)
+    transfers: Transfers = field(init=False)
     _started_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        ground = self.ground
+        self.transfers = Transfers(ground.clock, ground.options, ground.are_stored, ground.forget_stored)
 
     def push(self, *, force: bool = False) -> Pushed:
         """Append one commit of what is pending, and settle it. `force`: also files that are open for writing, as they
@@ -63,6 +69,7 @@ class Push:
         log: `Pull.pull` finds out.
         """
         self._started_at = self.ground.clock.monotonic()
+        self.transfers.begin()
         self.converge.run()
         state = pending_state(self.ground.replica)
         self._forks = {it.row.ino: it for it in read_forks(self.ground.replica)}
@@ -83,7 +90,7 @@ class Push:
             wanted = replace(wanted, held=wanted.held | self._just_vacated(state))
         chosen = self._choose(state, wanted, force=force)
         if chosen is None:
-            return Pushed(committed=False, rest=False)
+            return Pushed(committed=False, rest=bool(self.transfers.later))
         batch, taken = chosen
         return self._commit(state, batch, taken)
 
@@ -141,7 +148,7 @@ class Push:
                 return (batch, {}) if worth else None
             too_much = sum(inline.get(ino, 0) for ino in batch.inodes) > COMMIT_BYTES_MAX
             missed = set()
-            for ino in batch.inodes:
+            for ino in sorted(batch.inodes, key=lambda ino: wanted.size_bytes.get(ino, 0)):
                 if ino in wanted.size_bytes and ino not in taken:
                     found = self._take(state, state.inodes[ino], inline_max=0 if too_much else INLINE_BYTES_MAX)
                     if found is None:
@@ -184,8 +191,12 @@ class Push:
                     is_open=row.ino in state.write_open,
                     known=known,
                     put_all=ground.put_all,
+                    transfers=self.transfers,
                     inline_max=inline_max,
                 )
+        except Later:
+            self.transfers.later.add(row.ino)
+            return None
         except (Torn, FileNotFoundError):
             return None
         except (
@@ -232,11 +243,12 @@ class Push:
             if isinstance(one.content, bytes):
                 self.converge.recent.add(hashlib.sha256(one.content).digest(), one.content)
         self.leases.committed()
+        self.transfers.committed(taken)
         self.databases.captured(taken)
         self.open_files.taken(taken)
         return Pushed(
             committed=True,
-            rest=batch.rest,
+            rest=batch.rest or bool(self.transfers.later),
             inodes=frozenset(batch.inodes),
             names=frozenset((it.parent, it.name) for it in batch.names),
         )
