@@ -16,6 +16,7 @@ from agentfs.history.versions import Versions
 from agentfs.log.contents import Contents
 from agentfs.model.records import Commit, ConflictId
 from agentfs.replica.bulk import load_snapshot, log_links, log_records
+from agentfs.replica.database import Connection
 from agentfs.replica.replica import Replica
 from agentfs.replica.resolutions import mark_resolved
 from agentfs.stores.counted import CountedStore
@@ -216,8 +217,9 @@ def test_the_index_of_another_history_is_made_anew(world: World) -> None:
     fill(a, world, 3)
     history = service(a)
     history.reader(a.engine)
-    with history.index.reading() as sql:
-        sql.execute("UPDATE entry SET digest=zeroblob(32)")
+    other = Connection(history.index.path)
+    other.execute("UPDATE entry SET digest=zeroblob(32)")
+    other.close()
     found, _ = history.reader(a.engine)
     assert len(found.events((b"notes.md",))) == 3
     a.replica.set_state("head_digest", bytes(32))

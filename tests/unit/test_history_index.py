@@ -19,6 +19,7 @@ from agentfs.history.events import PathEvent, path_events
 from agentfs.history.index import HistoryIndex
 from agentfs.history.trees import tree_rows
 from agentfs.model.records import Kind
+from agentfs.replica.database import Connection
 
 PATHS = [(a,) for a in NAMES] + [(a, b) for a in NAMES for b in NAMES] + [(b"a", b"b", b"c"), (b"a", b"a", b"a")]
 _SETTINGS = settings(
@@ -180,9 +181,10 @@ def test_a_crash_in_the_middle_of_an_entry_leaves_none_of_it() -> None:
 def test_a_damaged_or_older_index_is_made_anew() -> None:
     history = simple()
     with indexed(history) as index:
-        with index.reading() as sql:
-            sql.execute("UPDATE state SET value=0")
         index.close()
+        other = Connection(index.path)
+        other.execute("UPDATE state SET value=0")
+        other.close()
         again = HistoryIndex(index.path.rpartition("/")[0])
         assert again.head() == (0, bytes(32))
         again.close()

@@ -20,6 +20,10 @@ What: TypeAlias = Literal["created", "changed", "restored", "merged", "renamed",
 _RECORD = f"SELECT sequence, kind, mode, mtime_ns, rdev, target, {COLUMNS} FROM record WHERE inode=? "
 
 
+_VALUES_MAX = 500
+"""Of one statement."""
+
+
 @dataclass(frozen=True, slots=True)
 class PathEvent:
     """One line of a path's history."""
@@ -64,7 +68,7 @@ def path_events(sql: Connection, path: PathNames, head: int, *, attributes: bool
     changes of nothing but attributes."""
     walk = _Walk(sql, attributes)
     walk.back(path, head)
-    return [_signed(sql, event) for event in _numbered(list(reversed(walk.events)))]
+    return _signed(sql, _numbered(list(reversed(walk.events))))
 
 
 @dataclass(slots=True)
@@ -91,10 +95,12 @@ class _Walk:
         """Where commits were collected: the entry that stands for them, and the first of them."""
         self.kept_as: tuple[InodeId, bytes] | None = None
         """Under which name packs keep what they keep of the file's history."""
+        self._resolved: tuple[tuple[PathNames, int], Found | None] | None = None
+        self._conflicts: dict[tuple[InodeId, bytes], dict[int, tuple[ConflictId, bool]]] = {}
 
     def back(self, path: PathNames, at: int) -> None:
         while at > 0:
-            found = resolve(self.sql, path, at)
+            found = self._resolve(path, at)
             if found is None:
                 seen = last_seen(self.sql, path, at)
                 if seen is None or seen < 1:
@@ -104,8 +110,9 @@ class _Walk:
                 continue
             if not path:
                 return  # the root is there from the beginning
-            place = self._while_it_meant(found, path, at)
-            path = self._how_it_came(found, path, place)
+            now = self._while_it_meant(found, path, at)
+            if now is not None:
+                path = self._how_it_came(found, path, now)
             at = found.since - 1
 
     def _deleted(self, path: PathNames, seen: int) -> None:
@@ -120,14 +127,14 @@ class _Walk:
         other = path_in(self.sql, now[0][0], now[0][1], end) if now else None
         self.events.append(self._event("deleted", end, path, last, found, other=other))
 
-    def _while_it_meant(self, found: Found, path: PathNames, at: int) -> Content | None:
-        """Changes of the inode itself after it came to this path. Returns where the content that it came with is
-        according to the newest record of it: that place is there for longer."""
+    def _while_it_meant(self, found: Found, path: PathNames, at: int) -> _Raw | None:
+        """Changes of the inode itself after it came to this path. Returns what it was when it came, with the place of
+        its content according to the newest record of it: that place is there for longer."""
         rows = self.sql.rows(
             _RECORD + "AND sequence>? AND sequence<=? ORDER BY sequence", (found.inode, found.since, at)
         )
         before = self._record(found.inode, found.since)
-        place = before.content if before is not None else None
+        came = before
         events: list[PathEvent] = []
         begun = -1
         for raw in map(_raw, rows):
@@ -140,24 +147,20 @@ class _Walk:
                 else:
                     begun -= 1
             else:
-                if begun < 0:
-                    place = raw.content
-                else:
+                if begun < 0 and came is not None:
+                    came.content = raw.content
+                elif begun >= 0:
                     events[begun] = replace(events[begun], content=raw.content)
                 if self.attributes:
                     events.append(self._event("attributes", raw.sequence, path, raw, found))
             before = raw
         self.events += reversed(events)
-        return place
+        return came
 
-    def _how_it_came(self, found: Found, path: PathNames, place: Content | None) -> PathNames:
+    def _how_it_came(self, found: Found, path: PathNames, now: _Raw) -> PathNames:
         """The event at `found.since`; returns the path to go on with before it."""
-        sql, at = self.sql, found.since
-        now = self._record(found.inode, at)
-        if now is None:
-            return path
-        now.content = place
-        before = resolve(sql, path, at - 1)
+        at = found.since
+        before = self._resolve(path, at - 1)
         if before is not None:
             was = self._record(before.inode, at - 1)
             if was is None or was.state != now.state:
@@ -241,6 +244,12 @@ class _Walk:
 
     # ---- rows ----
 
+    def _resolve(self, path: PathNames, at: int) -> Found | None:
+        """As `resolve`; what came before one event is asked for again as what is there after the next."""
+        if self._resolved is None or self._resolved[0] != (path, at):
+            self._resolved = ((path, at), resolve(self.sql, path, at))
+        return self._resolved[1]
+
     def _record(self, inode: InodeId, at: int) -> _Raw | None:
         row = self.sql.one(_RECORD + "AND sequence<=? ORDER BY sequence DESC LIMIT 1", (inode, at))
         return None if row is None else _raw(row)
@@ -281,12 +290,16 @@ class _Walk:
 
     def _conflict(self, sequence: int, found: Found) -> tuple[ConflictId, bool] | None:
         """A conflict at this name that the entry settled, and whether its sides were put together there."""
-        row = self.sql.one(
-            "SELECT c.place, length(c.kept_as)=0 AND EXISTS (SELECT 1 FROM side s WHERE s.sequence=c.sequence "
-            "AND s.place=c.place) FROM conflict c WHERE c.parent=? AND c.name=? AND c.sequence=? ORDER BY c.place",
-            (found.parent, found.name, sequence),
-        )
-        return None if row is None else (ConflictId(sequence, row[0]), bool(row[1]))
+        place = (found.parent, found.name)
+        if place not in self._conflicts:
+            rows = self.sql.rows(
+                "SELECT c.sequence, c.place, length(c.kept_as)=0 AND EXISTS (SELECT 1 FROM side s "
+                "WHERE s.sequence=c.sequence AND s.place=c.place) FROM conflict c WHERE c.parent=? AND c.name=? "
+                "ORDER BY c.sequence, c.place DESC",
+                place,
+            )
+            self._conflicts[place] = {row[0]: (ConflictId(row[0], row[1]), bool(row[2])) for row in rows}
+        return self._conflicts[place].get(sequence)
 
 
 def _raw(row: Row) -> _Raw:
@@ -302,13 +315,23 @@ def _raw(row: Row) -> _Raw:
     )
 
 
-def _signed(sql: Connection, event: PathEvent) -> PathEvent:
-    if event.time_ns:
-        return event
-    row = sql.one(
-        "SELECT time_ns, a.author FROM entry JOIN author a ON a.id=entry.author WHERE sequence=?", (event.sequence,)
-    )
-    return event if row is None else replace(event, time_ns=row[0], author=row[1])
+def _signed(sql: Connection, events: Sequence[PathEvent]) -> Sequence[PathEvent]:
+    """With the times and authors of their commits."""
+    known: dict[int, tuple[int, str]] = {}
+    for start in range(0, len(events), _VALUES_MAX):
+        sequences = sorted({event.sequence for event in events[start : start + _VALUES_MAX]})
+        rows = sql.rows(
+            "SELECT sequence, time_ns, a.author FROM entry JOIN author a ON a.id=entry.author "
+            f"WHERE sequence IN ({','.join('?' * len(sequences))})",
+            tuple(sequences),
+        )
+        known.update((row[0], (row[1], row[2])) for row in rows)
+    return [
+        replace(event, time_ns=known[event.sequence][0], author=known[event.sequence][1])
+        if not event.time_ns and event.sequence in known
+        else event
+        for event in events
+    ]
 
 
 def _numbered(events: list[PathEvent]) -> list[PathEvent]:

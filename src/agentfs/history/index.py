@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from agentfs.errors import HistoryBroken, ReplicaDamaged
+from agentfs.errors import HistoryBroken, ReplicaDamaged, Unavailable
 from agentfs.format.pack import Evidence, Lineage
 from agentfs.format.snapshot import inode_record
 from agentfs.format.snapshot_rows import SnapshotRows
@@ -35,30 +35,40 @@ def index_path(directory: str) -> str:
 
 
 class HistoryIndex:
-    """Safe from any thread. The file is made at the first use; `close` ends it."""
+    """Safe from any thread. The file is made at the first use; `close` ends it.
+
+    Two connections: questions that take long do not keep new entries waiting, and with them the engine."""
 
     def __init__(self, directory: str) -> None:
         self.path = index_path(directory)
-        self.lock = threading.RLock()
-        self._connection: Connection | None = None
+        self._write_lock = threading.RLock()
+        """Taken before `_read_lock` where both are."""
+        self._read_lock = threading.RLock()
+        self._writer: Connection | None = None
+        self._reader: Connection | None = None
         self._closed = False
+        self._damaged = False
 
     # ---- opening ----
 
-    @property
-    def sql(self) -> Connection:
-        """The connection; the caller holds `lock`. Raises `NoSpace`, `ReplicaDamaged`."""
-        if self._connection is None:
+    def _open(self) -> tuple[Connection, Connection]:
+        """Both connections; an index that is damaged or of another version is dropped. Raises `NoSpace`."""
+        with self._write_lock, self._read_lock:
             if self._closed:
-                raise ReplicaDamaged("the index of the history is closed: open the home again")
-            try:
-                self._connection = self._open()
-            except ReplicaDamaged:
-                self._remove()
-                self._connection = self._open()
-        return self._connection
+                raise Unavailable("this process is closing the home")
+            if self._damaged:
+                self.drop()
+                self._damaged = False
+            if self._writer is None or self._reader is None:
+                try:
+                    self._writer = self._opened()
+                except ReplicaDamaged:
+                    self._remove()
+                    self._writer = self._opened()
+                self._reader = Connection(self.path, read_only=True)
+            return self._writer, self._reader
 
-    def _open(self) -> Connection:
+    def _opened(self) -> Connection:
         connection = Connection(self.path)
         try:
             with translated(self.path):
@@ -92,34 +102,45 @@ class HistoryIndex:
     @property
     def exists(self) -> bool:
         """Whether anything was ever indexed here."""
-        return self._connection is not None or os.path.exists(self.path)
+        return self._writer is not None or os.path.exists(self.path)
 
     def drop(self) -> None:
         """Forget everything: the next use starts from nothing."""
-        with self.lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        with self._write_lock, self._read_lock:
+            self._leave()
             self._remove()
 
     def close(self) -> None:
         """Repeating it is harmless."""
-        with self.lock:
+        with self._write_lock, self._read_lock:
             self._closed = True
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._leave()
+
+    def _leave(self) -> None:
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
+        self._reader = self._writer = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """The connection, under the lock, for statements that must see one state."""
-        with self.lock, translated(self.path):
-            yield self.sql
+        """A connection whose statements all see one state. Not to be nested."""
+        if self._reader is None or self._damaged:
+            self._open()
+        with self._healing(), self._read_lock, translated(self.path):
+            sql = self._reader
+            if sql is None:  # it was dropped in this moment
+                raise Unavailable("the index of the history is being made anew: try again")
+            sql.execute("BEGIN")
+            try:
+                yield sql
+            finally:
+                sql.execute("ROLLBACK")
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with self.lock, translated(self.path):
-            sql = self.sql
+        with self._healing(), self._write_lock, translated(self.path):
+            sql, _ = self._open()
             sql.execute("BEGIN IMMEDIATE")
             try:
                 yield sql
@@ -129,13 +150,21 @@ class HistoryIndex:
                 raise
             sql.execute("COMMIT")
 
+    @contextmanager
+    def _healing(self) -> Iterator[None]:
+        """What is damaged is made anew at the next use."""
+        try:
+            yield
+        except ReplicaDamaged as error:
+            self._damaged = True
+            raise Unavailable(f"the index of the history is made anew, try again: {error}") from error
+
     # ---- the head ----
 
     def head(self) -> tuple[int, bytes]:
         """The last entry that is indexed, and its digest; 0 and zeros before the first."""
         with self.reading() as sql:
-            row = sql.one("SELECT sequence, digest FROM entry ORDER BY sequence DESC LIMIT 1")
-        return (row[0], row[1]) if row is not None else (0, _NO_DIGEST)
+            return _head(sql)
 
     # ---- adding ----
 
@@ -147,7 +176,7 @@ class HistoryIndex:
         """
         added = 0
         with self._writing() as sql:
-            head, digest = self.head()
+            head, digest = _head(sql)
             for commit, own in commits:
                 if commit.sequence <= head:
                     continue
@@ -164,13 +193,18 @@ class HistoryIndex:
         """Go on at `snapshot`, which is beyond the head: the commits between were collected. What differs then
         appears as changed by an entry without an author, but for what packs keep of it (`lineages`, `evidence`)."""
         with self._writing() as sql:
-            head, _ = self.head()
+            head, _ = _head(sql)
             if snapshot.sequence <= head:
                 return
             adding = _Adding(sql, snapshot.sequence)
             adding.snapshot(snapshot, first=head + 1)
             adding.kept(lineages)
             adding.evidence(evidence)
+
+
+def _head(sql: Connection) -> tuple[int, bytes]:
+    row = sql.one("SELECT sequence, digest FROM entry ORDER BY sequence DESC LIMIT 1")
+    return (row[0], row[1]) if row is not None else (0, _NO_DIGEST)
 
 
 class _Adding:
