@@ -15,14 +15,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentfs.testing.servers import ServerMissing
-from bench import contention_cases, history_cases, network_cases, report
+from bench import contention_cases, history_cases, merge_cases, network_cases, report
 from bench.figures import LOCAL, MOUNT, MOUNT_WITHOUT, Finding, Row
 from bench.local_cases import WORKS, Work, make_repository, measured
 from bench.machine import facts, passthrough_possible
 from bench.mounts import CommandError, Machine, mounted
 from bench.worker import LoopError, Worker, worker
 
-_NETWORK = ("durable", "seen", "rename-directory", "cold", "cold-read", "history", "background", "contention", "idle")
+_NETWORK = (
+    "durable",
+    "seen",
+    "rename-directory",
+    "cold",
+    "cold-read",
+    "history",
+    "background",
+    "contention",
+    "merge",
+    "idle",
+)
 _FAILURES = (LoopError, CommandError, subprocess.SubprocessError, OSError)
 """What one measurement may fail with while the others go on."""
 
@@ -128,7 +139,7 @@ def local_and_mount(run: Run) -> None:
 @contextmanager
 def _server(run: Run) -> Iterator[network_cases.Network | None]:
     """The S3 server and its proxy, or None, with the reason printed."""
-    if not any(run.wanted(name) for name in _NETWORK if name not in ("background", "contention")):
+    if not any(run.wanted(name) for name in _NETWORK if name not in ("background", "contention", "merge")):
         yield None
         return
     with ExitStack() as stack:
@@ -157,6 +168,7 @@ def everything(run: Run) -> None:
         quick, loops = run.quick, run.worker
         run.attempt("background", lambda: network_cases.background(run.work / "background", loops, quick=quick))
         run.attempt("contention", lambda: contention_cases.contention(run.work / "contention", quick=quick))
+        run.attempt("merge", lambda: merge_cases.merges(run.work / "merge", quick=quick))
         if net is not None:
             run.attempt("durable", lambda: network_cases.durable(net, loops, quick=quick))
             run.attempt("seen", lambda: network_cases.seen(net, loops, quick=quick))

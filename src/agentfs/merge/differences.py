@@ -110,7 +110,8 @@ class _Matching:
         stretches = [(0, len(self._one), 0, len(self._other))]
         while stretches:
             low, high, first, last = self._trimmed(*stretches.pop())
-            if low == high or first == last:
+            if high - low < 2 or last - first < 2:
+                self._single(low, high, first, last)
                 continue
             anchors = self._anchors(low, high, first, last)
             if not anchors:
@@ -133,6 +134,14 @@ class _Matching:
             high, last = high - 1, last - 1
             partner[high] = last
         return low, high, first, last
+
+    def _single(self, low: int, high: int, first: int, last: int) -> None:
+        """At most one unit on one of the sides: most changes end here."""
+        for i in range(low, high):
+            for j in range(first, last):
+                if self._one[i] == self._other[j]:
+                    self._partner[i] = j
+                    return
 
     def _anchors(self, low: int, high: int, first: int, last: int) -> list[tuple[int, int]]:
         """The longest run, in the order of both, of units that occur once in both stretches."""
