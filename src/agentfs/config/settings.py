@@ -12,6 +12,7 @@ from agentfs.config.values import (
     globs,
     one_of,
     path,
+    policy,
     seconds,
     shown_seconds,
     shown_size,
@@ -65,6 +66,9 @@ SETTINGS: tuple[Setting, ...] = (
             "how long sync, unmount and remote-durable calls wait for the store"),
     Setting("pending_limit", "pending_limit_seconds", 600.0, seconds, "AGENTFS_PENDING_LIMIT",
             "how long a change may wait for the store before the log and status say so loudly"),
+    Setting("retention", "retention", "all", policy, "AGENTFS_RETENTION",
+            "what a home keeps of its history: all, 30d, '10 versions' or both; becomes the home's policy when it "
+            "has none, and widens one that keeps less (agentfs retention sets it for every machine)"),
     Setting("ignore", "ignore", (), globs, "AGENTFS_IGNORE",
             "patterns of names that stay on this machine, besides the built-in ones"),
     Setting("shared_locks", "shared_locks", (), globs, "AGENTFS_SHARED_LOCKS",
@@ -96,6 +100,8 @@ class Settings:
     durability: Literal["local", "remote"]
     timeout_seconds: float
     pending_limit_seconds: float
+    retention: str
+    """See `model.retention`."""
     ignore: tuple[str, ...]
     shared_locks: tuple[str, ...]
     lock_ttl_seconds: float

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import TypeAlias
 
+from agentfs.model.retention import parse_policy
+
 Value: TypeAlias = str | int | float | bool | tuple[str, ...]
 Parse: TypeAlias = Callable[[object], Value]
 """From what a flag, a variable or the file holds to the value. Raises `ValueError` whose text says what is right."""
@@ -86,6 +88,11 @@ def text(value: object) -> str:
     if isinstance(value, str) and "\0" not in value:
         return value.strip()
     raise ValueError("use text")
+
+
+def policy(value: object) -> str:
+    """What is kept of the history, as `model.retention` writes it."""
+    return parse_policy(text(value)).text
 
 
 def path(value: object) -> str:

@@ -21,6 +21,7 @@ from agentfs.volume.history import HistoryService
 from agentfs.volume.keeping import KEEP, answer_keep_head, snapshot_sequence
 from agentfs.volume.locks import lock_answers
 from agentfs.volume.messages import Message
+from agentfs.volume.retention import RetentionChore
 
 Progress: TypeAlias = Callable[[Message], None]
 Answer: TypeAlias = Callable[[Engine, Message, Progress], Message]
@@ -37,11 +38,13 @@ class EngineServices:
     closers: list[Callable[[], None]] = field(default_factory=list)
 
 
-def engine_services(plan: EnginePlan, replica: Replica, store: Store, _clock: Clock) -> EngineServices:
+def engine_services(plan: EnginePlan, replica: Replica, store: Store, clock: Clock) -> EngineServices:
     """The services of one engine."""
     services = EngineServices(answers={KEEP: answer_keep_head})
     _add_history(services, plan, replica, store)
     services.answers.update(lock_answers())
+    volume = volume_name(plan.kind, plan.volume_id)
+    services.chores.append(RetentionChore(plan.settings, volume, author=plan.agent, clock=clock))
     return services
 
 
