@@ -3,11 +3,12 @@
 - `partition`: every request fails, nothing is written;
 - refused: one request fails, nothing is written;
 - lost answer: the put took effect, the caller hears `OutcomeUnknown` (or `ObjectExists`, as retrying clients do);
-- late put: the caller hears `OutcomeUnknown`, and the put takes effect at some later time (`Network.deliver`).
+- late: the caller hears an error, and the request takes effect at some later time (`Network.deliver`), if ever;
+- twice: the request takes effect, and once more later.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -18,19 +19,24 @@ from agentfs.stores.protocol import Entry, StoredObject
 
 @dataclass
 class Network:
-    """What all machines share: the store, the faults' chances, and puts that are still under way."""
+    """What all machines share: the store, the faults' chances, and requests that are still under way."""
 
     store: MemoryStore
     random: Random
     fault_chance: float = 0.1
-    late: list[tuple[str, bytes]] = field(default_factory=list)
+    late: list[Callable[[], None]] = field(default_factory=list)
+    written: Callable[[str, bytes], None] = lambda _name, _data: None
+    """Hears of every object that was put."""
+
+    def put(self, name: str, data: bytes, *, create_only: bool) -> None:
+        self.store.put(name, data, create_only=create_only)
+        self.written(name, data)
 
     def deliver(self) -> None:
-        """One put that is under way arrives."""
+        """One request that is under way arrives."""
         if self.late:
-            name, data = self.late.pop(self.random.randrange(len(self.late)))
             with contextlib.suppress(ObjectExists):
-                self.store.put(name, data, create_only=True)
+                self.late.pop(self.random.randrange(len(self.late)))()
 
 
 class FaultyStore:
@@ -52,28 +58,39 @@ class FaultyStore:
     def put(
         self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
     ) -> None:
+        del attributes  # nothing that is tested here goes by them
+        network = self._network
         if not self._fault():
-            self._network.store.put(name, data, create_only=create_only, attributes=attributes)
+            network.put(name, data, create_only=create_only)
             return
-        if not create_only:
-            if self._network.random.random() < 0.5:
-                self._network.store.put(name, data)
-            raise StoreUnavailable("refused or answer lost")
-        fate = self._network.random.randrange(4)
+        fate = network.random.randrange(5)
         if fate == 0:
             raise StoreUnavailable("refused")
+        if fate in (1, 2):
+            network.late.append(lambda: network.put(name, data, create_only=create_only))
         if fate == 1:
-            self._network.late.append((name, data))
-            raise OutcomeUnknown("late")
-        self._network.store.put(name, data, create_only=True)
+            raise OutcomeUnknown("late") if create_only else StoreUnavailable("late")
+        network.put(name, data, create_only=create_only)
         if fate == 2:
+            return  # and once more later
+        if not create_only:
+            raise StoreUnavailable("answer lost")
+        if fate == 3:
             raise OutcomeUnknown("answer lost")
         raise ObjectExists("answer lost, and retried")
 
     def delete(self, name: str) -> None:
-        if self._fault():
-            raise StoreUnavailable("refused")
-        self._network.store.delete(name)
+        network = self._network
+        if not self._fault():
+            network.store.delete(name)
+            return
+        fate = network.random.randrange(4)
+        if fate in (1, 2):
+            network.late.append(lambda: network.store.delete(name))
+        if fate in (2, 3):
+            network.store.delete(name)
+        if fate != 2:
+            raise StoreUnavailable("refused, late or answer lost")
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Entry]:
         if self._fault():

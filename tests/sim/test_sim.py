@@ -1,4 +1,4 @@
-"""A few seeds in every test run; `make sim` runs many (`run.py`)."""
+"""200 seeds in every test run; `make sim` runs many (`run.py`)."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from run import run_seed
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(200))
 def test_machines_converge_and_nothing_is_lost(seed: int) -> None:
-    run_seed(seed, 120)
+    run_seed(seed)

@@ -25,9 +25,9 @@ from agentfs.sync.converge import Converge
 from agentfs.sync.databases import Databases
 from agentfs.sync.ground import EngineGround, Failpoint, Observer, no_failpoint
 from agentfs.sync.hydration import Hydration
-from agentfs.sync.open_files import OpenFiles
 from agentfs.sync.leases import Leases
 from agentfs.sync.lock_steps import LockSteps
+from agentfs.sync.open_files import OpenFiles
 from agentfs.sync.options import EngineOptions
 from agentfs.sync.plan import Plan, PlanState, Step, after_poll, is_due, plan
 from agentfs.sync.pull import Pull
@@ -251,7 +251,7 @@ class Engine:
         self._pull.meet()
         met = self._ground.contention.met(self._clock.monotonic())
         taken = self._pull.pull(until_our_turn=until_our_turn and met)
-        if taken:
+        if taken or self._converge.is_due():
             self._converge.run()
         self._worked()
         after_poll(state, self._clock.monotonic(), self.options, news=taken > 0)

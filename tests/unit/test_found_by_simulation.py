@@ -1,0 +1,49 @@
+"""What the seeded simulation found (tests/sim), each in its shortest form."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
+from node import Node, TestClock
+
+from agentfs.fsck.store_check import StoreCheck
+from agentfs.stores.memory import MemoryStore
+
+Pair = tuple[Node, Node]
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def pair(tmp_path: Path, store: MemoryStore) -> Iterator[Pair]:
+    clock = TestClock()
+    a, b = (Node(tmp_path / name, store, clock, agent=name) for name in ("ann", "bob"))
+    yield a, b
+    for node in (a, b):
+        node.close()
+
+
+def findings(store: MemoryStore) -> list[str]:
+    found = StoreCheck(store, "space", "sim", deep=True).run().findings.found
+    return [f"{it.kind}: {it.detail}" for it in found if it.kind not in ("store-file", "blob-unused")]
+
+
+def test_a_snapshot_has_the_time_that_an_open_file_was_committed_with(pair: Pair, store: MemoryStore) -> None:
+    """A file that is taken while it is open bears the time of its backing file in the log."""
+    a, b = pair
+    handle = a.open("notes.md", os.O_WRONLY | os.O_CREAT)
+    a.tree.write(handle, 0, b"open\n")
+    a.sync()
+    assert a.engine.snapshot()
+    assert findings(store) == []
+    a.tree.release(handle)
+    a.sync()
+    b.engine.pull_now()
+    assert a.tree.attributes(a.at("notes.md")).mtime_ns == b.tree.attributes(b.at("notes.md")).mtime_ns
