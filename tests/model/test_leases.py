@@ -4,7 +4,7 @@ that run at different speeds. Whatever the order, these hold:
 - no commit in the log breaks a fence;
 - the content of the locked file only ever changes by commits whose writer held the lock then, each made from the
   content that was there when it took it: an increment is never lost;
-- what somebody wrote under a lock is in the file's history or in a conflict copy.
+- what somebody wrote is in the file's history or in a conflict copy, also when it was written without the lock.
 """
 
 import os
@@ -96,6 +96,16 @@ class Machine:
         self.node.write("n", before + mark + b"\n")
         self.wrote.append(mark)
 
+    def barge_in(self, number: int) -> None:
+        """A program that knows nothing of locks adds a line."""
+        if self.granted is None:
+            mark = b"%s-rude-%d" % (self.name.encode(), number)
+            try:
+                self.node.append("n", mark + b"\n")
+            except StoreError:
+                return
+            self.wrote.append(mark)
+
     def give(self) -> None:
         if self.granted is None or self.use is None:
             return
@@ -166,7 +176,7 @@ def _run(seed: int, directory: Path, steps: int) -> None:
     for it in machines[1:]:
         it.node.engine.pull_now()
     network.fault_chance = random.choice((0.0, 0.1, 0.3))
-    numbers = 0
+    numbers, rude = 0, seed % 3 == 0
     for _ in range(steps):
         elapsed = random.choice((0.05, 0.5, 3.0, 12.0))
         for it in machines:
@@ -195,8 +205,11 @@ def _run(seed: int, directory: Path, steps: int) -> None:
                 machines.append(_clone(it, directory / f"twin{len(machines)}"))
             case _ if random.random() < 0.2:
                 it.crash()
+        if rude and random.random() < 0.05:
+            numbers += 1
+            it.barge_in(numbers)
     _settle(machines, network)
-    _judge(machines, network)
+    _judge(machines, network, rude=rude)
 
 
 def _settle(machines: list[Machine], network: Network) -> None:
@@ -219,13 +232,17 @@ def _settle(machines: list[Machine], network: Network) -> None:
             it.node.engine.pull_now()
 
 
-def _judge(machines: list[Machine], network: Network) -> None:
+def _judge(machines: list[Machine], network: Network, *, rude: bool) -> None:
     shown = [it.node.show() for it in machines]
     assert all(one == shown[0] for one in shown), "they do not converge"
     history = _history(network.store)
     for number, (data, fenced) in enumerate(history[1:], 1):
+        before = history[number - 1][0]
+        if rude:  # what is written without the lock is merged, when nobody has it
+            assert set(before.splitlines()) <= set(data.splitlines()), f"content {number} lost what was there"
+            continue
         assert fenced, f"content {number} came without the lock"
-        assert data.startswith(history[number - 1][0]), f"content {number} lost what {number - 1} had"
+        assert data.startswith(before), f"content {number} lost what {number - 1} had"
     everything = b"".join(data for _, _, data in shown[0].values()) + b"".join(data for data, _ in history)
     for it in machines:
         for mark in it.wrote:

@@ -295,3 +295,23 @@ def test_the_command_line(
     for it in (one, other):
         it.unmount()
         it.fsck()
+
+
+def test_locks_of_one_machine_are_as_on_any_file_system(
+    machines: Fleet, ministack_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """Of files that ask for nothing, on a mount that does the locks itself."""
+    (one,) = _machines(machines, ministack_server, bucket, 1)
+    program = Path(__file__).with_name("local_locks.py")
+    expected = subprocess.run(
+        [sys.executable, program, tmp_path], capture_output=True, timeout=60, check=True, text=True
+    ).stdout
+    assert expected.count("\n") > 30
+    os.mkdir(one.path("plain"))
+    found = subprocess.run(
+        [sys.executable, program, one.path("plain")], capture_output=True, timeout=60, check=False, text=True
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == expected
+    one.unmount()
+    one.fsck()

@@ -19,6 +19,8 @@ from agentfs.volume.mounts import MountRecord, ask_spaces, records
 from agentfs.volume.places import is_replica_of
 from agentfs.volume.status import Status, peek
 
+_WAITING_SHOWN = 5
+
 
 @click.command(cls=ExampleCommand, examples="agentfs status\nagentfs status ~/memory\nagentfs status --json")
 @click.argument("mountpoint", required=False)
@@ -113,6 +115,7 @@ def _volume_fields(found: Status, now_ns: int, settings: Settings) -> dict[str, 
         "pending": pending_fields(found.pending, now_ns),
         "late": _is_late(found, now_ns, settings),
         "conflicts": found.conflicts,
+        "lock_breaches": found.lock_breaches,
         "copied": iso(found.copied_at_ns),
         "cached_bytes": found.cached_bytes,
         "online": found.online,
@@ -145,6 +148,10 @@ def _print(
         click.echo(f"{found.volume}{whose}: {_state(found)}, entry {found.head_sequence} of the log")
         click.echo(f"  {_pending(found, now_ns, settings)}")
         click.echo(f"  {about_size(found.cached_bytes)} of contents on this machine")
+        for text in (found.engine.more.get("waiting_files") or ())[:_WAITING_SHOWN] if found.engine else ():
+            click.echo(f"  waits: {text}")
+        if found.lock_breaches:
+            click.echo(f"  {found.lock_breaches} commits of a faulty writer broke a lock: see agentfs fsck")
         if found.conflicts:
             click.echo(f"  {found.conflicts} conflicts were kept aside: look for names with .conflict-")
         if found.copied_at_ns is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from agentfs.clock import hybrid_time_ns
 from agentfs.errors import AgentFSError, NoSpace, ReplicaDamaged, Unavailable
 from agentfs.log.log import Appended, Entry
+from agentfs.model.names import shown
 from agentfs.model.records import CHUNK_BYTES, COMMIT_BYTES_MAX, INLINE_BYTES_MAX, Kind
 from agentfs.replica.apply import drop_stale
 from agentfs.replica.forks import Forked, read_forks
@@ -110,7 +111,11 @@ class Push:
     def _say_what_waits(self, state: PendingState) -> None:
         """Changes that another machine's lock keeps here."""
         bases = {name.base for name in state.names}
-        waiting = {ino: text for ino, text in self._locks.waiting.items() if ino in state.inodes or ino in bases}
+        waiting = {
+            ino: f"{shown(self.ground.replica.path_of(ino) or b'a file')}: {text}"
+            for ino, text in self._locks.waiting.items()
+            if ino in bases or (ino in state.inodes and state.inodes[ino].pending)
+        }
         for ino in self._held_back - waiting.keys():
             self.trouble.pop(ino, None)
         self.trouble.update(waiting)

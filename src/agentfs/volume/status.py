@@ -80,6 +80,8 @@ class Status:
     pending: Pending
     conflicts: int
     """Versions that were kept aside and are still there to be looked at."""
+    lock_breaches: int
+    """Commits of faulty writers that changed what another had locked."""
     cached_bytes: int
     """Disk space of contents on this machine."""
     sessions: tuple[str, ...]
@@ -104,6 +106,7 @@ def peek(directory: str) -> Status:
         state: dict[str, Any] = dict(connection.rows("SELECT key, value FROM state"))
         cached = connection.one("SELECT sum(size_bytes) FROM inode WHERE kind=1 AND residency=1")
         conflicts = connection.one("SELECT count(*) FROM conflict")
+        breaches = connection.one("SELECT count(*) FROM lock_breach")
         sessions = connection.rows("SELECT kind, pid, started, id FROM session ORDER BY id")
         pending = _pending(connection)
     return Status(
@@ -112,6 +115,7 @@ def peek(directory: str) -> Status:
         head_sequence=int(state.get("head_sequence") or 0),
         pending=pending,
         conflicts=int(conflicts[0]) if conflicts else 0,
+        lock_breaches=int(breaches[0]) if breaches else 0,
         cached_bytes=int(cached[0] or 0) if cached else 0,
         sessions=tuple(
             f"{kind} {pid}"
