@@ -157,6 +157,7 @@ class MountedSpaces:
             )
             volume.on_news(lambda: parts.wake(number), own_changes=False)
             self._show(shown, number, "")
+            _LOG.info("the space %s is at %s", shown.attachment.space, shown.attachment.place)
             shown.ended.wait()
             while not self._closing and not parts.remove(number):
                 self._clock.wait(threading.Event(), _LEAVE_LOOK_SECONDS)

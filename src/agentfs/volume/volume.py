@@ -125,8 +125,7 @@ class Volume:
                 mountpoint=mountpoint,
             )
             undo.callback(replica.close)
-            if author and replica.state("author") != author:
-                replica.set_state("author", author)
+            _remember(replica, author)
             prefetch = session_kind != "cli"
             plan = EnginePlan(settings, kind, volume_id, directory, offline, prefetch, author or "")
             process = None
@@ -303,6 +302,12 @@ def _starter(
         return EngineHost.claim(plan, clock=clock)
 
     return start
+
+
+def _remember(replica: Replica, author: str | None) -> None:
+    """Whose copy it is: for `status`, which has only the replica."""
+    if author and replica.state("author") != author:
+        replica.set_state("author", author)
 
 
 def _patterns(settings: Settings) -> IgnorePatterns:
