@@ -303,3 +303,36 @@ def test_resolving_alone_is_a_commit(one: Machine, tmp_path: Path) -> None:
 def test_help_has_examples(one: Machine) -> None:
     for command in ("history", "log", "show", "diff", "restore", "resolve", "conflicts"):
         assert "Examples:" in one.ok(command, "--help").text
+
+
+def test_a_path_in_a_space_asks_the_space(one: Machine) -> None:
+    one.ok("space", "create", "team")
+    one.ok("space", "attach", "team")
+    with home_of(one) as home:
+        home.write("own.md", "mine")
+        home.write("spaces/team/plan.md", "1\n")
+        home.sync()
+        home.write("spaces/team/plan.md", "2\n")
+        home.sync()
+        found = home.history("spaces/team/plan.md")
+        assert [(it.version, it.path) for it in found.events] == [
+            (2, "spaces/team/plan.md"),
+            (1, "spaces/team/plan.md"),
+        ]
+        assert home.read_version("spaces/team/plan.md", "v1") == b"1\n"
+        assert [it.path for it in home.list_at("spaces/team", "@1")] == ["spaces/team/plan.md"]
+        assert [it.changes[0].path for it in home.log("spaces/team", limit=1)] == ["spaces/team/plan.md"]
+        with pytest.raises(errors.OtherVolume):
+            home.restore("spaces/team/plan.md", "v1", to="own-plan.md")
+        done = home.restore("spaces/team/plan.md", "v1")
+        assert [(it.path, it.what) for it in done] == [("spaces/team/plan.md", "written")]
+        assert home.read("spaces/team/plan.md") == b"1\n"
+        assert home.conflicts("spaces/team") == []
+        before = home.log(limit=1)
+        assert [it.path for commit in before for it in commit.changes] != []
+    assert one.ok("diff", "spaces/team/plan.md", "v1", "v2").text.splitlines()[3:] == ["-1", "+2"]
+    assert one.ok("history", "plan.md", "--space", "team", "--json").json["versions"] == 3
+    assert one.ok("show", "spaces/team/plan.md", "--at", "v2").out == b"2\n"
+    # A restore of the home's whole tree does not reach into spaces.
+    one.ok("restore", "", "--at", "@1", "--exact")
+    assert one.ok("cat", "spaces/team/plan.md").out == b"1\n"

@@ -154,6 +154,27 @@ def test_files_that_replace_each_other_are_versions_of_the_path() -> None:
         ]
 
 
+def test_a_hard_link_in_a_directory_that_is_moved_keeps_its_own_name() -> None:
+    """The file has two names; the one in the moved directory goes on as it was called there."""
+    history = History()
+    tree = history.trees[-1].copy()
+    directory, file = 1 << 24, (1 << 24) + 1
+    tree.things |= {directory: Thing(Kind.DIRECTORY, b"", 0o755), file: Thing(Kind.FILE, b"x", 0o644)}
+    tree.names |= {(1, b"b"): directory, (directory, b"f"): file, (1, b"a"): file}
+    history.add(tree)
+    tree = history.trees[-1].copy()
+    tree.names[1, b"c"] = tree.names.pop((1, b"b"))
+    del tree.names[1, b"a"]
+    history.add(tree)
+    with indexed(history) as index, index.reading() as sql:
+        events = path_events(sql, (b"c", b"f"), 2)
+        assert [(it.what, it.path, it.other) for it in events] == [
+            ("created", (b"b", b"f"), None),
+            ("renamed", (b"c", b"f"), (b"b", b"f")),
+        ]
+        assert [it.what for it in path_events(sql, (b"a",), 2)] == ["created", "deleted"]
+
+
 def test_what_does_not_continue_the_history_is_refused() -> None:
     history = simple()
     with indexed(history, cut=1) as index:

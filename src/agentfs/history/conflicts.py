@@ -58,6 +58,8 @@ def conflict_lines(sql: Connection, *, resolved: bool, path: PathNames = ()) -> 
 
 def _line(sql: Connection, row: Row) -> ConflictLine:
     sequence, place, kind, parent, name, kept_as, detail, met, resolved, time_ns, author, earlier = row
+    if not met and kept_as:  # what kept the name was first
+        met, earlier = _first(sql, parent, name, sequence)
     path = path_in(sql, parent, name, sequence) or path_in(sql, parent, name, sequence - 1)
     if path is None:  # its commit was collected: where it is according to what is known next
         known = sql.one("SELECT min(sequence) FROM entry WHERE sequence>=?", (sequence,))
@@ -76,6 +78,18 @@ def _line(sql: Connection, row: Row) -> ConflictLine:
         resolved=resolved,
         sides=tuple(side for side in SIDES if side_content(sql, ConflictId(sequence, place), side) is not None),
     )
+
+
+def _first(sql: Connection, parent: InodeId, name: bytes, sequence: int) -> tuple[int, str]:
+    """The commit below `sequence` that gave a name what it means there, and its author; 0 when that is not known."""
+    row = sql.one(
+        "SELECT r.sequence, a.author FROM name n JOIN record r ON r.inode=n.inode AND r.sequence<?3 "
+        "JOIN entry e ON e.sequence=r.sequence JOIN author a ON a.id=e.author "
+        "WHERE n.parent=?1 AND n.name=?2 AND n.since<?3 AND (n.until IS NULL OR n.until>=?3) "
+        "ORDER BY r.sequence DESC LIMIT 1",
+        (parent, name, sequence),
+    )
+    return (row[0], row[1]) if row is not None else (0, "")
 
 
 def side_content(sql: Connection, conflict: ConflictId, side: SideName) -> Content | None:
