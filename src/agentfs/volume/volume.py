@@ -105,8 +105,7 @@ class Volume:
     ) -> "Volume":
         """Open a volume; it is made on the store and on this machine where it does not exist.
 
-        `author`: the agent who works on it (default for a home: its own); a space needs one (`spaces.open_space` is
-        the way to open one).
+        `author`: the agent who works on a space (`spaces.open_space` is the way to open one).
 
         When the store is away, a volume that this machine has a copy of opens all the same (`problem` says so); any
         other raises `StoreUnavailable`, unless `offline`. `engine="none"` never asks the store for anything.
@@ -126,8 +125,9 @@ class Volume:
             )
             undo.callback(replica.close)
             _remember(replica, author)
-            prefetch = session_kind != "cli"
-            plan = EnginePlan(settings, kind, volume_id, directory, offline, prefetch, author or "")
+            plan = EnginePlan(
+                settings, kind, volume_id, directory, offline, prefetch=session_kind != "cli", author=author or ""
+            )
             process = None
             if engine == "process":
                 process = EngineProcess(plan, log_path=engine_log_path(directory), clock=clock)
