@@ -116,13 +116,9 @@ class Volume:
         directory = replica_directory(settings.state_dir, kind, volume_id, settings.store, author=author)
         with contextlib.ExitStack() as undo:
             replica = Replica.open(
-                directory,
-                volume_kind=kind,
-                volume_id=volume_id,
-                session_kind=session_kind,
-                clock=clock,
+                directory, volume_kind=kind, volume_id=volume_id, session_kind=session_kind, clock=clock,
                 mountpoint=mountpoint,
-            )
+            )  # fmt: skip
             undo.callback(replica.close)
             _remember(replica, author)
             plan = EnginePlan(
