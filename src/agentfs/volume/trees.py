@@ -4,6 +4,7 @@ commits since."""
 from agentfs.errors import Collected, Corrupt, NotFound, VersionGone
 from agentfs.format import layout
 from agentfs.format.commit import decode_commit
+from agentfs.format.limits import SEQUENCE_MAX
 from agentfs.format.snapshot_rows import PLACE_NONE, InodeRow, SnapshotRows
 from agentfs.fsck.replay import LogTree
 from agentfs.log.log import WINDOW_MAX, Log
@@ -36,9 +37,10 @@ def _replayed(log: Log, base: SnapshotRows | None, sequence: int | None) -> Snap
     """`base` and the commits after it, up to `sequence` or the end of the log."""
     tree = LogTree.of_snapshot(base) if base is not None else LogTree()
     at, digest, time_ns = (base.sequence, base.commit_digest, base.time_ns) if base is not None else (0, bytes(32), 0)
-    while sequence is None or at < sequence:
+    start, end = at, SEQUENCE_MAX if sequence is None else sequence
+    while at < end:
         try:
-            window = log.read_window(at + 1, WINDOW_MAX if sequence is None else min(WINDOW_MAX, sequence - at))
+            window = log.read_window(at + 1, 1 if sequence is None and at == start else min(WINDOW_MAX, end - at))
         except Collected as error:
             raise VersionGone(
                 f"the tree of {log.volume} after entry {sequence or at} is gone: entry {error.sequence} was collected"
