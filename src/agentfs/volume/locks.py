@@ -34,6 +34,8 @@ _LOOK_SECONDS = (0.05, 0.4)
 """Between looks whether a lock is free: the first, and the longest. Each is one request to the store."""
 _SLICE_SECONDS = 2.0
 """Who waits asks anew after this: so nobody is granted a lock who has gone."""
+_NUMBERS = itertools.count(1)
+"""Of the users of locks in this process."""
 _STORE_SECONDS = 60.0
 """For the requests to the store that taking or giving back a lock takes."""
 
@@ -143,7 +145,6 @@ class SharedLocks:
         """No file asks for locks across machines."""
         self.seconds = max(1, int(volume.settings.lock_ttl_seconds))
         """How long others wait for a sign of life, where nothing else is said."""
-        self._numbers = itertools.count(1)
 
     def matches(self, ino: int) -> bool:
         """Whether the locks of a file hold across machines."""
@@ -176,7 +177,7 @@ class SharedLocks:
         use = LockUse(
             ino,
             self._volume.replica.session,
-            next(self._numbers) if number is None else number,
+            next(_NUMBERS) if number is None else number,
             seconds or self.seconds,
         )
         while True:
