@@ -22,6 +22,7 @@ from agentfs.replica.resolutions import mark_resolved
 from agentfs.stores.counted import CountedStore
 from agentfs.stores.memory import MemoryStore
 from agentfs.volume.history import HistoryService
+from agentfs.volume.messages import LINE_BYTES_MAX, encode
 
 
 @pytest.fixture
@@ -327,3 +328,27 @@ def test_a_resolution_that_loses_the_race_goes_with_the_next_commit(world: World
     assert settled.resolved == int(b.replica.state("head_sequence"))
     assert (settled.earlier_author, settled.later_author) == ("ann", "bob")
     assert reader(b).conflicts() == []
+
+
+def test_an_answer_fits_one_line(world: World) -> None:
+    a = world.node("ann")
+    for number in range(1200):
+        a.write(f"{number:04d}" + "ä" * 120, b"x")
+    a.sync()
+    fill(a, world, 3)
+    answers = service(a).answers()
+    for word, request in (
+        ("history-log", {"path": "", "paths": 2000}),
+        ("history-list", {"path": "", "moment": {"kind": "now", "number": 0, "text": ""}}),
+        ("history", {"path": "notes.md"}),
+    ):
+        answer = answers[word](a.engine, request, lambda _facts: None)
+        assert len(encode({"id": 1, "result": answer})) < LINE_BYTES_MAX, word
+    listed: list[object] = []
+    while True:
+        request = {"path": "", "moment": {"kind": "now", "number": 0, "text": ""}, "skip": len(listed)}
+        answer = answers["history-list"](a.engine, request, lambda _facts: None)
+        listed += answer["rows"]
+        if not answer["more"]:
+            break
+    assert len(listed) == 1201

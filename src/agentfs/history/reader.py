@@ -88,6 +88,7 @@ class HistoryReader:
         self._contents = contents
         self._author = author
         self._snapshot_names = snapshot_names or (lambda _name: None)
+        self._listed: tuple[tuple[PathNames, int, bool], list[TreeRow]] | None = None
         self._events: tuple[tuple[PathNames, int, bool], Sequence[PathEvent]] | None = None
 
     def catch_up(self, progress: Progress | None = None) -> int:
@@ -229,9 +230,18 @@ class HistoryReader:
         found = self.at(path, moment)
         if found.row.kind is not Kind.DIRECTORY:
             return found, [found.row]
-        look = below_at if recursive else children_at
-        with self.index.reading() as sql:
-            return found, list(look(sql, found.row.path, found.row.inode, found.sequence))
+        key = (path, found.sequence, recursive)
+        held = self._listed
+        if held is None or held[0] != key:  # a large one is asked for in pages
+            look = below_at if recursive else children_at
+            with self.index.reading() as sql:
+                held = (key, list(look(sql, found.row.path, found.row.inode, found.sequence)))
+            self._listed = held
+        return found, held[1]
+
+    def forget_listing(self) -> None:
+        """The last page of it was given."""
+        self._listed = None
 
     def content(self, inode: InodeId, sequence: int) -> Content | None:
         """What the bytes of an inode were right after `sequence`."""

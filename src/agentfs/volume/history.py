@@ -177,6 +177,8 @@ class HistoryService:
         rows = rows[_number(request, "skip", 0) :]
         page = _page(rows, row_message)
         more = len(page) < len(rows)
+        if not more:
+            reader.forget_listing()
         return {"top": at_message(found), "rows": page, "more": more, "sequence": found.sequence, "behind": behind}
 
     def _file(self, engine: Engine, request: Message, _progress: Progress) -> Message:
@@ -206,7 +208,7 @@ class HistoryService:
             author=request.get("author"),
             paths_max=min(_number(request, "paths", 3), 2000),
         )
-        page = _page(lines, commit_message)
+        page = _page(lines, lambda line: _shortened(commit_message(line)))
         if len(page) < len(lines):
             following = page[-1]["sequence"]
         return {"commits": page, "next": following, "behind": behind}
@@ -353,6 +355,17 @@ def conflict_message(line: ConflictLine) -> Message:
 
 def _text(path: PathNames) -> str:
     return os.fsdecode(b"/".join(path))
+
+
+def _shortened(commit: Message) -> Message:
+    """With as many of its changes as fit half a page."""
+    size = 0
+    for at, change in enumerate(commit["changes"]):
+        size += _size(change) + _ROW_BYTES // 4
+        if size > PAGE_BYTES_MAX // 2:
+            commit["changes"] = commit["changes"][:at]
+            break
+    return commit
 
 
 def _page(rows: Iterable[_T], message: Callable[[_T], Message]) -> list[Message]:
