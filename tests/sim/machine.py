@@ -50,6 +50,11 @@ class Machine:
 
     # ---- its life ----
 
+    @property
+    def head(self) -> int:
+        assert self.node is not None
+        return int(self.node.replica.state("head_sequence"))
+
     def start(self) -> None:
         """Raises `Crash` when the engine is killed while it begins; then start again."""
         database = self.directory / "replica.db"
@@ -99,7 +104,9 @@ class Machine:
     def pending_tokens(self) -> set[bytes]:
         """Of the files that wait to be committed."""
         assert self.node is not None
-        rows = self.node.replica.connection.rows("SELECT ino FROM inode WHERE kind=1 AND pending & 2 AND nlink>0")
+        rows = self.node.replica.connection.rows(
+            "SELECT ino FROM inode WHERE kind=1 AND pending & 2 AND nlink>0 UNION SELECT ino FROM write_open"
+        )
         return {token for row in rows for token in tokens(self.shown_bytes(row[0]))}
 
     def back_up(self, directory: Path) -> None:

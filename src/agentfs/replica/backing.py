@@ -14,6 +14,9 @@ from collections.abc import Container, Iterator
 
 from agentfs.errors import NoSpace, ReadOnly, ReplicaDamaged
 
+DIRECTORIES = 256
+"""Among which the files are divided. Fixed for a replica; simulations, which make thousands of them, set fewer."""
+
 _MODE = 0o600
 _DATABASE = b"SQLite format 3\0"
 
@@ -27,7 +30,7 @@ class BackingFiles:
     def prepare(self) -> None:
         """Make the directories; on return new ones survive a power cut. Repeating it is harmless."""
         make_directory(self._directory)
-        made = [it for it in ("staging", "bases", *(f"{low:02x}" for low in range(256))) if self._made(it)]
+        made = [it for it in ("staging", "bases", *(f"{low:02x}" for low in range(DIRECTORIES))) if self._made(it)]
         if made:
             sync_directory(self._directory)
 
@@ -39,7 +42,7 @@ class BackingFiles:
         return True
 
     def path(self, ino: int) -> str:
-        return f"{self._directory}/{ino & 255:02x}/{ino:x}"
+        return f"{self._directory}/{ino % DIRECTORIES:02x}/{ino:x}"
 
     def create(self, ino: int) -> int:
         """A descriptor, for reading and writing, of a new empty backing file (what stood there is emptied)."""
@@ -77,7 +80,7 @@ class BackingFiles:
 
     def numbers(self) -> Iterator[int]:
         """The inodes that have a backing file, in no order."""
-        for low in range(256):
+        for low in range(DIRECTORIES):
             with os.scandir(os.path.join(self._directory, f"{low:02x}")) as entries:
                 for entry in entries:
                     with contextlib.suppress(ValueError):  # not ours
