@@ -194,6 +194,7 @@ def _shared(tree: Tree) -> bytes:
 
 def _finding(name: str, outcome: Outcome) -> Finding:
     shares = sorted(outcome.commits_by_writer.values())
+    files = sorted(it["durable_in_time"] for it in outcome.found)
     delays = outcome.delays()
     changes = sum(it["durable_in_time"] for it in outcome.found)
     commits = sum(shares)
@@ -202,9 +203,11 @@ def _finding(name: str, outcome: Outcome) -> Finding:
         f"{commits / outcome.seconds:.1f} commits/s, {changes / outcome.seconds:.0f} files/s durable in time "
         f"({sum(it['left'] for it in outcome.found)} left at the end, clean after "
         f"{max(it['clean_after_s'] for it in outcome.found):.1f} s more); commits per writer "
-        f"{shares[0]} / {shares[len(shares) // 2]} / {shares[-1]}, fairness {outcome.fairness():.3f}; slowest change "
-        f"{delays[-1]:.1f} s; {wasted / 1e6:.1f} MB put in vain beside {outcome.log_bytes / 1e6:.1f} in the log; "
-        f"{sum(it['cpu_s'] for it in outcome.found):.0f} s of processor; lost: {outcome.missing}"
+        f"{shares[0]} / {shares[len(shares) // 2]} / {shares[-1]}, fairness {outcome.fairness():.3f}; "
+        f"files per writer {files[0]} / {files[len(files) // 2]} / {files[-1]}, fairness {jain(files):.3f}; "
+        f"slowest change {delays[-1]:.1f} s; {wasted / 1e6:.1f} MB put in vain beside "
+        f"{outcome.log_bytes / 1e6:.1f} in the log; {sum(it['cpu_s'] for it in outcome.found):.0f} s of processor; "
+        f"lost: {outcome.missing}"
     )
     return Finding(
         name,

@@ -100,9 +100,9 @@ def _settled(crowd: Crowd) -> None:
 def test_engines_take_turns(crowd: Crowd) -> None:
     for _ in range(8):
         crowd.add(shared=True)
-    crowd.run(8.0)
-    said = crowd.describe(8.0)
-    assert crowd.puts_per_commit < 2.5, said  # eight, if all try for every place
+    crowd.run(5.0)
+    said = crowd.describe(5.0)
+    assert crowd.puts_per_commit < 2.5, said  # six, if all try for every place
     assert crowd.fairness() > 0.9, said
     _settled(crowd)
 
@@ -131,8 +131,8 @@ def test_many_small_changes_are_few_puts_whoever_else_writes(crowd: Crowd) -> No
     """A commit under contention takes everything that waits."""
     for _ in range(5):
         crowd.add(changes_per_s=40.0, size_bytes=50)
-    crowd.run(5.0)
+    crowd.run(3.0)
     files = sum(len(it.delays) for it in crowd.members)
-    assert files > 900
-    assert crowd.commits < files / 10, crowd.describe(5.0)
+    assert files > 500
+    assert crowd.commits < files / 8, crowd.describe(3.0)
     _settled(crowd)

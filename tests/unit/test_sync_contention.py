@@ -141,7 +141,7 @@ def quantile(run: Run, share: float) -> float:
     return delays[int(len(delays) * share)]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_twenty_writers_share(seed: int) -> None:
     before = run([EQUAL] * 20, seed=seed, turns=False, seconds=30)
     after = run([EQUAL] * 20, seed=seed, seconds=30)
@@ -167,7 +167,7 @@ def test_few_changes_wait_hardly_longer(rate: float) -> None:
     assert quantile(after, 0.99) < quantile(before, 0.99) + 2.0, (before.describe(), after.describe())
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_slow_machine_is_not_starved(seed: int) -> None:
     """It is not first as often as the others, but at one open place of two at the latest (ten seconds apart here)."""
     after = run([EQUAL] * 19 + [SLOW], seed=seed)
@@ -195,7 +195,7 @@ def test_several_slow_machines_come_in_one_after_the_other() -> None:
         assert len(after.writers[name].commits) >= 2, (name, after.describe())
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1])
 def test_latecomers_are_let_in(seed: int) -> None:
     after = run([EQUAL] * 15 + [{"start": 20.0}] * 5, seed=seed)
     for name in ("w15", "w16", "w17", "w18", "w19"):

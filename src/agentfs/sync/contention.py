@@ -35,6 +35,8 @@ OPEN_AFTER_NEW = 2.0
 """Turns that the line waits after a commit of somebody who was not in it: where one comes, there may be more."""
 BUSY_TURNS = 1.4
 """The log is busy while its places are taken faster than one in that many turns. Else nobody is worth waiting for."""
+QUIET_TURNS = 3.0
+"""The log is quiet when a place is taken in more than so many turns: a slow machine finds gaps without our help."""
 BYTES_MIN = 64 * 1024
 """No commit is made smaller than this for having lost."""
 LOOK_SOONER = 0.45
@@ -138,7 +140,7 @@ class Contention:
             return -math.inf
         turn, place = self._turn_s(), self._place()
         if not self._is_busy():
-            if place is not None and self._pause_turns:
+            if place is not None and self._pause_turns and self._gap_s() < QUIET_TURNS * self._own_turn_s():
                 return self._head_at + self._pause_turns * turn
             return self._head_at + self._patience * min(self._doubled(self.losses) - 1, 8) * turn / 4
         if place is not None:
