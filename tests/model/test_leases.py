@@ -20,7 +20,7 @@ from faults import FaultyStore, Network
 from invariants import broken
 from node import Node, TestClock
 
-from agentfs.errors import LockLost, NoLock, ObjectNotFound, Replaced, StoreError, SyncTimedOut
+from agentfs.errors import LockLost, NoLock, ObjectNotFound, Replaced, StoreError, SyncTimedOut, Unavailable
 from agentfs.format.commit import decode_commit, inline_bytes
 from agentfs.format.layout import log_name, volume_prefix
 from agentfs.fsck.store_check import StoreCheck
@@ -90,7 +90,7 @@ class Machine:
             return  # its handle is of a conflict copy now: `test_locks.py` looks at that
         try:
             before = self.node.read("n")
-        except StoreError:
+        except Unavailable:
             return
         mark = b"%s-%d" % (self.name.encode(), number)
         self.node.write("n", before + mark + b"\n")
@@ -102,7 +102,7 @@ class Machine:
             mark = b"%s-rude-%d" % (self.name.encode(), number)
             try:
                 self.node.append("n", mark + b"\n")
-            except StoreError:
+            except Unavailable:
                 return
             self.wrote.append(mark)
 

@@ -103,6 +103,12 @@ class Show(BaseMove):
             self.show(parent, name, ino)
             return
         choice = collide(self.thing(ours), self.thing(ino))
+        if (
+            choice is NameChoice.ONE
+            and self._is_locked(ours)
+            and self.unify(parent, name, ours, ino, made_twice=True)
+        ):
+            return  # a program has ours open, and waits for its lock: what it writes then must not go nowhere
         if choice is NameChoice.ASIDE:
             if self.unify(parent, name, ours, ino):
                 return
@@ -121,6 +127,10 @@ class Show(BaseMove):
         if choice is NameChoice.UNITE:
             self._unite(ours, ino)
         self.dropped.append(ours)
+
+    def _is_locked(self, ino: int) -> bool:
+        """Whether a program here uses, or is about to take, the file's lock across machines."""
+        return self.tx.sql.one("SELECT 1 FROM lock_use WHERE ino=?", (ino,)) is not None
 
     def show_aside(self, parent: int, name: bytes, ino: int, *, moving: bool = False) -> bytes:
         """Show `ino` under the name of a conflict copy beside `name` (`moving`: it stands at `name` now)."""
