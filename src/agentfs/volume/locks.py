@@ -1,128 +1,30 @@
-"""Locks across machines, for who asks: the engine's words, and the other end for mounts, the SDK and commands.
-
-lock        take the lock of `ino`, waiting up to `wait` seconds for who holds it
-unlock      commit the file's changes and give its lock back
-break-lock  end a lock, whoever holds it
-locks       which locks are in force
+"""Locks across machines, for mounts, the SDK and commands: how a process asks the engine for one (`lock_answers`).
 
 Several programs of one machine get a lock one after the other, as several machines do: a mount, a command and a
 program with the SDK are three. What the programs on one mount do among themselves is the mount's (`fuse.locks`).
 """
 
-import contextlib
 import itertools
 import logging
-import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agentfs.errors import AgentFSError, InvalidArgument, LockHeld, NoLock, StoreError, SyncTimedOut, Unavailable
+from agentfs.errors import AgentFSError, LockHeld, NoLock, StoreError, SyncTimedOut, Unavailable
 from agentfs.model.ignore import IgnorePatterns
-from agentfs.model.names import shown
-from agentfs.replica.locks import LockUse, lock_facts
+from agentfs.replica.locks import LockUse
 from agentfs.volume.messages import Message
 
-if TYPE_CHECKING:  # a mount's process never loads the engine
-    from agentfs.sync.engine import Engine
-    from agentfs.volume.services import Answer, Progress
+if TYPE_CHECKING:
     from agentfs.volume.volume import Volume
 
 _LOG = logging.getLogger(__name__)
 
-_LOOK_SECONDS = (0.05, 0.4)
-"""Between looks whether a lock is free: the first, and the longest. Each is one request to the store."""
 _SLICE_SECONDS = 2.0
 """Who waits asks anew after this: so nobody is granted a lock who has gone."""
 _NUMBERS = itertools.count(1)
 """Of the users of locks in this process."""
 _STORE_SECONDS = 60.0
 """For the requests to the store that taking or giving back a lock takes."""
-
-
-# ---- the engine's end -----------------------------------------------------------------------------------------
-
-
-def lock_answers() -> "Mapping[str, Answer]":
-    """The words of this module, for the engine's desk."""
-    return {"lock": _lock, "unlock": _unlock, "break-lock": _break, "locks": _locks}
-
-
-def _lock(engine: "Engine", request: Message, progress: "Progress") -> Message:
-    from agentfs.sync.lock_steps import Granted  # noqa: PLC0415 - with the engine
-
-    use = _use(request)
-    clock = engine.ground.clock
-    deadline = clock.monotonic() + float(request.get("wait") or 0)
-    pause, longest = _LOOK_SECONDS
-    never = threading.Event()
-    while True:
-        found = engine.in_turn(lambda _ground: engine.locks.take(use))
-        if isinstance(found, Granted):
-            break
-        if clock.monotonic() >= deadline:
-            raise LockHeld(f"the file is locked by {found.holder}")
-        progress({})
-        clock.wait(never, min(pause, max(0.0, deadline - clock.monotonic())))
-        pause = min(longest, pause * 1.5)
-    try:
-        engine.hydrate(use.ino)
-    except AgentFSError:
-        with contextlib.suppress(AgentFSError):
-            engine.in_turn(lambda _ground: engine.locks.give_back(use, found.epoch))
-        raise
-    return {"token": found.token, "epoch": found.epoch}
-
-
-def _unlock(engine: "Engine", request: Message, _progress: "Progress") -> Message:
-    use, epoch = _use(request), _integer(request, "epoch")
-    engine.in_turn(lambda _ground: engine.locks.give_back(use, epoch))
-    return {}
-
-
-def _break(engine: "Engine", request: Message, _progress: "Progress") -> Message:
-    ino = _integer(request, "ino")
-    return {"holder": engine.in_turn(lambda _ground: engine.locks.break_lock(ino))}
-
-
-def _locks(engine: "Engine", _request: Message, _progress: "Progress") -> Message:
-    replica = engine.ground.replica
-    with replica.lock:
-        facts = lock_facts(replica.connection)
-    ages = engine.in_turn(lambda _ground: [engine.locks.unchanged_s(it.id) for it in facts])
-    return {
-        "locks": [
-            {
-                "path": None if it.path is None else shown(it.path),
-                "holder": it.holder,
-                "token": it.token,
-                "seconds": it.seconds,
-                "unchanged_s": age,
-                "here": it.is_ours,
-                "session": it.used_by,
-            }
-            for it, age in zip(facts, ages, strict=True)
-        ]
-    }
-
-
-def _use(request: Message) -> LockUse:
-    return LockUse(
-        _integer(request, "ino"),
-        _integer(request, "session"),
-        _integer(request, "number"),
-        _integer(request, "seconds"),
-    )
-
-
-def _integer(request: Message, name: str) -> int:
-    value: Any = request.get(name)
-    if not isinstance(value, int):
-        raise InvalidArgument(f"{name} must be a number")
-    return value
-
-
-# ---- the other end --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

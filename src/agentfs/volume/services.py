@@ -19,7 +19,7 @@ from agentfs.sync.ground import Observer
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
 from agentfs.volume.keeping import KEEP, answer_keep_head, snapshot_sequence
-from agentfs.volume.locks import lock_answers
+from agentfs.volume.lock_answers import lock_answers
 from agentfs.volume.messages import Message
 from agentfs.volume.retention import RetentionChore
 
