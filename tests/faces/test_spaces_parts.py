@@ -23,10 +23,18 @@ def directory() -> Iterator[Path]:
         yield path
 
 
-@pytest.fixture(params=["auto", "off"])
-def two(directory: Path, request: pytest.FixtureRequest) -> Iterator[Mounted]:
+@pytest.fixture
+def passthrough() -> str:
+    return "auto"
+
+
+both_ways = pytest.mark.parametrize("passthrough", ["auto", "off"])
+
+
+@pytest.fixture
+def two(directory: Path, passthrough: str) -> Iterator[Mounted]:
     """A home with the space `team` in it."""
-    options = ("--allow-other", "--passthrough", request.param, "--show", "team", str(directory / "back"))
+    options = ("--allow-other", "--passthrough", passthrough, "--show", "team", str(directory / "back"))
     with mounted("parted.py", *options, mountpoint=directory / "mnt", log=directory / "log") as running:
         yield running
 
@@ -95,6 +103,7 @@ def test_moves_and_links_do_not_cross(two: Mounted) -> None:
     assert (two.path / "back").read_text() == "x" and not (team / "f").exists()
 
 
+@both_ways
 def test_copy_range_falls_back(two: Mounted) -> None:
     data = os.urandom(2_000_000)
     (two.path / "f").write_bytes(data)
@@ -157,6 +166,7 @@ def test_attributes_space_and_locks(two: Mounted) -> None:
     db.close()
 
 
+@both_ways
 def test_equal_handle_numbers_of_two_parts(two: Mounted) -> None:
     """Handles are counted from 1 in each part: requests must not meet the other's."""
     files = []
@@ -176,6 +186,7 @@ def test_equal_handle_numbers_of_two_parts(two: Mounted) -> None:
         assert Path(file.name).read_text() == text[:4]
 
 
+@both_ways
 def test_what_others_change_is_seen(two: Mounted) -> None:
     team = space(two)
     assert os.listdir(team) == []

@@ -86,7 +86,7 @@ class MountedSpaces:
         """Show what is attached, now and from now on. Does not wait."""
         self._mount = mount
         self._home.on_news(self._news.set, own_changes=False)
-        self._look()
+        self._try_to_look()
         self._thread.start()
 
     def await_first(self, seconds: float) -> None:
@@ -99,11 +99,14 @@ class MountedSpaces:
         while not self._closing:
             self._clock.wait(self._news, _LOOK_SECONDS)
             self._news.clear()
-            try:
-                if not self._closing:
-                    self._look()
-            except AgentFSError as error:
-                _LOG.warning("cannot tell which spaces are attached: %s", error)
+            if not self._closing:
+                self._try_to_look()
+
+    def _try_to_look(self) -> None:
+        try:
+            self._look()
+        except AgentFSError as error:
+            _LOG.warning("cannot tell which spaces are attached: %s; looking again", error)
 
     def _look(self) -> None:
         end = self._home.replica.journal_end()
