@@ -15,7 +15,7 @@ STEPS_MAX = 400_000
 """Inner steps of the search for edit scripts in one merge, about a fifth of a second."""
 ANCHOR_ROUNDS = 8
 """Looking for anchors may visit each unit this many times."""
-_SCRIPT_MAX = 600
+_SCRIPT_MAX = 300
 """Longest edit script that is looked for between two anchors: its square bounds the steps and the memory."""
 
 

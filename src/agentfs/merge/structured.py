@@ -25,17 +25,15 @@ class Format:
 def merge_structured(
     base: str | None, earlier: str, later: str, format_: Format, *, first_line: int = 1
 ) -> MergedText | None:
-    """Both sides' changes by key; as text where the format cannot be read. None: a valid file would be broken."""
+    """Both sides' changes by key; as text where the format cannot be read. None: one file of both would be broken, or
+    say something else than both."""
     as_text = merge_text(base, earlier, later, Form.PLAIN, first_line=first_line)
-    by_key = None
     if max(len(earlier), len(later), len(base or "")) <= STRUCTURED_BYTES_MAX:
         try:
-            by_key = _by_key(base, earlier, later, format_, as_text)
+            return _by_key(base, earlier, later, format_, as_text)
         except (Unusual, RecursionError):
-            by_key = None
-    if by_key is not None or as_text is None:
-        return by_key
-    if not (format_.valid(earlier) and format_.valid(later)):
+            pass
+    if as_text is None or not (format_.valid(earlier) and format_.valid(later)):
         return as_text
     return as_text if not as_text.clashes and format_.valid(as_text.text) else None
 
@@ -43,15 +41,26 @@ def merge_structured(
 def _by_key(
     base: str | None, earlier: str, later: str, format_: Format, as_text: MergedText | None
 ) -> MergedText | None:
-    """The merge of text is taken where it says the same: it keeps everything that values do not show."""
+    """Raises Unusual if one of them cannot be read."""
     one, other = format_.parse(earlier), format_.parse(later)
     value, clashes = merge_values(_base_value(base, format_), one, other)
+    source = _source(value, (base or "", earlier, later), format_, as_text)
+    return None if source is None else MergedText(source, tuple(clashes))
+
+
+def _source(value: Value, versions: tuple[str, str, str], format_: Format, as_text: MergedText | None) -> str | None:
+    """The source of a merged value. The merge of text is taken where it says the same: it keeps everything that
+    values do not show."""
     if as_text is not None and _says(as_text.text, value, format_):
-        return MergedText(as_text.text, tuple(clashes))
-    written = format_.write(value, earlier, later)
-    if not _says(written, value, format_) or _lost_comments(base or "", earlier, later, written, format_.comment):
+        return as_text.text
+    base, earlier, later = versions
+    try:
+        written = format_.write(value, earlier, later)
+    except Unusual:
         return None
-    return MergedText(written, tuple(clashes))
+    if not _says(written, value, format_) or _lost_comments(base, earlier, later, written, format_.comment):
+        return None
+    return written
 
 
 def _base_value(base: str | None, format_: Format) -> Value:

@@ -15,6 +15,7 @@ BYTES_MAX = 256 * 1024
 """Characters. A larger file is merged as text."""
 _DEPTH_MAX = 32
 _MERGE_KEY = "tag:yaml.org,2002:merge"
+_EMPTY: dict[type, str] = {dict: "{}", list: "[]"}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVER = yaml.resolver.Resolver()
 
@@ -47,7 +48,9 @@ def valid(text: str) -> bool:
 def write(merged: Value, earlier: str, later: str) -> str:
     """The source of `merged`, made of the two sources. Raises Unusual if that cannot be done by whole entries."""
     one, other = _composed(earlier), _composed(later)
-    if one.flow or other.flow:
+    if not one.entries:
+        earlier, later, one, other = later, earlier, other, one
+    if one.flow or (other.flow and other.entries):
         return earlier[: one.start] + _flow(merged, (earlier, one), (later, other)) + earlier[one.end :]
     begin, end = _region(earlier, one)
     return earlier[:begin] + _block(merged, (earlier, one), (later, other)) + earlier[end:]
@@ -128,8 +131,10 @@ def _block(merged: Value, one: _Written, other: _Written) -> str:
         if merged == node.value:
             begin, end = _region(text, node)
             return _ended(text[begin:end])
-    here, there = _chunks(*one, merged), _chunks(*other, merged)
-    if _column(*one) != _column(*other) or type(one[1].value) is not type(other[1].value):
+    if not merged:
+        return _EMPTY[type(merged)] + "\n"
+    here, there = (_chunks(text, node, merged) if node.entries else {} for text, node in (one, other))
+    if (here and there and _column(*one) != _column(*other)) or type(one[1].value) is not type(other[1].value):
         raise Unusual("indented differently")
     parts = []
     for name, wanted in _named(merged, one, other):
@@ -165,6 +170,8 @@ def _nested(wanted: Value, first: _Chunk, second: _Chunk) -> str:
     if first.node.flow or second.node.flow or not isinstance(wanted, dict | list):
         raise Unusual("written in two ways")
     begin, end = _region(*one)
+    if not wanted:
+        return f"{first.text[first.start : begin].rstrip()} {_EMPTY[type(wanted)]}\n{first.text[end : first.end]}"
     return first.text[first.start : begin] + _block(wanted, one, other) + first.text[end : first.end]
 
 
