@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from oracle import Deed, Oracle
-from texts import appended, edited, kind_of
+from texts import appended, edited, kind_of, tokens
 
 from agentfs.errors import NotFound, NotResident
 from agentfs.model.records import Kind
@@ -128,7 +128,8 @@ class Program:
             old = self.machine.shown_bytes(ino)
             self.node.unlink(backup)
             self.machine.unlinked(ino)
-            self.oracle.destroyed(self.deed, old, text)
+            # The log may have moved the new file there meanwhile: then that is what goes, as on any file system.
+            self.oracle.destroyed(self.deed, old, b"" if self.own & tokens(old) else text)
 
     # ---- their parts ----
 

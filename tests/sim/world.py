@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 from changes import FILES, Changes
-from collecting import collect_bare
+from collecting import Collections, collect_bare
 from faults import FaultyStore, Network
 from invariants import broken
 from machine import Crash, Machine
@@ -50,6 +50,7 @@ class World:
         self.network.store.put(layout.STORE_FILE, encode_store_file(new_store_file(self.clock.wall_ns())))
         self.crash_chance = self.random.choice([0.0, 0.0, 0.03])
         self.names = self.random.sample(FILES, self.random.choice([3, 5, len(FILES)]))
+        self.collections = Collections(self.random, self.oracle) if self.random.random() < 0.6 else None
         self.token = 0
         self.copies = 0
         self.machines: list[Machine] = []
@@ -153,11 +154,20 @@ class World:
             self.log(f"{machine.name} clock jumps to {machine.clock.skew_ns / _HOUR_NS:+.1f} h")
         elif dice < 0.79:
             self._guarded(machine, lambda: engine.evict(cache_bytes=0))
-        elif dice < 0.88:
+        elif dice < 0.86:
             self._guarded(machine, engine.snapshot)
         else:
+            self.collect(machine)
+
+    def collect(self, machine: Machine) -> None:
+        collections = self.collections
+        if collections is None:
             collected = collect_bare(self.network.store, self.machines, bases=self.random.random() < 0.8)
             self.log(f"collected {collected}")
+        elif self.random.random() < 0.1:
+            self._guarded(machine, lambda: self.log(collections.pin(machine)))
+        else:
+            self.log(collections.step(machine))
 
     def advance(self, machine: Machine) -> None:
         """A program of this machine goes on, or another one begins."""
@@ -250,6 +260,7 @@ class World:
         self.log("heal")
         for machine in self.machines:
             machine.store.partition = False
+            machine.paused = 0
         while running := [it for it in self.machines if it.programs]:
             machine = self.random.choice(running)
             if self.random.random() < 0.8:
@@ -260,6 +271,8 @@ class World:
         while self.network.late and self.random.random() < 0.8:
             self.network.deliver()
         self.network.late.clear()
+        while self.collections is not None and self.collections.running and self.random.random() < 0.9:
+            self.log(self.collections.step(self.random.choice(self.machines)))
         self._sync_all()
         self.judge()
 
@@ -296,6 +309,8 @@ class World:
             machine.checked = -1
             self.check(machine)
         self._fsck()
+        if self.collections is not None:
+            self.collections.judge(self.network.store)
 
     def _fsck(self) -> None:
         assert self.machines[0].node is not None
