@@ -1,11 +1,12 @@
 """`Home.lock`: two machines over one embedded store, without a mount."""
 
+import asyncio
 import threading
 from pathlib import Path
 
 import pytest
 
-from agentfs import Home, errors
+from agentfs import AsyncHome, Home, errors
 from agentfs.config.settings import Settings, load
 
 
@@ -98,3 +99,18 @@ def test_what_cannot_be_locked(tmp_path: Path) -> None:
             pass
         with pytest.raises(FileNotFoundError):
             home.break_lock("nothing")
+
+
+def test_it_can_be_awaited(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with await AsyncHome.open("me", settings=_settings(tmp_path, "one")) as home:
+            async with home.lock("f") as held:
+                await home.write("f", b"1")
+                assert [it.token for it in await home.locks()] == [held.token]
+            assert await home.locks() == []
+            with pytest.raises(ZeroDivisionError):
+                async with home.lock("f"):
+                    raise ZeroDivisionError
+            assert await home.break_lock("f") is None
+
+    asyncio.run(run())

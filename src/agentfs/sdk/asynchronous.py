@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from agentfs.config.settings import Settings
 from agentfs.sdk.home import Home
+from agentfs.sdk.locking import HeldLock, LockInForce
 from agentfs.sdk.past import History, Keep, LoggedCommit, MetConflict, Moments, Restored, Side, Was
 from agentfs.sdk.paths import Path
 from agentfs.sdk.values import Change, Entry
@@ -102,6 +104,26 @@ class AsyncHome:
 
     async def detach_space(self, which: str, *, force: bool = False) -> Attachment:
         return await self._run(self._home.detach_space, which, force=force)
+
+    @asynccontextmanager
+    async def lock(
+        self, path: Path, *, timeout: float | None = None, ttl: float | None = None
+    ) -> AsyncIterator[HeldLock]:
+        """See `Home.lock`: `async with home.lock(path):`."""
+        manager = self._home.lock(path, timeout=timeout, ttl=ttl)
+        held = await self._run(manager.__enter__)
+        try:
+            yield held
+        except BaseException as error:
+            await self._run(manager.__exit__, type(error), error, error.__traceback__)
+            raise
+        await self._run(manager.__exit__, None, None, None)
+
+    async def locks(self) -> Sequence[LockInForce]:
+        return await self._run(self._home.locks)
+
+    async def break_lock(self, path: Path) -> str | None:
+        return await self._run(self._home.break_lock, path)
 
     async def sync(self, timeout: float | None = None) -> SyncResult:
         return await self._run(self._home.sync, timeout)
