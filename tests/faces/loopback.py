@@ -161,7 +161,7 @@ class Loopback:
         return Handle(next(self._numbers), ino, fd, flags, writable, direct, os.fstat(fd).st_mtime_ns)
 
     @guarded
-    def create(self, parent, name, mode, caller, flags, *, direct=False):
+    def create(self, parent, name, mode, caller, flags, *, direct=False, reader=0):
         fd = os.open(name, (flags | os.O_CREAT) & ~os.O_DIRECT, mode, dir_fd=self._fds[parent])
         if (caller.uid, caller.gid) != (0, 0):
             os.fchown(fd, caller.uid, self._group(parent, caller))
@@ -171,7 +171,7 @@ class Loopback:
         return attributes, self._handle(attributes.ino, fd, flags, direct)
 
     @guarded
-    def open(self, ino: int, flags: int, *, direct: bool = False) -> Handle:
+    def open(self, ino: int, flags: int, *, direct: bool = False, reader: int = 0) -> Handle:
         wanted = flags & ~(os.O_NOFOLLOW | os.O_CREAT | os.O_EXCL | os.O_DIRECT)
         return self._handle(ino, os.open(self._path(ino), wanted), flags, direct)
 
@@ -244,7 +244,7 @@ class Loopback:
         os.rmdir(name, dir_fd=self._fds[parent])
 
     @guarded
-    def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int = 0) -> None:
+    def rename(self, parent, name: bytes, new_parent: int, new_name: bytes, flags: int = 0, *, reader: int = 0) -> None:
         if flags:
             rename2(self._fds[parent], name, self._fds[new_parent], new_name, flags)
         else:

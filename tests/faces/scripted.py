@@ -42,7 +42,7 @@ class Scripted(Loopback):
             raise RuntimeError("a fault that the test asked for")
         return super().lookup(parent, name)
 
-    def open(self, ino, flags, *, direct=False):
+    def open(self, ino, flags, *, direct=False, reader=0):
         if ino in self.cold and not flags & os.O_TRUNC:
             raise NotResident(ino)
         return super().open(ino, flags, direct=direct)

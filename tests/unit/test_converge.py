@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from agentfs.format.commit import decode_commit
 from agentfs.replica.apply_base import content_row
 from agentfs.replica.check import check
 from agentfs.stores.memory import MemoryStore
+from agentfs.tree.seen import ANONYMOUS, Seen
 
 Pair = tuple[Node, Node]
 NOTES = b"# Plan\n\nfirst\n\nsecond\n\nthird\n"
@@ -70,7 +72,15 @@ def replace(node: Node, data: bytes, path: str = "notes.md") -> None:
     node.rename(path + ".tmp", path)
 
 
-SAVE = {"in place": Node.write, "by rename": lambda node, path, data: replace(node, data, path)}
+def move_aside_to(node: Node, path: str, data: bytes) -> None:
+    """As vim and emacs save: the old file becomes a backup, a new one takes its name."""
+    node.rename(path, path + "~")
+    node.write(path, data)
+    node.unlink(path + "~")
+
+
+Save = Callable[[Node, str, bytes], object]
+SAVE: dict[str, Save] = {"in place": Node.write, "by rename": lambda node, path, data: replace(node, data, path)}
 
 
 @pytest.mark.parametrize("first", SAVE)
@@ -119,7 +129,7 @@ def test_directories_unite_and_their_files_merge(pair: Pair) -> None:
         node.mkdir("new")
         node.write("new/log.md", line)
     meet(pair)
-    assert sorted(a.read("new/log.md").splitlines()) == [b"ann", b"bob"]
+    assert sorted(filter(None, a.read("new/log.md").splitlines())) == [b"ann", b"bob"]
 
 
 def test_renamed_there_and_edited_on_both_sides(pair: Pair) -> None:
@@ -203,7 +213,7 @@ def test_what_was_committed_while_open_is_whole_for_others(pair: Pair, tmp_path:
     b.settle()
     assert b.read("notes.md") == NOTES + b"ann\nbob\n"
     assert b.engine.status().head_sequence == head
-    assert not os.listdir(tmp_path / "bob/files/bases")
+    assert not b.replica.connection.rows("SELECT * FROM fork")
     meet(pair)
 
 
@@ -516,3 +526,97 @@ def test_moved_aside_while_its_rename_is_on_its_way(pair: Pair) -> None:
     assert broken(b.replica) == [] and check(b.replica) == []
     assert meet(pair) == b"new\n"
     assert a.read("old.md") == NOTES
+
+
+# ---- what a program writes that read an older version (tree.seen, replica.past) ----
+
+
+@pytest.mark.parametrize("save", [*SAVE.values(), move_aside_to])
+def test_written_from_a_version_that_was_read_before_another_came(pair: Pair, save: Save) -> None:
+    a, b = pair
+    read = b.read("notes.md")
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    b.engine.pull_now()
+    save(b, "notes.md", read.replace(b"first", b"bob"))
+    assert meet(pair) == NOTES.replace(b"first", b"bob") + b"ann\n"
+    save(b, "notes.md", b.read("notes.md").replace(b"ann\n", b""))
+    assert meet(pair) == NOTES.replace(b"first", b"bob"), "who has seen a line may delete it"
+
+
+@pytest.mark.parametrize("save", [*SAVE.values(), move_aside_to])
+def test_written_again_from_memory(pair: Pair, save: Save) -> None:
+    """An agent that keeps the text, and writes it again and again without reading."""
+    a, b = pair
+    memory = b.read("notes.md")
+    for number in range(4):
+        memory += b"bob %d\n" % number
+        save(b, "notes.md", memory)
+        if number == 2:
+            memory = memory.replace(b"bob 1\n", b"")
+        b.settle(1)
+        a.append("notes.md", b"ann %d\n" % number)
+        a.sync()
+        b.engine.pull_now()
+    found = meet(pair)
+    lines = [b"ann %d\n" % it for it in range(4)] + [b"bob %d\n" % it for it in (0, 2, 3)]
+    assert sorted(found[len(NOTES) :].splitlines(keepends=True)) == sorted(lines)
+
+
+def test_an_overwrite_without_reading_is_one(pair: Pair) -> None:
+    a, b = pair
+    a.write("counter", b"1\n")
+    a.sync()
+    b.engine.pull_now()
+    b.write("counter", b"2\n")
+    for node in (b, a):
+        node.sync()
+    assert a.read("counter") == b"2\n" == b.read("counter")
+    a.write("counter", b"3\n")
+    for node in (a, b):
+        node.sync()
+    assert b.read("counter") == b"3\n"
+
+
+def test_what_is_appended_comes_from_nothing(pair: Pair) -> None:
+    a, b = pair
+    b.read("notes.md")
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    b.engine.pull_now()
+    b.append("notes.md", b"bob\n")
+    assert b.replica.connection.rows("SELECT * FROM fork") == []
+    assert meet(pair) == NOTES + b"ann\nbob\n"
+
+
+def test_versions_of_the_past_go_after_an_hour(pair: Pair, tmp_path: Path) -> None:
+    a, b = pair
+    for number in range(3):
+        a.append("notes.md", b"ann %d\n" % number)
+        b.append("notes.md", b"bob %d\n" % number)
+        a.sync()
+        b.sync()
+    assert os.listdir(tmp_path / "bob/files/bases")
+    assert b.replica.connection.rows("SELECT * FROM past")
+    b.clock.now_s += 3700
+    b.settle(30)
+    assert not os.listdir(tmp_path / "bob/files/bases")
+    assert b.replica.connection.rows("SELECT * FROM past") == []
+
+
+def test_who_saw_what_is_known_by_process() -> None:
+    seen = Seen()
+    seen.note(os.getpid(), 1, 5)
+    other = threading.Thread(target=lambda: results.append(seen.before(threading.get_native_id(), 1, 6)))
+    results: list[int | None] = []
+    other.start()
+    other.join()
+    assert results == [5], "another thread of the process"
+    assert seen.before(1, 1, 6) is None, "another process"
+    assert seen.before(ANONYMOUS, 1, 6) is None
+    assert seen.before(os.getpid(), 1, 5) is None
+    for ino in range(10_000):
+        seen.note(7, ino, 1)
+    for reader in range(100):
+        seen.note(reader + 1, 9_999, 1)
+    assert len(seen._files) <= 4096 and len(seen._files[9_999]) <= 32

@@ -14,6 +14,7 @@ from agentfs.fuse.wire import (
     U64,
 )
 from agentfs.model.records import Kind
+from agentfs.tree.seen import ANONYMOUS
 from agentfs.tree.values import Attributes, Caller
 
 _S_IFMT = 0o170000
@@ -100,18 +101,19 @@ class Entries:
     def rename(self, request: Request) -> bytes:
         (new_parent,) = RENAME_IN.unpack_from(request.data, BODY)
         name, new_name = two_names(request, RENAME_IN.size)
-        return self._rename(request.node, name, new_parent, new_name, 0)
+        return self._rename(request, name, new_parent, new_name, 0)
 
     def rename2(self, request: Request) -> bytes:
         new_parent, flags, _ = RENAME2_IN.unpack_from(request.data, BODY)
         name, new_name = two_names(request, RENAME2_IN.size)
-        return self._rename(request.node, name, new_parent, new_name, flags)
+        return self._rename(request, name, new_parent, new_name, flags)
 
-    def _rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> bytes:
+    def _rename(self, request: Request, name: bytes, new_parent: int, new_name: bytes, flags: int) -> bytes:
+        parent = request.node
         self._points.protect(parent, name)
         new_parent = self._own(new_parent)
         self._points.protect(new_parent, new_name)
-        self._tree.rename(parent, name, new_parent, new_name, flags)
+        self._tree.rename(parent, name, new_parent, new_name, flags, reader=request.pid or ANONYMOUS)
         return b""
 
     def link(self, request: Request) -> bytes:

@@ -27,6 +27,7 @@ from agentfs.fuse.wire import (
     WRITE_IN,
     WRITE_OUT,
 )
+from agentfs.tree.seen import ANONYMOUS
 from agentfs.tree.values import AttributeChange, Caller, Handle
 
 _SET_ID = stat.S_ISUID | stat.S_ISGID
@@ -68,7 +69,9 @@ class Files:
         ino = request.node
         if extra & wire.OPEN_KILL_SUIDGID:
             self.drop_set_id(ino)
-        handle = self._tree.open(ino, flags, direct=self._direct(ino, flags, request.uid))
+        handle = self._tree.open(
+            ino, flags, direct=self._direct(ino, flags, request.uid), reader=request.pid or ANONYMOUS
+        )
         if handle.writable and flags & os.O_DSYNC and handle.direct:
             raise Waits(lambda _request: self._open_synced(handle))
         if not self._files.is_known(handle) and self._notifier.behind():
@@ -108,7 +111,9 @@ class Files:
         direct = self._files.wants_direct_new(flags) and not (
             self._locks is not None and self._locks.across_new(request.node, name)
         )
-        attributes, handle = self._tree.create(request.node, name, mode & 0o7777, caller, flags, direct=direct)
+        attributes, handle = self._tree.create(
+            request.node, name, mode & 0o7777, caller, flags, direct=direct, reader=request.pid or ANONYMOUS
+        )
         entry = context.replies.entry(attributes)
         context.nodes.refer(attributes.ino)
         return entry + self._files.opened(handle)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentfs.errors import HistoryBroken
+from agentfs.merge.contents import MERGE_BYTES_MAX
 from agentfs.merge.fencing import LockTable
 from agentfs.merge.rebase import (
     Attributes,
@@ -26,8 +27,9 @@ from agentfs.replica.backing import BackingFiles
 from agentfs.replica.forks import Forks
 from agentfs.replica.journal import ChangeKind
 from agentfs.replica.locks import LockStep, lose_leases, replace_table
+from agentfs.replica.past import keep_past
 from agentfs.replica.replica import Replica
-from agentfs.replica.transaction import PENDING_CONTENT, ROOT, InodeRow, Transaction
+from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, ROOT, InodeRow, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,9 @@ class _Rebase(Forks):
         assert record.content is not None
         self.forget(row.ino)  # all of ours is in the log
         self._note_what_it_left_with(row)
+        before = self.before.get(row.ino)
+        if before is not None and row.residency == RESIDENCY_LOCAL and before.size_bytes <= MERGE_BYTES_MAX:
+            keep_past(self.tx, row.ino, row.content_change, before)
         self.tx.sql.execute(
             "UPDATE inode SET size_bytes=?, residency=0, pending=pending & ~2, content_change=content_change+1, "
             "change=change+1 WHERE ino=?",

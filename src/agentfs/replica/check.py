@@ -112,7 +112,7 @@ _INODES = (
     *(
         (f"a row of {table} for an inode that does not exist",
          f"SELECT DISTINCT ino FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM inode i WHERE i.ino=t.ino)")
-        for table in ("content", "xattr", "detached", "write_open", "live_database", "fork", "left_with")
+        for table in ("content", "xattr", "detached", "write_open", "live_database", "fork", "left_with", "past")
     ),
 )  # fmt: skip
 

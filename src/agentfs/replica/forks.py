@@ -19,6 +19,7 @@ from agentfs.replica.apply_databases import beside
 from agentfs.replica.apply_show import Show
 from agentfs.replica.backing import BackingFiles
 from agentfs.replica.journal import LOG_SESSION, ChangeKind
+from agentfs.replica.past import keep_past
 from agentfs.replica.replica import Replica
 from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, ContentRow, InodeRow, Transaction
 
@@ -235,6 +236,8 @@ class Outcome:
     staged: str | None
     """A synced file with the merged bytes; None: they are what is shown already."""
     size_bytes: int
+    ours: tuple[bytes, int]
+    """Digest and length of our bytes. Where others take their place, `BackingFiles.base_path` holds them."""
     is_theirs: bool
     """The merged bytes are the log's: nothing is left to commit of them."""
     detail: str
@@ -259,6 +262,8 @@ def finish_merge(replica: Replica, forked: Forked, stamp: tuple[int, int], outco
                 replica.files.adopt(outcome.staged, ino)
                 facts = replica.files.stat(ino)
                 assert facts is not None
+                ours = ContentRow(ino, *outcome.ours, None, None, None)
+                keep_past(tx, ino, forked.row.content_change, ours)
                 tx.sql.execute(
                     "UPDATE inode SET size_bytes=?2, mtime_ns=max(mtime_ns, ?3), ctime_ns=max(ctime_ns, ?3), "
                     "content_change=content_change+1, change=change+1 WHERE ino=?1",

@@ -113,6 +113,18 @@ CREATE TABLE left_with (                -- files that were moved away here, and 
     chunks     BLOB,
     met        INTEGER NOT NULL         -- the commit that changed it
 ) STRICT;
+CREATE TABLE past (                     -- versions of files that the log or a merge replaced here a while ago: what a program
+                                        -- writes that read one of them comes from it (replica.past)
+    ino        INTEGER NOT NULL,
+    content_change INTEGER NOT NULL,    -- the inode's counter while the file held this version
+    digest     BLOB NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    sequence   INTEGER,                 -- where it is, as in `fork`
+    offset     INTEGER,
+    chunks     BLOB,
+    at_ns      INTEGER NOT NULL,        -- when it was replaced
+    PRIMARY KEY (ino, content_change)
+) STRICT, WITHOUT ROWID;
 -- Whoever stops writing a forked file lets the engine know.
 CREATE TRIGGER fork_closed AFTER DELETE ON write_open WHEN EXISTS (SELECT 1 FROM fork WHERE ino=old.ino)
 BEGIN INSERT INTO journal(session,kind,ino,at_ns) VALUES(old.session, 4, old.ino, 0); END;

@@ -8,13 +8,19 @@ following the old one to a backup that is about to go; and the file's history is
 file.
 """
 
+from collections.abc import Callable
+
 from agentfs.model.records import Kind
+from agentfs.replica.past import write_from
 from agentfs.replica.transaction import RESIDENCY_LOCAL, InodeRow, Transaction
 
 
-def succeed(tx: Transaction, parent: int, name: bytes, new: int) -> int | None:
+def succeed(
+    tx: Transaction, parent: int, name: bytes, new: int, *, seen: Callable[[int, int], int | None]
+) -> int | None:
     """Call after `name` came to mean `new` here. If the log has another file there, and only there, and `new` is not
-    in the log, `new` becomes that file. Returns the other one, if it may be purged now."""
+    in the log, `new` becomes that file. Returns the other one, if it may be purged now. `seen(ino, change)` tells
+    which version before `change` of a file the program that does it saw last, if it saw none since (`past`)."""
     dentry = tx.dentry(parent, name)
     if dentry is None or dentry.base is None or dentry.base == new or dentry.local:
         return None
@@ -26,6 +32,9 @@ def succeed(tx: Transaction, parent: int, name: bytes, new: int) -> int | None:
     if tx.sql.one("SELECT count(*) FROM dentry WHERE base=?", (old.ino,)) != (1,):
         return None  # it has other names in the log, and stays itself
     _pass_on(tx, old, fresh)
+    change = seen(old.ino, old.content_change)
+    if change is not None:
+        write_from(tx, old.ino, change, into=new)
     tx.sql.execute("UPDATE dentry SET base=?3, pending=0 WHERE parent=?1 AND name=?2", (parent, name, new))
     return old.ino if old.nlink == 0 else None
 

@@ -444,5 +444,5 @@ class Transaction:
 
 _PURGE = tuple(
     f"DELETE FROM {table} WHERE ino=?"
-    for table in ("inode", "content", "xattr", "detached", "live_database", "fork", "left_with")
+    for table in ("inode", "content", "xattr", "detached", "live_database", "fork", "left_with", "past")
 )

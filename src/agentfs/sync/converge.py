@@ -28,6 +28,7 @@ from agentfs.replica.forks import (
     read_forks,
     split_fork,
 )
+from agentfs.replica.past import past_bases, trim_past
 from agentfs.replica.pending import read_prepared
 from agentfs.replica.settle import CapturedFork
 from agentfs.replica.transaction import ContentRow
@@ -103,9 +104,16 @@ class Converge:
                     self._end(forked)
             if not again:
                 break
-        if not read_prepared(self.ground.replica):  # one of those may make its base a fork's yet
-            bases = {it.base.digest for it in read_forks(self.ground.replica) if it.base is not None}
-            self.ground.replica.files.drop_bases(bases)
+
+    def tidy(self) -> None:
+        """Drop kept bytes that no merge can need any more."""
+        replica = self.ground.replica
+        with replica.transaction(session=0) as tx:
+            trim_past(tx)
+            bases = past_bases(tx)
+        if not read_prepared(replica):  # one of those may make its base a fork's yet
+            bases |= {it.base.digest for it in read_forks(replica) if it.base is not None}
+            replica.files.drop_bases(bases)
 
     def _end(self, forked: Forked) -> None:
         replica = self.ground.replica
@@ -134,11 +142,12 @@ class Converge:
 
     def _outcome(self, forked: Forked, ours: bytes, merged: Merged) -> Outcome:
         detail, sides = self._conflict(forked, ours, merged)
-        staged = None
+        staged, digest = None, hashlib.sha256(ours).digest()
         if merged.data != ours:
+            self.ground.replica.files.keep_base(digest, ours)
             staged = self._stage(merged.data)
         is_theirs = hashlib.sha256(merged.data).digest() == forked.theirs.digest
-        return Outcome(staged, len(merged.data), is_theirs, detail, sides)
+        return Outcome(staged, len(merged.data), (digest, len(ours)), is_theirs, detail, sides)
 
     def _stage(self, data: bytes) -> str:
         fd, path = self.ground.replica.files.stage()

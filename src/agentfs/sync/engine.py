@@ -304,6 +304,7 @@ class Engine:
         self._state.housekeeping_at = self._clock.monotonic() + self.options.housekeeping_s
         self._upkeep.evict()
         self._upkeep.trim()
+        self._converge.tidy()
         for chore in self._chores:
             if not self._state.broken and self._clock.monotonic() >= self._state.retry_at:
                 chore(self._ground)

@@ -201,6 +201,7 @@ def add_inode(  # noqa: PLR0917 - as `_make`
     *,
     rdev: int = 0,
     target: bytes | None = None,
+    reader: int = 0,
 ) -> Attributes:
     """A new inode at a free name, with the owner and mode that POSIX gives it: in a set-group-id directory the
     group is the directory's, and a new directory there is set-group-id as well."""
@@ -224,7 +225,7 @@ def add_inode(  # noqa: PLR0917 - as `_make`
         target=target,
     )
     if place.base is not None and kind is Kind.FILE:
-        succeed(tx, parent, name, ino)  # what it leaves without a name the engine purges
+        succeed(tx, parent, name, ino, seen=ground.seen_by(reader))  # what it leaves without a name the engine purges
     now = tx.now_ns
     size = len(target) if target is not None else 0
     return Attributes(ino, kind, mode, 2 if directory else 1, caller.uid, gid, rdev, size, 0, now, now, now, now, 1)

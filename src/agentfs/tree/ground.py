@@ -19,6 +19,7 @@ from agentfs.replica.database import Row, translated
 from agentfs.replica.replica import Replica
 from agentfs.replica.transaction import KINDS, Place, Transaction
 from agentfs.tree.options import TreeOptions
+from agentfs.tree.seen import Seen
 from agentfs.tree.values import Attributes, Handle
 
 COLUMNS = (
@@ -86,6 +87,7 @@ class Ground:
         self.one = replica.connection.one
         self.numbers = itertools.count(1)
         self.opened: dict[int, OpenInode] = {}
+        self.seen = Seen()
         self.unsettled: set[int] = set()
         """Inodes whose last commit failed at release: their mark stands and their bytes are still to be taken in."""
         self._ghosts: dict[int, Attributes] = {}
@@ -143,6 +145,10 @@ class Ground:
             info = os.fstat(next(iter(opened.handles.values())).fd)
             ghost = ghost._replace(size_bytes=info.st_size, blocks=info.st_blocks, mtime_ns=info.st_mtime_ns)
         return ghost._replace(nlink=0)
+
+    def seen_by(self, reader: int) -> Callable[[int, int], int | None]:
+        """For `succeed`."""
+        return lambda ino, change: self.seen.before(reader, ino, change)
 
     # ---- names ----
 

@@ -25,6 +25,7 @@ from agentfs.model.names import check_name
 from agentfs.model.records import Kind
 from agentfs.replica.database import Row
 from agentfs.replica.detached import file_digest, settle_detached
+from agentfs.replica.past import write_from
 from agentfs.replica.transaction import KINDS, PENDING_CONTENT, RESIDENCY_LOCAL, RESIDENCY_REMOTE
 from agentfs.tree.entries import add_inode
 from agentfs.tree.ground import COLUMN_COUNT, COLUMNS, Ground, OpenInode, stamp
@@ -51,9 +52,18 @@ class OpenFiles:
     # ---- opening ----
 
     def create(
-        self, parent: int, name: bytes, mode: int, caller: Caller, flags: int, *, direct: bool = False
+        self,
+        parent: int,
+        name: bytes,
+        mode: int,
+        caller: Caller,
+        flags: int,
+        *,
+        direct: bool = False,
+        reader: int = 0,
     ) -> tuple[Attributes, Handle]:
-        """Make a file and open it. An existing one is opened instead, unless `O_EXCL` is among `flags`."""
+        """Make a file and open it. An existing one is opened instead, unless `O_EXCL` is among `flags`. `reader` is
+        the thread that asks (`tree.seen`)."""
         check_name(name)
         ground = self._ground
         writable = flags & os.O_ACCMODE != os.O_RDONLY
@@ -63,7 +73,7 @@ class OpenFiles:
                 with ground.transaction() as tx:
                     place = ground.place(tx, parent, name)
                     if place.ino is None:
-                        made = add_inode(ground, tx, parent, name, place, Kind.FILE, mode, caller)
+                        made = add_inode(ground, tx, parent, name, place, Kind.FILE, mode, caller, reader=reader)
                         ino = made.ino
                         fd = self._files.create(ino)
                         if writable:
@@ -76,40 +86,42 @@ class OpenFiles:
             if fd >= 0:
                 if flags & os.O_APPEND:
                     set_append(fd)
-                handle = Handle(next(ground.numbers), ino, fd, flags, writable, direct, 1)
+                handle = Handle(next(ground.numbers), ino, fd, flags, writable, direct, 1, reader)
                 self._register(handle, made)
                 return made, handle
         if flags & os.O_EXCL:
             raise Exists("the name is taken")
         assert place.ino is not None
-        handle = self.open(place.ino, flags & ~os.O_CREAT, direct=direct)
+        handle = self.open(place.ino, flags & ~os.O_CREAT, direct=direct, reader=reader)
         return ground.attributes(place.ino), handle
 
-    def open(self, ino: int, flags: int, *, direct: bool = False) -> Handle:
-        """Open a file. Raises `NotResident` when its bytes must be fetched first (`O_TRUNC` never needs them)."""
+    def open(self, ino: int, flags: int, *, direct: bool = False, reader: int = 0) -> Handle:
+        """Open a file. `reader` is the thread that asks. Raises `NotResident` when its bytes must be fetched first
+        (`O_TRUNC` never needs them)."""
         truncate = bool(flags & os.O_TRUNC)
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         with self._lock:
             if not writable and not truncate:
-                return self._open_for_reading(ino, flags, direct)
+                return self._open_for_reading(ino, flags, direct, reader)
             if truncate:  # which makes room
                 handle = self._ground.replica.reserve.lend(
-                    lambda: self._open_for_writing(ino, flags, direct, truncate=True)
+                    lambda: self._open_for_writing(ino, flags, direct, reader, truncate=True)
                 )
             else:
-                handle = self._open_for_writing(ino, flags, direct, truncate=False)
+                handle = self._open_for_writing(ino, flags, direct, reader, truncate=False)
             opened = self._opened[ino]
         if not writable:  # truncated by a handle that cannot write; here, because of the order of the locks
             with opened.lock:
                 self._commit(opened, handle, unpin=True)
         return handle
 
-    def _open_for_reading(self, ino: int, flags: int, direct: bool) -> Handle:
+    def _open_for_reading(self, ino: int, flags: int, direct: bool, reader: int) -> Handle:
         ground = self._ground
         row = self._checked(ground.select(_OPEN, (ino,)), ino)
         self._check_resident(row, ino)
         fd = self._backing(row, ino, write=False)
-        handle = Handle(next(ground.numbers), ino, fd, flags, False, direct, row[_CONTENT_CHANGE])
+        handle = Handle(next(ground.numbers), ino, fd, flags, False, direct, row[_CONTENT_CHANGE], reader)
+        ground.seen.note(reader, ino, row[_CONTENT_CHANGE])
         self._register(handle, _attributes(row))
         now = ground.clock.wall_ns()
         if now - row[_USED_AT] > _USE_FORGOTTEN_NS or row[9] <= row[10]:  # as relatime: not since the last change
@@ -119,13 +131,17 @@ class OpenFiles:
                     self.write_uses()
         return handle
 
-    def _open_for_writing(self, ino: int, flags: int, direct: bool, *, truncate: bool) -> Handle:
+    def _open_for_writing(self, ino: int, flags: int, direct: bool, reader: int, *, truncate: bool) -> Handle:
         ground = self._ground
         fd, made = -1, False
         try:
             with ground.transaction() as tx:
                 row = self._checked(tx.sql.one(_OPEN, (ino,)), ino)
                 version = row[_CONTENT_CHANGE]
+                if truncate or not flags & os.O_APPEND:  # what is only appended comes from nothing that was read
+                    seen = ground.seen.before(reader, ino, version)
+                    if seen is not None:
+                        write_from(tx, ino, seen)
                 if row[_RESIDENCY] == RESIDENCY_LOCAL:
                     fd = self._backing(row, ino, write=True)
                 elif truncate:
@@ -142,7 +158,8 @@ class OpenFiles:
                 self._files.remove(ino)
             raise
         writable = flags & os.O_ACCMODE != os.O_RDONLY
-        handle = Handle(next(ground.numbers), ino, fd, flags, writable, direct, version)
+        handle = Handle(next(ground.numbers), ino, fd, flags, writable, direct, version, reader)
+        ground.seen.note(reader, ino, version)
         opened = self._register(handle, _attributes(row))
         if truncate:
             # After the mark: a crash in between leaves the old bytes, which are then still the content.
@@ -321,6 +338,8 @@ class OpenFiles:
                     opened.unlinked = row[0] == 0
                     for pinned in opened.pinned.values():
                         pinned.content_change = row[1]
+                    if changed:
+                        ground.seen.note(handle.reader, ino, row[1])
             if changed:
                 opened.dirty = False
                 rebase(ground, opened, info)

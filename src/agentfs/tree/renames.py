@@ -17,21 +17,27 @@ class Renames:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
 
-    def rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int = 0) -> None:
+    def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int = 0, *, reader: int = 0
+    ) -> None:
         """Give what `name` means the name `new_name`, atomically replacing what stands there.
 
-        The order of the checks, and so which error wins, is Linux's (`do_renameat2`, `vfs_rename`).
+        `reader` is the thread that asks (`tree.seen`). The order of the checks, and so which error wins, is Linux's
+        (`do_renameat2`, `vfs_rename`).
         """
         if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE) or flags == RENAME_NOREPLACE | RENAME_EXCHANGE:
             raise InvalidArgument(f"rename flags {flags:#x} are not supported")
         check_name(name)
         check_name(new_name)
-        gone = self._ground.replica.reserve.lend(lambda: self._rename(parent, name, new_parent, new_name, flags))
+        gone = self._ground.replica.reserve.lend(
+            lambda: self._rename((parent, name), (new_parent, new_name), flags, reader)
+        )
         if gone is not None:
             self._ground.files.remove(gone)
 
-    def _rename(self, parent: int, name: bytes, new_parent: int, new_name: bytes, flags: int) -> int | None:
+    def _rename(self, old: tuple[int, bytes], new: tuple[int, bytes], flags: int, reader: int) -> int | None:
         """Returns the inode whose backing file goes after the commit."""
+        (parent, name), (new_parent, new_name) = old, new
         ground = self._ground
         gone: int | None = None
         with ground.transaction() as tx:
@@ -55,9 +61,9 @@ class Renames:
                 gone = self._replace(tx, new_parent, new_name, target, directory=kind == Kind.DIRECTORY)
             self._move(tx, (parent, name, source, kind), (new_parent, new_name, target))
             if target.base is not None and kind == Kind.FILE:
-                old = succeed(tx, new_parent, new_name, source.ino)
-                if old is not None and ground.purge(tx, old):
-                    gone = old
+                replaced = succeed(tx, new_parent, new_name, source.ino, seen=ground.seen_by(reader))
+                if replaced is not None and ground.purge(tx, replaced):
+                    gone = replaced
         return gone
 
     def _check_ancestry(

@@ -89,6 +89,8 @@ class Handle:
     """Writes may bypass `Tree.write`: whether the content changed is found by `fstat` at flush and release."""
     content_change: int = 0
     """The version of the content that the descriptor shows: equal numbers of one inode mean equal bytes."""
+    reader: int = 0
+    """The thread that opened it; 0: this process."""
 
 
 @dataclass(frozen=True, slots=True)

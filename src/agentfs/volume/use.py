@@ -13,10 +13,10 @@ def touch_on_use(tree: Tree, touch: Callable[[], None]) -> None:
     """Call `touch`, which must not wait, at each opening of a file or directory of `tree`."""
     open_file, open_directory = tree.open, tree.open_directory
 
-    def opening_file(ino: int, flags: int, *, direct: bool = False) -> Handle:
+    def opening_file(ino: int, flags: int, *, direct: bool = False, reader: int = 0) -> Handle:
         """See `Tree.open`."""
         touch()
-        return open_file(ino, flags, direct=direct)
+        return open_file(ino, flags, direct=direct, reader=reader)
 
     def opening_directory(ino: int) -> int:
         """See `Tree.open_directory`."""
