@@ -23,7 +23,7 @@ from agentfs.replica.database import Connection
 
 PATHS = [(a,) for a in NAMES] + [(a, b) for a in NAMES for b in NAMES] + [(b"a", b"b", b"c"), (b"a", b"a", b"a")]
 _SETTINGS = settings(
-    max_examples=int(os.environ.get("EXAMPLES", "25")), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=int(os.environ.get("EXAMPLES", "15")), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
