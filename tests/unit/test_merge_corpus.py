@@ -86,3 +86,22 @@ def _stays_later(case: Case) -> bool:
 def test_there_are_enough() -> None:
     assert len(CASES) >= 60
     assert len({path.stem[:2] for path in CASES}) == len(CASES)
+
+
+DOCUMENTED = [
+    [cell.split("`")[1::2] for cell in row.strip("| ").split(" | ")[1:]]
+    for row in (CORPUS.parents[2] / "docs" / "merging.md").read_text("utf-8").splitlines()
+    if row.count("|") == 6 and "`" in row
+]
+
+
+@pytest.mark.parametrize("versions", DOCUMENTED, ids=str)
+def test_documented_example(versions: list[list[str]]) -> None:
+    base, earlier, later, expected = ("".join(f"{line}\n" for line in version) for version in versions)
+    merged = merge_contents(b"n.md", base.encode(), earlier.encode(), later.encode())
+    assert merged is not None
+    assert merged.data.decode() == expected
+
+
+def test_the_page_has_examples() -> None:
+    assert len(DOCUMENTED) == 6

@@ -6,8 +6,8 @@ from agentfs.merge.forms import Form, form_of, may_have_frontmatter
 from agentfs.merge.text import MergedText, merge_text
 
 MERGE_BYTES_MAX = 8 * 1024 * 1024
-"""Each side. A larger file is not merged, its two versions are kept as two files: nobody reads such a file as notes,
-and a merge takes about a quarter of a second at this size (docs/decisions/0051)."""
+"""Each side. A larger file is not merged: its two versions are kept as two files. A merge of this size, with one edit
+on each side, takes 0.2 s of CPU and 70 MiB of memory (docs/decisions/0051); notes are a thousand times smaller."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,14 @@ _FAILURES = (TOMLKitError, ValueError, TypeError, LookupError, AttributeError, R
 """What the libraries raise for documents that they cannot read or edit."""
 
 
+BYTES_MAX = 256 * 1024
+"""Characters. A larger file is merged as text."""
+
+
 def parse(text: str) -> Value:
-    """Raises Unusual if it is not TOML."""
+    """Raises Unusual if it is not TOML, or too large."""
+    if len(text) > BYTES_MAX:
+        raise Unusual("too large")
     try:
         return _value(tomllib.loads(text, parse_float=lambda number: Leaf("number", number)))
     except (ValueError, RecursionError) as error:
