@@ -42,9 +42,8 @@ class World:
             hold_back=self.hold_back,
         )
 
-    def hold_back(self, directory: int, link) -> str:
-        tree = self.trees["home"]
-        return "not opened yet" if tree.readlink(link.ino).startswith(b"agentfs:") else ""
+    def hold_back(self, directory: int, link) -> bool:
+        return self.trees["home"].readlink(link.ino).startswith(b"agentfs:")
 
     def other(self, name: str) -> Tree:
         """What another process of this machine sees."""

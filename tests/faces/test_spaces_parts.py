@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -209,11 +210,15 @@ def test_not_opened_yet(home: Mounted) -> None:
     assert os.listdir(home.path / "spaces") == []
     assert home.ask("link team") == "ok"
     until(lambda: os.listdir(home.path / "spaces") == ["team"], "the name is told")
-    for attempt in (lambda: os.stat(team), lambda: os.listdir(team), lambda: (team / "x").write_text("")):
-        with refused(errno.EIO):
-            attempt()
+    with refused(errno.EIO):  # after a while: nobody opens it
+        (team / "x").write_text("")
+    found: list[list[str]] = []
+    asking = threading.Thread(target=lambda: found.append(os.listdir(team)))
+    asking.start()
     assert home.ask("add team rw") == "1"
     assert home.ask("show team") == "ok"
+    asking.join(10)
+    assert found == [[]], "who asked meanwhile waited for it"
     assert os.listdir(team) == []
     (team / "x").write_text("there")
     assert (team / "x").read_text() == "there"

@@ -71,14 +71,12 @@ class MountedSpaces:
         self._timeout_seconds: float | None = None
         self._thread = threading.Thread(target=self._run, name="spaces", daemon=True)
 
-    def hold_back(self, directory: int, link: Attributes) -> str:
+    def hold_back(self, directory: int, link: Attributes) -> bool:
         """See `fuse.points.HoldBack`: what attaches a space is never shown as the link that it is."""
         if link.size_bytes <= len(TARGET):
-            return ""
+            return False
         tree = self._home.tree
-        if space_of(tree.readlink(link.ino)) is None or tree.lookup(ROOT, DIRECTORY).ino != directory:
-            return ""
-        return "this space is being opened: try again in a moment"
+        return space_of(tree.readlink(link.ino)) is not None and tree.lookup(ROOT, DIRECTORY).ino == directory
 
     # ---- what is attached ----
 

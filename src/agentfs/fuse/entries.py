@@ -1,9 +1,9 @@
 """Requests on names: LOOKUP, the ones that make and remove entries, RENAME, READLINK."""
 
-from agentfs.errors import NotFound, Unavailable
+from agentfs.errors import NotFound
 from agentfs.fuse import wire
 from agentfs.fuse.context import Context, one_name, two_names
-from agentfs.fuse.session import Handler, Request
+from agentfs.fuse.session import Handler, Request, Waits
 from agentfs.fuse.wire import (
     BODY,
     LINK_IN,
@@ -55,9 +55,13 @@ class Entries:
             if self._replies.negative is None:
                 raise
             return self._replies.negative
-        if found.kind is Kind.SYMLINK and (problem := self._points.held_back(request.node, found)):
-            raise Unavailable(problem)
+        if found.kind is Kind.SYMLINK and self._points.held_back(request.node, found):
+            raise Waits(self._enter_later)
         return self._entry(found)
+
+    def _enter_later(self, request: Request) -> bytes:
+        """A point that is just being opened. Waits for that, a while."""
+        return self._points.awaited(request.node, one_name(request)).enter()
 
     def _entry(self, attributes: Attributes) -> bytes:
         packed = self._replies.entry(attributes)

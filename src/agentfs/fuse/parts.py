@@ -33,7 +33,7 @@ from agentfs.fuse.options import FuseOptions
 from agentfs.fuse.passthrough import Backings
 from agentfs.fuse.points import HoldBack, Point
 from agentfs.fuse.session import Handler, Request, opcode_table
-from agentfs.fuse.wire import BATCH_FORGET_IN, BODY, FORGET_ONE, INO_MAX, PART_SHIFT, ROOT_NODE
+from agentfs.fuse.wire import BATCH_FORGET_IN, BODY, FORGET_ONE, INO_MAX, PART_SHIFT, ROOT_NODE, U64
 from agentfs.volume.locks import SharedLocks
 
 PARTS_MAX = 0x7FFF
@@ -88,7 +88,7 @@ class Parts:
         `journal_end`: the number of the newest row of its journal (`Replica.journal_end`): what others write after
         now is told to the kernel. None for a tree that never changes.
         `read_only`: whatever would change it is refused with `ReadOnly`.
-        `hold_back`: which symbolic links are points that nobody has shown yet: asking for one is `Unavailable`.
+        `hold_back`: which symbolic links are points that nobody has shown yet: asking for one waits a while for that.
         `shared_locks`: where files that ask for it get locks across machines (with the option `locks`).
         Raises `TooManyParts`.
         """
@@ -230,6 +230,10 @@ class Parts:
 
     def unanswered(self, request: Request, body: bytes) -> None:
         """See `Handlers.unanswered`."""
+        if request.opcode == wire.LOOKUP:
+            (node,) = U64.unpack_from(body)
+            self._forget(node, 1)
+            return
         part = self._parts.get(request.part)
         if part is not None:
             part.face.unanswered(request.opcode, body)
@@ -238,9 +242,12 @@ class Parts:
         count, _ = BATCH_FORGET_IN.unpack_from(request.data, BODY)
         start = BODY + BATCH_FORGET_IN.size
         for node, times in FORGET_ONE.iter_unpack(request.data[start : start + count * FORGET_ONE.size]):
-            part = self._parts.get(node >> PART_SHIFT)
-            if part is not None:
-                part.face.nodes.forget(node & INO_MAX, times)
+            self._forget(node, times)
+
+    def _forget(self, node: int, times: int) -> None:
+        part = self._parts.get(node >> PART_SHIFT)
+        if part is not None and node:
+            part.face.nodes.forget(node & INO_MAX, times)
 
 
 def _never() -> int:

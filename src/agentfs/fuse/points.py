@@ -3,6 +3,7 @@
 The tree may have something at such a name (a space's symbolic link) or nothing; the kernel is shown a directory.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,8 +12,9 @@ from agentfs.fuse.operations import Operations
 from agentfs.model.records import Kind
 from agentfs.tree.values import Attributes
 
-HoldBack = Callable[[int, Attributes], str]
-"""(directory, a symbolic link in it) → why nobody may see it as a link, or "". Must not wait."""
+HoldBack = Callable[[int, Attributes], bool]
+"""(directory, a symbolic link in it) → whether it is a point that will be shown soon, never a link. Must not wait."""
+_OPENING_SECONDS_MAX = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,24 @@ class Points:
     def __init__(self, tree: Operations, hold_back: HoldBack | None = None) -> None:
         self._tree = tree
         self._hold_back = hold_back
+        self._changed = threading.Condition()
         self.below: dict[int, dict[bytes, Point]] = {}
         """Directory → name → point."""
 
+    def awaited(self, directory: int, name: bytes) -> Point:
+        """The point at a name that is held back, as soon as somebody shows it. Waits; raises `Unavailable` when it
+        takes too long."""
+        with self._changed:
+            self._changed.wait_for(lambda: name in self.below.get(directory, ()), _OPENING_SECONDS_MAX)
+            point = self.below.get(directory, {}).get(name)
+        if point is None:
+            raise Unavailable("this space is being opened: try again in a moment")
+        return point
+
     def put(self, directory: int, name: bytes, point: Point) -> None:
-        self.below[directory] = {**self.below.get(directory, {}), name: point}
+        with self._changed:
+            self.below[directory] = {**self.below.get(directory, {}), name: point}
+            self._changed.notify_all()
 
     def take(self, directory: int, name: bytes) -> None:
         left = {known: point for known, point in self.below.get(directory, {}).items() if known != name}
@@ -53,10 +68,10 @@ class Points:
         else:
             self.below.pop(directory, None)
 
-    def held_back(self, directory: int, attributes: Attributes) -> str:
-        """Why a symbolic link may not be shown: it is an attach point that nobody has opened yet."""
+    def held_back(self, directory: int, attributes: Attributes) -> bool:
+        """Whether a symbolic link may not be shown: it is an attach point that nobody has opened yet."""
         if self._hold_back is None or attributes.kind is not Kind.SYMLINK:
-            return ""
+            return False
         return self._hold_back(directory, attributes)
 
     def protect(self, directory: int, name: bytes) -> None:
