@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
@@ -33,6 +35,26 @@ from agentfs.volume.fork_merge import Merged, Merging
 from agentfs.volume.keeping import State, answer_keep_head
 from agentfs.volume.snapshots import log_of
 from agentfs.volume.trees import newest_tree
+
+
+@contextmanager
+def worlds() -> Iterator[Callable[[], "World"]]:
+    """Makes worlds, and ends them. In memory where that can be: a replica makes hundreds of directories, and nothing
+    here is about disks."""
+    memory = "/dev/shm"
+    with (
+        tempfile.TemporaryDirectory(
+            prefix="agentfs-forks-", dir=memory if os.access(memory, os.W_OK) else None
+        ) as root,
+        ExitStack() as ending,
+    ):
+
+        def make() -> World:
+            made = World(Path(tempfile.mkdtemp(dir=root)))
+            ending.callback(made.close)
+            return made
+
+        yield make
 
 
 class Crash(Exception):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
-from fork_worlds import HomeNode, World
+from fork_worlds import HomeNode, World, worlds
 
 from agentfs.errors import VersionGone
 from agentfs.format import layout
@@ -20,10 +20,9 @@ PREFIX = ".agentfs/volumes/home-alice/"
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.close()
+def world() -> Iterator[World]:
+    with worlds() as make:
+        yield make()
 
 
 def begin(world: World) -> HomeNode:

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
-from fork_worlds import Crash, HomeNode, World, crash_at
+from fork_worlds import Crash, HomeNode, World, crash_at, worlds
 from invariants import broken
 
 from agentfs.errors import Exists, StoreUnavailable, VolumeDeleted
@@ -25,10 +25,9 @@ MERGING = ("merge.staged", "merge.applied", "push.prepared", "push.appended", "m
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.close()
+def world() -> Iterator[World]:
+    with worlds() as make:
+        yield make()
 
 
 def begin(world: World) -> tuple[HomeNode, HomeNode]:
@@ -270,11 +269,11 @@ def edits(seed: int) -> Callable[[HomeNode], None]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_same_as_a_machine_that_was_offline(tmp_path: Path, seed: int) -> None:
+def test_the_same_as_a_machine_that_was_offline(seed: int) -> None:
     results = []
-    for way in ("fork", "offline"):
-        world = World(tmp_path / way)
-        try:
+    with worlds() as make:
+        for way in ("fork", "offline"):
+            world = make()
             alice, exp = begin(world)
             here, there = edits(1000 + seed), edits(2000 + seed)
             if way == "fork":
@@ -293,6 +292,4 @@ def test_the_same_as_a_machine_that_was_offline(tmp_path: Path, seed: int) -> No
             # Conflict copies bear the time of the merge.
             results.append({path.split(b".conflict-")[0]: shown for path, shown in alice.show().items()})
             assert world.findings("alice", alice) == []
-        finally:
-            world.close()
     assert results[0] == results[1]

@@ -160,11 +160,9 @@ class Merging:
             lock.release()
 
     def run(self, seconds: float) -> Merged:
-        replica = self._opened()
+        replica = self._begun()
         try:
-            if replica.state(_ENTRY) is None:
-                replica.close()
-                self._clear()
+            if replica is None:
                 tree = newest_tree(self.fork)
                 note = self._noted(tree.sequence)
                 if note is not None:
@@ -173,9 +171,20 @@ class Merging:
                 self._begin(replica, tree)
             merged = self._finish(replica, seconds)
         finally:
-            replica.close()
+            if replica is not None:
+                replica.close()
         self._clear()
         return merged
+
+    def _begun(self) -> Replica | None:
+        """The replica of an earlier command that got as far as to have the changes in it; any other is removed."""
+        if os.path.exists(os.path.join(self.directory, "replica.db")):
+            replica = self._opened()
+            if replica.state(_ENTRY) is not None:
+                return replica
+            replica.close()
+        self._clear()
+        return None
 
     def _noted(self, sequence: int) -> MergeNote | None:
         """The note of an earlier merge, if nothing came since."""
