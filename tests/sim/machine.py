@@ -109,11 +109,16 @@ class Machine:
         )
         return {token for row in rows for token in tokens(self.shown_bytes(row[0]))}
 
+    def copy_to(self, directory: Path) -> None:
+        """The disk as it is now."""
+        self.oracle.cloned |= self.pending_tokens()
+        self.oracle.copied_amid([program.deed for program in self.programs])
+        shutil.copytree(self.directory, directory)
+
     def back_up(self, directory: Path) -> None:
         if self.backup is not None:
             shutil.rmtree(self.backup)
-        shutil.copytree(self.directory, directory)
-        self.oracle.cloned |= self.pending_tokens()
+        self.copy_to(directory)
         self.backup = directory
         self.kept = set()
 

@@ -85,7 +85,23 @@ class Oracle:
         for token in found:
             self.excuses[token].add(deed)
 
+    def copied_amid(self, deeds: list[Deed]) -> None:
+        """A machine was cloned or backed up while programs were at work: in the copy they end there."""
+        for deed in deeds:
+            ended = self.deed(f"{deed.what}, ended by a copy")
+            for others in self.excuses.values():
+                if deed in others:
+                    others.add(ended)
+
     # ---- judging ----
+
+    def _why_twice(self, found: set[bytes]) -> str:
+        """Where a line has no common origin that the log knows, it may come from two sides as new; `""`: it has."""
+        if found & self.moved:
+            return "moved"
+        if found & self.cloned:
+            return "cloned before its commit"
+        return "deleted, and brought back by two" if any(self.excuses.get(token) for token in found) else ""
 
     def judge_content(self, data: bytes, kind: str, place: str) -> None:
         """Of text: no unit that nobody wrote, none twice."""
@@ -97,11 +113,9 @@ class Oracle:
             raise Broken(f"{place}: nobody wrote {glued[:3]}: {data[-600:]!r}")
         doubled = [unit for unit, times in found.items() if times > 1 and tokens(unit) - self.copied]
         self.counts["text committed"] += 1
-        if doubled and all(tokens(unit) & (self.moved | self.cloned) for unit in doubled):
-            moved = all(tokens(unit) & self.moved for unit in doubled)
-            self.counts[
-                f"text committed: twice a line that was {'moved' if moved else 'cloned before its commit'}"
-            ] += 1
+        why = {self._why_twice(tokens(unit)) for unit in doubled}
+        if doubled and "" not in why:
+            self.counts[f"text committed: twice a line that was {' or '.join(sorted(why))}"] += 1
         elif doubled:
             raise Broken(f"{place}: twice {doubled[:3]}: {data[-600:]!r}")
 

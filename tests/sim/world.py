@@ -5,7 +5,6 @@ clocks that are hours apart. One thread, one seed.
 finds nothing, and the oracle finds every token that was acknowledged.
 """
 
-import shutil
 from pathlib import Path
 from random import Random
 
@@ -32,8 +31,8 @@ MACHINES_MAX = 5
 PROGRAMS_MAX = 3
 _CHECK_CHANCE = 0.4
 _HOUR_NS = 3600 * 10**9
-_DECLARED = {"blob-unused"}
-"""Findings that are as they should be: chunks of commits that lost their race."""
+_DECLARED = {"blob-unused", "pin-unheld"}
+"""Findings that are as they should be: chunks of commits that lost their race, pins of who was killed amid."""
 
 
 class World:
@@ -218,8 +217,7 @@ class World:
             return
         name = f"{machine.name}+{len(self.machines)}"
         self.log(f"{machine.name} cloned as {name}")
-        self.oracle.cloned |= machine.pending_tokens()
-        shutil.copytree(machine.directory, self.directory / name)
+        machine.copy_to(self.directory / name)
         self._add(name)
 
     def back_up_or_restore(self, machine: Machine) -> None:
@@ -280,7 +278,8 @@ class World:
         for _ in range(30):
             for machine in self.machines:
                 assert machine.node is not None
-                machine.node.sync()
+                self._guarded(machine, machine.node.sync)  # who is behind a collection cannot push before it pulls
+                self._guarded(machine, machine.node.engine.pull_now)
                 self.check(machine)
             states = [machine.node.engine.status() for machine in self.machines if machine.node is not None]
             if len({it.head_digest for it in states}) == 1 and not any(

@@ -47,3 +47,45 @@ def test_a_snapshot_has_the_time_that_an_open_file_was_committed_with(pair: Pair
     a.sync()
     b.engine.pull_now()
     assert a.tree.attributes(a.at("notes.md")).mtime_ns == b.tree.attributes(b.at("notes.md")).mtime_ns
+
+
+def test_merged_into_nothing_new_keeps_the_times_of_the_log(pair: Pair, store: MemoryStore) -> None:
+    """Opened for writing, closed unchanged, while another's version came."""
+    a, b = pair
+    a.write("notes.md", b"one\n")
+    a.sync()
+    b.engine.pull_now()
+    handle = b.open("notes.md", os.O_WRONLY | os.O_APPEND)
+    a.append("notes.md", b"two\n")
+    a.sync()
+    b.clock.now_s += 10
+    b.engine.pull_now()
+    b.tree.release(handle)
+    b.sync()
+    assert b.read("notes.md") == b"one\ntwo\n"
+    assert b.engine.snapshot()
+    assert findings(store) == []
+
+
+@pytest.mark.parametrize("back", ["committed", "renamed back"])
+def test_a_save_comes_from_what_it_replaced_however_the_file_came_there(pair: Pair, back: str) -> None:
+    """What a file left its name with counts for that name, and not for the next one."""
+    a, b = pair
+    a.write("notes.md", b"one\n")
+    a.sync()
+    b.engine.pull_now()
+    b.rename("notes.md", "plan.md")
+    a.append("notes.md", b"two\n")
+    a.sync()
+    b.engine.pull_now()
+    if back == "committed":
+        b.sync()
+    else:
+        b.rename("plan.md", "notes.md")
+    name = "plan.md" if back == "committed" else "notes.md"
+    assert b.read(name) == b"one\ntwo\n"
+    b.write("new.md", b"one\n")
+    b.rename("new.md", name)
+    b.sync()
+    a.engine.pull_now()
+    assert a.read(name) == b.read(name) == b"one\n"

@@ -166,7 +166,8 @@ class BaseMove:
         return orphans
 
     def tidy(self) -> None:
-        """Set `pending` of every dentry that was touched; drop those that mean nothing on either side."""
+        """Set `pending` of every dentry that was touched; drop those that mean nothing on either side. Forget what
+        files left a name with that the log has now where they are shown."""
         for parent, name in self.touched:
             self.tx.sql.execute(
                 "DELETE FROM dentry WHERE parent=?1 AND name=?2 AND ino IS NULL AND base IS NULL", (parent, name)
@@ -177,6 +178,10 @@ class BaseMove:
                     "pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?3 END WHERE parent=?1 AND name=?2",
                     (parent, name, self.tx.now_ns),
                 )
+        self.tx.sql.execute(
+            "DELETE FROM left_with WHERE NOT EXISTS (SELECT 1 FROM dentry WHERE base=left_with.ino "
+            "AND base IS NOT NULL AND base IS NOT ino)"
+        )
 
     def set_head(self, sequence: int, digest: bytes, time_ns: int) -> None:
         """Move the head. What was prepared for places up to it is settled by that: it stands there or never will."""

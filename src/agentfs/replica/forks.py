@@ -19,9 +19,16 @@ from agentfs.replica.apply_databases import beside
 from agentfs.replica.apply_show import Show
 from agentfs.replica.backing import BackingFiles
 from agentfs.replica.journal import LOG_SESSION, ChangeKind
-from agentfs.replica.past import keep_past
+from agentfs.replica.past import keep_merged
 from agentfs.replica.replica import Replica
-from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, ContentRow, InodeRow, Transaction
+from agentfs.replica.transaction import (
+    PENDING_ATTRIBUTES,
+    PENDING_CONTENT,
+    RESIDENCY_LOCAL,
+    ContentRow,
+    InodeRow,
+    Transaction,
+)
 
 
 class Forks(Show):
@@ -262,12 +269,16 @@ def finish_merge(replica: Replica, forked: Forked, stamp: tuple[int, int], outco
                 replica.files.adopt(outcome.staged, ino)
                 facts = replica.files.stat(ino)
                 assert facts is not None
-                ours = ContentRow(ino, *outcome.ours, None, None, None)
-                keep_past(tx, ino, forked.row.content_change, ours)
+                keep_merged(tx, ino, forked.row.content_change, ours=outcome.ours, base=forked.base)
                 tx.sql.execute(
-                    "UPDATE inode SET size_bytes=?2, mtime_ns=max(mtime_ns, ?3), ctime_ns=max(ctime_ns, ?3), "
-                    "content_change=content_change+1, change=change+1 WHERE ino=?1",
-                    (ino, outcome.size_bytes, tx.now_ns),
+                    "UPDATE inode SET size_bytes=?2, content_change=content_change+1, change=change+1 WHERE ino=?1",
+                    (ino, outcome.size_bytes),
+                )
+                # What is all the log's keeps its times, too, where no commit of ours would tell others.
+                tx.sql.execute(
+                    "UPDATE inode SET mtime_ns=max(mtime_ns, ?2), ctime_ns=max(ctime_ns, ?2) "
+                    "WHERE ino=?1 AND (pending & ?3 OR NOT ?4)",
+                    (ino, tx.now_ns, PENDING_ATTRIBUTES, outcome.is_theirs),
                 )
                 tx.record(ChangeKind.CONTENT, ino)
             keep = ~PENDING_CONTENT if outcome.is_theirs else ~0

@@ -22,6 +22,8 @@ def succeed(
     in the log, `new` becomes that file. Returns the other one, if it may be purged now. `seen(ino, change)` tells
     which version before `change` of a file the program that does it saw last, if it saw none since (`past`)."""
     dentry = tx.dentry(parent, name)
+    if dentry is not None and dentry.base == new:
+        tx.sql.execute("DELETE FROM left_with WHERE ino=?", (new,))  # it is back
     if dentry is None or dentry.base is None or dentry.base == new or dentry.local:
         return None
     old, fresh = tx.inode(dentry.base), tx.inode(new)
