@@ -244,7 +244,7 @@ class Loopback:
         os.rmdir(name, dir_fd=self._fds[parent])
 
     @guarded
-    def rename(self, parent, name: bytes, new_parent: int, new_name: bytes, flags: int = 0, *, reader: int = 0) -> None:
+    def rename(self, parent, name, new_parent, new_name, flags=0, *, reader=0) -> None:
         if flags:
             rename2(self._fds[parent], name, self._fds[new_parent], new_name, flags)
         else:

@@ -620,3 +620,22 @@ def test_who_saw_what_is_known_by_process() -> None:
     for reader in range(100):
         seen.note(reader + 1, 9_999, 1)
     assert len(seen._files) <= 4096 and len(seen._files[9_999]) <= 32
+
+
+def test_written_from_what_a_merge_replaced_that_is_not_committed_yet(pair: Pair, store: MemoryStore) -> None:
+    a, b = pair
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    b.append("notes.md", b"bob 1\n")
+    memory = b.read("notes.md")
+    b.engine.pull_now()
+    with open(b.replica.files.path(b.at("notes.md")), "rb") as file:  # not by the tree: that counts as seen
+        assert file.read() == NOTES + b"ann\nbob 1\n"
+    assert b.engine.status().pending_inodes
+    b.write("notes.md", memory + b"bob 2\n")
+    a.append("notes.md", b"ann 2\n")
+    a.sync()
+    b.engine.pull_now()
+    b.write("notes.md", memory + b"bob 2\nbob 3\n")
+    found = meet(pair)[len(NOTES) :].splitlines()
+    assert sorted(found) == [b"ann", b"ann 2", b"bob 1", b"bob 2", b"bob 3"]

@@ -122,6 +122,12 @@ CREATE TABLE past (                     -- versions of files that the log or a m
     sequence   INTEGER,                 -- where it is, as in `fork`
     offset     INTEGER,
     chunks     BLOB,
+    in_log     INTEGER NOT NULL,        -- 1: what the log has came from it; 0: it was merged, and that is not committed yet
+    base_digest BLOB,                   -- the version of the log that it came from itself, for as long; NULL: none
+    base_size_bytes INTEGER,
+    base_sequence INTEGER,
+    base_offset INTEGER,
+    base_chunks BLOB,
     at_ns      INTEGER NOT NULL,        -- when it was replaced
     PRIMARY KEY (ino, content_change)
 ) STRICT, WITHOUT ROWID;

@@ -9,6 +9,7 @@ from agentfs.replica.apply_base import BaseMove
 from agentfs.replica.forks import set_local_base
 from agentfs.replica.journal import ChangeKind
 from agentfs.replica.locks import LockedFile, LockStep
+from agentfs.replica.past import merges_are_in_log
 from agentfs.replica.replica import Replica
 from agentfs.replica.resolutions import forget_resolved
 
@@ -118,6 +119,8 @@ def _settle_inode(move: BaseMove, captured: CapturedInode) -> int:
         move.set_content(ino, record.content)
     if captured.fork is not None:
         _settle_fork(move, ino, captured.fork)
+    if captured.with_content:
+        merges_are_in_log(tx, ino, captured.content_change)
     pending = row.pending
     if captured.with_content and row.content_change == captured.content_change:
         pending &= ~2
