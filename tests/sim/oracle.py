@@ -53,7 +53,9 @@ class Oracle:
         head, body = divided(data) if kind == "front" else (b"", data)
         if kind in ("json", "front"):
             self.structured |= tokens(head if kind == "front" else data)
-        self.written.update(set(units(body if kind == "json" else data)).difference(units(but)))
+        found = Counter(units(body if kind == "json" else data))
+        self.written.update(found.keys() - units(but))
+        self.copied.update(token for unit, times in found.items() if times > 1 for token in tokens(unit))
 
     def reordered(self, before: bytes, after: bytes) -> None:
         """Somebody moved lines."""
