@@ -97,6 +97,7 @@ def test_json_has_stable_keys(me: Machine) -> None:
     assert set(status["volumes"][0]) == {
         "volume", "directory", "head_sequence", "pending", "conflicts", "cached_bytes", "online", "problem",
         "engine_pid", "engine", "sessions", "late", "copied", "agent_id",
+        "lock_breaches",
     }  # fmt: skip
     assert set(status["volumes"][0]["pending"]) == {"changes", "size_bytes", "oldest_seconds", "paths"}
     assert set(me.ok("version", "--json").json) == {"agentfs", "format", "python", "platform", "libraries"}
