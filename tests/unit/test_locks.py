@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -26,6 +27,14 @@ from agentfs.sync.lock_steps import Granted, Held
 from agentfs.sync.options import EngineOptions
 
 Make = Callable[..., Node]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory where that can be: every commit syncs."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="agentfs-locks-", dir=memory) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture
