@@ -3,15 +3,12 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from agentfs.errors import InvalidArgument, NotADirectory, NotFound
 from agentfs.model.names import shown
 from agentfs.sdk.past import Was
+from agentfs.sdk.past_home import PastHome
 from agentfs.sdk.paths import Path, parts, text
-
-if TYPE_CHECKING:
-    from agentfs.sdk.history import HomeHistory
 
 NOTHING = "nothing"
 HERE = "as it is here"
@@ -36,7 +33,7 @@ class Compared:
     pairs: list[Pair]
 
 
-def compared(home: "HomeHistory", path: Path, a: str | None, b: str | None) -> Compared:
+def compared(home: PastHome, path: Path, a: str | None, b: str | None) -> Compared:
     """From `a` (None: the version before `b`'s) to `b` (None: what is here)."""
     name = text(parts(path))
     older = a if a is not None else _before(home, name)
@@ -48,7 +45,7 @@ def compared(home: "HomeHistory", path: Path, a: str | None, b: str | None) -> C
     return Compared(called, b, list(_pairs(home, old, new)))
 
 
-def _before(home: "HomeHistory", path: str) -> str | None:
+def _before(home: PastHome, path: str) -> str | None:
     """The version before what is here: the newest one of the log while that was changed here, else the one before.
     None when there was nothing before."""
     found = home.history(path)
@@ -60,7 +57,7 @@ def _before(home: "HomeHistory", path: str) -> str | None:
     return f"v{versions[0]}" if versions else None
 
 
-def _rows(home: "HomeHistory", path: str, moment: str) -> Iterator[tuple[str, Was]]:
+def _rows(home: PastHome, path: str, moment: str) -> Iterator[tuple[str, Was]]:
     """Files by their path *now*: below `path`, whatever it was called then."""
     top, rows = home.listing(path, moment, recursive=True)
     above = len(parts(top.path))
@@ -69,7 +66,7 @@ def _rows(home: "HomeHistory", path: str, moment: str) -> Iterator[tuple[str, Wa
             yield text((*parts(path), *parts(row.path)[above:])), row
 
 
-def _pairs(home: "HomeHistory", old: dict[str, Was], new: dict[str, Was]) -> Iterator[Pair]:
+def _pairs(home: PastHome, old: dict[str, Was], new: dict[str, Was]) -> Iterator[Pair]:
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)
         if before is None or after is None or before.digest != after.digest:
@@ -80,7 +77,7 @@ def _pairs(home: "HomeHistory", old: dict[str, Was], new: dict[str, Was]) -> Ite
             )
 
 
-def _with_here(home: "HomeHistory", path: str, old: dict[str, Was]) -> Iterator[Pair]:
+def _with_here(home: PastHome, path: str, old: dict[str, Was]) -> Iterator[Pair]:
     here = {}
     try:
         entries = home.walk(path)

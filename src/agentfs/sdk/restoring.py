@@ -4,17 +4,14 @@ import contextlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from agentfs.errors import Exists, NotADirectory, NotFound
 from agentfs.model.records import Kind
 from agentfs.sdk.past import Restored, RestoredWhat, Was
+from agentfs.sdk.past_home import PastHome
 from agentfs.sdk.paths import existing, parts, resolve, text
 from agentfs.tree.tree import Tree
 from agentfs.tree.values import AttributeChange, Attributes, Caller
-
-if TYPE_CHECKING:
-    from agentfs.sdk.history import HomeHistory
 
 _PARALLEL = 8
 
@@ -22,7 +19,7 @@ _PARALLEL = 8
 class Restore:
     """Makes a place of the tree what something else was."""
 
-    def __init__(self, home: "HomeHistory", tree: Tree, top: Was, target: tuple[bytes, ...], *, exact: bool) -> None:
+    def __init__(self, home: PastHome, tree: Tree, top: Was, target: tuple[bytes, ...], *, exact: bool) -> None:
         self._home = home
         self._tree = tree
         self._top = top
