@@ -13,7 +13,6 @@ from faults import FaultyStore
 from node import Node, TestClock
 from oracle import Deed, Oracle
 from programs import Program
-from texts import tokens
 
 from agentfs.errors import AgentFSError, NotFound
 from agentfs.model.records import Kind
@@ -101,17 +100,8 @@ class Machine:
 
     # ---- a copy of the machine's disk ----
 
-    def pending_tokens(self) -> set[bytes]:
-        """Of the files that wait to be committed."""
-        assert self.node is not None
-        rows = self.node.replica.connection.rows(
-            "SELECT ino FROM inode WHERE kind=1 AND pending & 2 AND nlink>0 UNION SELECT ino FROM write_open"
-        )
-        return {token for row in rows for token in tokens(self.shown_bytes(row[0]))}
-
     def copy_to(self, directory: Path) -> None:
         """The disk as it is now."""
-        self.oracle.cloned |= self.pending_tokens()
         self.oracle.copied_amid([program.deed for program in self.programs])
         shutil.copytree(self.directory, directory)
 

@@ -32,10 +32,7 @@ class Oracle:
     written: set[bytes] = field(default_factory=set)
     """Units as somebody wrote them."""
     copied: set[bytes] = field(default_factory=set)
-    """Tokens of files that were copied: they may stand twice in one file."""
-    cloned: set[bytes] = field(default_factory=set)
-    """Tokens of files that had not been committed when their machine was cloned or backed up: two machines bring them
-    to the log as changes of their own."""
+    """Tokens that may stand twice in one file: of files that were copied, and of lines that two brought as new."""
     moved: set[bytes] = field(default_factory=set)
     """Tokens of lines that somebody moved within a file."""
     structured: set[bytes] = field(default_factory=set)
@@ -97,14 +94,6 @@ class Oracle:
 
     # ---- judging ----
 
-    def _why_twice(self, found: set[bytes]) -> str:
-        """Where a line has no common origin that the log knows, it may come from two sides as new; `""`: it has."""
-        if found & self.moved:
-            return "moved"
-        if found & self.cloned:
-            return "cloned before its commit"
-        return "deleted, and brought back by two" if any(self.excuses.get(token) for token in found) else ""
-
     def judge_content(self, data: bytes, kind: str, place: str) -> None:
         """Of text: no unit that nobody wrote, none twice."""
         if kind != "front" and (not is_text(kind) or b"\0" in data):
@@ -115,10 +104,7 @@ class Oracle:
             raise Broken(f"{place}: nobody wrote {glued[:3]}: {data[-600:]!r}")
         doubled = [unit for unit, times in found.items() if times > 1 and tokens(unit) - self.copied]
         self.counts["text committed"] += 1
-        why = {self._why_twice(tokens(unit)) for unit in doubled}
-        if doubled and "" not in why:
-            self.counts[f"text committed: twice a line that was {' or '.join(sorted(why))}"] += 1
-        elif doubled:
+        if doubled:
             raise Broken(f"{place}: twice {doubled[:3]}: {data[-600:]!r}")
 
     def judge_lost(self, present: set[bytes]) -> None:

@@ -1,6 +1,7 @@
 """What was committed: every entry that reached the log, read at that moment, before anybody can collect it."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 
 from oracle import Oracle
@@ -48,7 +49,7 @@ class Record:
             mergeable = kind_of(conflict.name.decode()) != "binary" and conflict.kind == "content" and kept
             counts["text kept aside" if mergeable else f"conflict {conflict.kind}{kept}"] += 1
             if mergeable:
-                counts[f"  {conflict.detail[:70]}"] += 1
+                counts["  " + re.sub("[0-9]+", "…", conflict.detail)[:90]] += 1
         for sides in commit.sides:
             for side in (sides.base, sides.earlier, sides.later):
                 if side is not None:

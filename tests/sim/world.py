@@ -13,6 +13,7 @@ from collecting import Collections, collect_bare
 from faults import FaultyStore, Network
 from invariants import broken
 from machine import Crash, Machine
+from merges import judged
 from node import TestClock
 from oracle import Broken, Oracle
 from programs import Program
@@ -109,6 +110,10 @@ class World:
     # ---- the run ----
 
     def run(self, steps: int) -> None:
+        with judged(self.oracle):
+            self._run(steps)
+
+    def _run(self, steps: int) -> None:
         for _ in range(steps):
             machine = self.random.choice(self.machines)
             self.step(machine)
