@@ -242,10 +242,13 @@ def test_the_store_goes_away(world: World, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def edits(seed: int) -> Callable[[HomeNode], None]:
-    """A sequence of operations that does the same on every machine that shows the same."""
+    """A sequence of operations that does the same on every machine that shows the same. What it changed it does not
+    delete: a fork's merge knows nothing of it then, an offline machine has the changed bytes still, should the other
+    side keep the file."""
 
     def run(node: HomeNode) -> None:
         random = Random(seed)
+        touched: set[int] = set()
         for number in range(random.randrange(4, 14)):
             everything = sorted(node.show().items())
             files = [path.decode() for path, (kind, _, _) in everything if kind == "FILE" and path != b"big.bin"]
@@ -254,16 +257,19 @@ def edits(seed: int) -> Callable[[HomeNode], None]:
             what = random.randrange(6)
             if what == 0:
                 node.write(f"{where}{seed}-{number}", b"%d new\n" % number)
-            elif what == 1 and files:
-                node.append(random.choice(files), b"line %d of %d\n" % (number, seed))
-            elif what == 2 and files:
-                node.unlink(random.choice(files))
-            elif what == 3 and files:
-                node.rename(random.choice(files), f"{where}moved-{seed}-{number}")
             elif what == 4:
                 node.mkdir(f"{where}dir-{seed}-{number}")
             elif files:
-                node.chmod(random.choice(files), random.choice((0o600, 0o640, 0o755)))
+                path, inode = (found := random.choice(files)), node.at(found)
+                if what == 1:
+                    node.append(path, b"line %d of %d\n" % (number, seed))
+                elif what == 2 and inode not in touched:
+                    node.unlink(path)
+                elif what == 3:
+                    node.rename(path, f"{where}moved-{seed}-{number}")
+                elif what == 5:
+                    node.chmod(path, random.choice((0o600, 0o640, 0o755)))
+                touched.add(inode)
 
     return run
 
