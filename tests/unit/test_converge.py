@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace as replaced
 from pathlib import Path
 
 import pytest
@@ -639,3 +640,13 @@ def test_written_from_what_a_merge_replaced_that_is_not_committed_yet(pair: Pair
     b.write("notes.md", memory + b"bob 2\nbob 3\n")
     found = meet(pair)[len(NOTES) :].splitlines()
     assert sorted(found) == [b"ann", b"ann 2", b"bob 1", b"bob 2", b"bob 3"]
+
+
+def test_conflict_markers_where_they_are_asked_for(pair: Pair) -> None:
+    a, b = pair
+    b.engine._ground.options = replaced(b.engine._ground.options, conflict_markers=True)
+    a.write("notes.md", NOTES.replace(b"second", b"ann"))
+    b.write("notes.md", NOTES.replace(b"second", b"bob"))
+    marked = b"<<<<<<< earlier\nann\n=======\nbob\n>>>>>>> later"
+    assert meet(pair) == NOTES.replace(b"second", marked)
+    assert [row[0] for row in b.replica.connection.rows("SELECT kind FROM conflict")] == ["content"]

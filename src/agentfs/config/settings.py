@@ -69,6 +69,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("retention", "retention", "all", policy, "AGENTFS_RETENTION",
             "what a home keeps of its history: all, 30d, '10 versions' or both; becomes the home's policy when it "
             "has none, and widens one that keeps less (agentfs retention sets it for every machine)"),
+    Setting("conflict_markers", "conflict_markers", False, switch, "AGENTFS_CONFLICT_MARKERS",
+            "put markers, as git does, around lines of text that two changed at the same time; else both versions "
+            "stand one after the other"),
     Setting("ignore", "ignore", (), globs, "AGENTFS_IGNORE",
             "patterns of names that stay on this machine, besides the built-in ones"),
     Setting("shared_locks", "shared_locks", (), globs, "AGENTFS_SHARED_LOCKS",
@@ -102,6 +105,7 @@ class Settings:
     pending_limit_seconds: float
     retention: str
     """See `model.retention`."""
+    conflict_markers: bool
     ignore: tuple[str, ...]
     shared_locks: tuple[str, ...]
     lock_ttl_seconds: float

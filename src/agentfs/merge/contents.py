@@ -22,11 +22,14 @@ def may_merge(name: bytes, size_bytes: int) -> bool:
     return size_bytes <= MERGE_BYTES_MAX and form_of(name) is not Form.BINARY
 
 
-def merge_contents(name: bytes, base: bytes | None, earlier: bytes, later: bytes) -> Merged | None:
+def merge_contents(
+    name: bytes, base: bytes | None, earlier: bytes, later: bytes, *, marked: bool = False
+) -> Merged | None:
     """One content with the changes of both sides, or None if they cannot be merged (the caller keeps two files).
 
     `earlier` is what the log has, `later` what comes on top of it, `base` what both came from (None: not known).
-    Deterministic; raises for no bytes.
+    `marked`: what both changed stands between conflict markers, as git writes them, in plain text and Markdown; else
+    both versions stand there without. Deterministic; raises for no bytes.
     """
     if later in (earlier, base):
         return Merged(earlier, ())
@@ -35,7 +38,7 @@ def merge_contents(name: bytes, base: bytes | None, earlier: bytes, later: bytes
     base_text, earlier_text, later_text = (_text(name, side) for side in (base or b"", earlier, later))
     if base_text is None or earlier_text is None or later_text is None:
         return None
-    merged = _merge_texts(name, base_text if base is not None else None, earlier_text, later_text)
+    merged = _merge_texts(name, base_text if base is not None else None, earlier_text, later_text, marked=marked)
     return None if merged is None else Merged(merged.text.encode(), merged.clashes)
 
 
@@ -48,7 +51,7 @@ def _text(name: bytes, data: bytes) -> str | None:
         return None
 
 
-def _merge_texts(name: bytes, base: str | None, earlier: str, later: str) -> MergedText | None:
+def _merge_texts(name: bytes, base: str | None, earlier: str, later: str, *, marked: bool) -> MergedText | None:
     """The libraries of the structured forms are imported when such a file is merged, not before."""
     form = form_of(name)
     if form in (Form.JSON, Form.TOML, Form.YAML):
@@ -60,6 +63,7 @@ def _merge_texts(name: bytes, base: str | None, earlier: str, later: str) -> Mer
         from agentfs.merge.formats import format_of  # noqa: PLC0415
         from agentfs.merge.frontmatter import merge_fronted  # noqa: PLC0415
 
-        return merge_fronted(base, earlier, later, format_of(Form.YAML))
-    merged = merge_text(base, earlier, later, Form.PLAIN if form is Form.STRICT else form)
+        return merge_fronted(base, earlier, later, format_of(Form.YAML), marked=marked)
+    marked = marked and form in (Form.PLAIN, Form.PROSE)
+    merged = merge_text(base, earlier, later, Form.PLAIN if form is Form.STRICT else form, marked=marked)
     return None if merged is None or (form is Form.STRICT and merged.clashes) else merged

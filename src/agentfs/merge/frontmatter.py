@@ -17,11 +17,13 @@ def divided(text: str) -> tuple[str, str, str, str]:
     return found[1], found[2] or "", found[3], text[found.end() :]
 
 
-def merge_fronted(base: str | None, earlier: str, later: str, format_: Format) -> MergedText | None:
-    """None: the two cannot be one file."""
+def merge_fronted(
+    base: str | None, earlier: str, later: str, format_: Format, *, marked: bool = False
+) -> MergedText | None:
+    """None: the two cannot be one file. `marked`: as `merge_text`, in the rest."""
     old, one, other = divided(base or ""), divided(earlier), divided(later)
     if not one[0] or not other[0]:
-        return merge_text(base, earlier, later, Form.PROSE)
+        return merge_text(base, earlier, later, Form.PROSE, marked=marked)
     opening, _, closing, _ = other if (one[0], one[2]) == (old[0], old[2]) else one
     if one[1] == other[1] or other[1] == old[1]:
         front = MergedText(one[1], ())
@@ -34,6 +36,11 @@ def merge_fronted(base: str | None, earlier: str, later: str, format_: Format) -
         front = found
     head = opening + front.text + closing
     body = merge_text(
-        old[3] if base is not None else None, one[3], other[3], Form.PROSE, first_line=head.count("\n") + 1
+        old[3] if base is not None else None,
+        one[3],
+        other[3],
+        Form.PROSE,
+        first_line=head.count("\n") + 1,
+        marked=marked,
     )
     return None if body is None else MergedText(head + body.text, front.clashes + body.clashes)

@@ -57,8 +57,11 @@ def taken_apart(text: str) -> Text:
     return Text(bom, ending if feeds else None, terminated, lines)
 
 
-def merge_text(base: str | None, earlier: str, later: str, form: Form, *, first_line: int = 1) -> MergedText | None:
-    """None: too many lines, or too little in common. `first_line`: the number of the first line in its file."""
+def merge_text(
+    base: str | None, earlier: str, later: str, form: Form, *, first_line: int = 1, marked: bool = False
+) -> MergedText | None:
+    """None: too many lines, or too little in common. `first_line`: the number of the first line in its file.
+    `marked`: with conflict markers around what both changed."""
     texts = [taken_apart(text) for text in ("" if base is None else base, earlier, later)]
     ending = _ending(texts)
     if ending is None:
@@ -67,7 +70,7 @@ def merge_text(base: str | None, earlier: str, later: str, form: Form, *, first_
         return None
     base_text, *sides = texts
     try:
-        merged = _merge_lines(base_text.lines, sides[0].lines, sides[1].lines, form)
+        merged = _merge_lines(base_text.lines, sides[0].lines, sides[1].lines, form, marked=marked)
     except TooMuch:
         return None
     text = (ending or "\n").join(merged.units)
@@ -112,7 +115,9 @@ def _terminated(texts: Sequence[Text]) -> bool:
     return chosen(base, earlier, later)
 
 
-def _merge_lines(base: Sequence[str], earlier: Sequence[str], later: Sequence[str], form: Form) -> MergedUnits:
+def _merge_lines(
+    base: Sequence[str], earlier: Sequence[str], later: Sequence[str], form: Form, *, marked: bool
+) -> MergedUnits:
     budget = Budget()
     fenced: list[bool] = []
 
@@ -146,7 +151,7 @@ def _merge_lines(base: Sequence[str], earlier: Sequence[str], later: Sequence[st
         union = union_prose if form is Form.PROSE else union_plain
         return union(one, other, follows_text, budget)
 
-    return merge_units(base, earlier, later, Rules(united, finer, budget))
+    return merge_units(base, earlier, later, Rules(united, finer, budget, marked))
 
 
 def _merge_sentences(

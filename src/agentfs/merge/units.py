@@ -47,6 +47,8 @@ class Rules:
     union: Union
     finer: Finer
     budget: Budget
+    marked: bool = False
+    """Put marks around what both changed."""
 
 
 @dataclass(slots=True)
@@ -77,16 +79,21 @@ class _Merge:
         self._rules = rules
         self._out = MergedUnits()
         self._cells_left = CELLS_MAX
+        self._known: set[str] = set()
+        """The units of the base, once they are needed."""
+        self._places: list[dict[str, list[int]]] = []
+        """What each side brought, and where in its own sequence."""
         self._dropped: tuple[set[int], set[int]] = (set(), set())
         """Places of what a side brought that stands elsewhere already."""
 
     def merged(self) -> MergedUnits:
         hunks = [differences(self._base, side, self._rules.budget) for side in self._sides]
+        self._places = [_places(side, made) for side, made in zip(self._sides, hunks, strict=True)]
         stretches = list(self._stretches(hunks[EARLIER], hunks[LATER]))
         whole = self._whole(hunks)
         versions = [list(side) for side in self._sides]
         cells = [cell for stretch in stretches for cell in stretch.cells]
-        self._follow_moves(cells, hunks)
+        self._follow_moves(cells)
         self._settle_double_moves(hunks)
         order = replayed(cells)
         at = 0
@@ -138,7 +145,8 @@ class _Merge:
         for hunk, side in group:
             old = self._base[hunk.start : hunk.end]
             new = self._sides[side][hunk.first : hunk.last]
-            changed = dict(alike_pairs(old, new, self._rules.budget)) if old and new else {}
+            pairs = alike_pairs(old, new, self._rules.budget) if old and new else []
+            changed = {i: j for i, j in pairs if not self._is_move(old[i], new[j], side)}
             for at in range(len(old)):
                 cells[hunk.start - start + at].removed[side] = True
             at = first = 0
@@ -149,7 +157,13 @@ class _Merge:
                 at, first = i + 1, j + 1
         return cells
 
-    def _follow_moves(self, cells: list[Cell], hunks: list[list[Hunk]]) -> None:
+    def _is_move(self, old: str, new: str, side: int) -> bool:
+        """`new` only stands where `old` stood: one of them has another place, before or after."""
+        if not self._known:
+            self._known.update(self._base)
+        return bool(old.strip() and new.strip()) and (old in self._places[side] or new in self._known)
+
+    def _follow_moves(self, cells: list[Cell]) -> None:
         """A unit changed by one side and moved elsewhere by the other: the change moves along."""
         changes = [
             (cell, side)
@@ -159,19 +173,18 @@ class _Merge:
         ]
         if not changes:
             return
-        brought = [_places(self._sides[side], hunks[side]) for side in SIDES]
         counts = Counter(self._base)
         for cell, side in changes:
             assert cell.unit is not None
-            other = 1 - side
-            old = self._base[cell.unit]
-            new = self._sides[side][cell.instead[side][0]]
-            moved = brought[other].get(old, [])
-            if len(brought[other].get(new, [])) == 1 and new.strip() and new not in counts:
+            old, new = self._base[cell.unit], self._sides[side][cell.instead[side][0]]
+            there = self._places[1 - side]
+            if len(there.get(new, [])) == 1 and new.strip() and new not in counts:
                 cell.instead[side].clear()
-            elif len(moved) == 1 and old.strip() and counts[old] == 1 and old not in brought[side]:
-                self._sides[other][moved[0]] = new
-                cell.instead[side].clear()
+            elif len(there.get(old, [])) == 1 and old.strip() and counts[old] == 1:
+                place = there.pop(old)
+                self._sides[1 - side][place[0]] = new
+                there.setdefault(new, []).extend(place)
+                self._places[side][new].remove(cell.instead[side].pop())
 
     def _settle_double_moves(self, hunks: list[list[Hunk]]) -> None:
         """A unit that both moved to different places is where earlier has it; if one moved it and the other brought a
@@ -181,7 +194,7 @@ class _Merge:
         if not gone:
             return
         counts = Counter(self._base)
-        brought = [_places(side, made) for side, made in zip(self._sides, hunks, strict=True)]
+        brought = self._places
         fresh = [[unit for unit in places if unit not in counts and unit.strip()] for places in brought]
         for unit in gone:
             places = [brought[side].get(unit, []) for side in SIDES]
@@ -253,6 +266,9 @@ class _Merge:
         follows_text = bool(self._out.units) and bool(self._out.units[-1].strip())
         if rewritten and one != other:
             self._out.clashes.append(Clash(len(self._out.units), BOTH_KEPT))
+            if self._rules.marked:
+                self._out.units += _marked(one, other)
+                return
         self._out.units += self._rules.union(one, other, follows_text, rewritten)
 
     def _settle_instead(self, cell: Cell, order: list[int]) -> None:
@@ -267,8 +283,17 @@ class _Merge:
             clash = BOTH_KEPT if finer is None else finer.clash
             if clash is not None:
                 self._out.clashes.append(Clash(place, clash))
+            if finer is None and self._rules.marked:
+                self._out.units += _marked(versions[:1], versions[1:])
+                return
             versions = versions if finer is None else [finer.unit]
         self._out.units += dict.fromkeys(versions)
+
+
+def _marked(earlier: Sequence[str], later: Sequence[str]) -> list[str]:
+    """As git marks a conflict. A line keeps the carriage return that lines here end with."""
+    end = "\r" if any(unit.endswith("\r") for unit in (*earlier, *later)) else ""
+    return [f"<<<<<<< earlier{end}", *earlier, f"======={end}", *later, f">>>>>>> later{end}"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,8 @@ class Converge:
         if forked.theirs.size_bytes > MERGE_BYTES_MAX:
             return None
         base = self._base(forked, ours)
-        return merge_contents(forked.place[1], base, self._bytes(forked.theirs), ours)
+        marked = self.ground.options.conflict_markers
+        return merge_contents(forked.place[1], base, self._bytes(forked.theirs), ours, marked=marked)
 
     def _base(self, forked: Forked, ours: bytes) -> bytes | None:
         base = forked.base

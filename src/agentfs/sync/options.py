@@ -13,6 +13,8 @@ class EngineOptions:
     """… or when this long has passed since the first change."""
     vacated_hold_s: float = 0.15
     """A file that was removed or moved away waits this long for another to take its name (but for `agentfs sync`)."""
+    conflict_markers: bool = False
+    """Merged text has markers around what both changed (`merge.contents`)."""
     poll_active_s: float = 1.0
     """Between looks at the log while something happens here or there."""
     poll_idle_max_s: float = 15.0

@@ -163,7 +163,13 @@ class Pull:
         replica = self.ground.replica
         self.ground.failpoint("pull.before")
         applied = apply_commit(
-            replica, commit, digest, agent=self.ground.author, digests=self._pending_digests(commit), whole=whole, table=table
+            replica,
+            commit,
+            digest,
+            agent=self.ground.author,
+            digests=self._pending_digests(commit),
+            whole=whole,
+            table=table,
         )
         self.ground.failpoint("pull.applied")
         if not whole:

@@ -127,6 +127,7 @@ class EngineHost:
             cache_bytes=settings.cache_size_bytes,
             prefetch=plan.prefetch,
             pending_limit_s=settings.pending_limit_seconds,
+            conflict_markers=settings.conflict_markers,
         )
         try:
             pass_gate(
