@@ -1,6 +1,8 @@
 """The laws of merging contents (DESIGN, section 6), on edits that hypothesis makes up."""
 
+import os
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -179,6 +181,62 @@ def test_no_word_of_two_authors(seed: int) -> None:
     assert set(found.data.decode().split()) <= {word for part in written for word in part.split()}
     for one in {*versions[1], *versions[2]} - set(base):
         assert one in found.data.decode(), "a sentence was lost"
+
+
+class Notes(Author):
+    """Writes notes of every shape, each word of which can be told; edits words, boxes and indentation, and moves."""
+
+    def word(self) -> str:
+        self._count += 1
+        return f"{self.random.choice(WORDS)}{self._count}"
+
+    def words(self, most: int) -> str:
+        return " ".join(self.word() for _ in range(self.random.randint(1, most)))
+
+    def line(self) -> str:
+        shapes = [
+            lambda: "",
+            lambda: f"## {self.words(2)}",
+            lambda: f"- [{self.random.choice(' x')}] {self.words(3)}",
+            lambda: f"  - {self.words(2)}",
+            lambda: f"| {self.word()} | {self.word()} | {self.word()} |",
+            lambda: "```",
+            lambda: " ".join(f"{self.words(5).capitalize()}{self.random.choice('.!?')}" for _ in range(4)),
+        ]
+        return self.random.choice(shapes)()
+
+    def edited(self, lines: list[str]) -> list[str]:
+        lines = super().edited(lines)
+        for _ in range(self.random.randint(0, 3)):
+            at = self.random.randrange(len(lines) + 1)
+            what = self.random.random()
+            if what < 0.3:
+                moved = lines[at : at + 2]
+                del lines[at : at + 2]
+                to = self.random.randint(0, len(lines))
+                lines[to:to] = moved
+            elif at < len(lines):
+                parts = lines[at].split(" ")
+                place = self.random.randrange(len(parts))
+                if any(letter.isalnum() for letter in parts[place]):
+                    parts[place] = self.word()
+                lines[at] = ("  " if what < 0.5 else "") + " ".join(parts)
+        return lines
+
+
+@settings(max_examples=int(os.environ.get("EXAMPLES", "150")), deadline=None)
+@given(st.sampled_from([b"n.md", b"n.txt", b"n.py", b"n.jsonl"]), SEEDS)
+def test_no_word_is_lost_or_made_up(name: bytes, seed: int) -> None:
+    """What a side wrote is there, and what both kept, wherever they moved it. (EXAMPLES=20000 for a long hunt.)"""
+    author = Notes(seed)
+    base = author.document()
+    versions = [data(base), data(author.edited(base)), data(author.edited(base))]
+    old, one, other, found = (
+        set(re.findall(r"[a-z]+\d+", content.decode().lower()))
+        for content in (*versions, merged(name, versions[0], versions[1], versions[2]).data)
+    )
+    assert ((one | other) - old) | (one & other) <= found
+    assert found <= old | one | other
 
 
 @settings(max_examples=150)
