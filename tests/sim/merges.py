@@ -16,8 +16,8 @@ from agentfs.sync import converge
 def judged(oracle: Oracle) -> Iterator[None]:
     """Within, the engines' merges are judged."""
 
-    def merge(name: bytes, base: bytes | None, earlier: bytes, later: bytes) -> Merged | None:
-        merged = merge_contents(name, base, earlier, later)
+    def merge(name: bytes, base: bytes | None, earlier: bytes, later: bytes, **settings: bool) -> Merged | None:
+        merged = merge_contents(name, base, earlier, later, **settings)
         _judge(oracle, name, base, earlier, later, merged)
         return merged
 
