@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types sim crash machine bench judges clean lock
+.PHONY: help demo test lint types sim crash machine bench judges clean lock editing
 
 help:
 	@echo "make demo    set up, then mount a home twice and watch a note travel (embedded default, no server)"
@@ -14,6 +14,7 @@ help:
 	@echo "make sim     the seeded simulation, many seeds (SEEDS=10000)"
 	@echo "make crash   kill -9 under load, many rounds (ROUNDS=200)"
 	@echo "make machine the tree beside a real directory, long (EXAMPLES=3000)"
+	@echo "make editing two mounts, editors at work on the same files, cut off and connected (EDITING_SECONDS=60)"
 	@echo "make judges  stress-ng, dbench, fio, git, SQLite, rsync and tar on a real mount"
 	@echo "make lock    renew the pinned requirements"
 
@@ -40,6 +41,10 @@ sim: $(VENV)/.ready
 ROUNDS ?= 200
 crash: $(VENV)/.ready
 	@$(BIN)/python -m tests.crash.run --rounds $(ROUNDS)
+
+EDITING_SECONDS ?= 60
+editing: $(VENV)/.ready
+	@EDITING_SECONDS=$(EDITING_SECONDS) $(BIN)/python -m pytest -q tests/system/test_editing.py
 
 EXAMPLES ?= 3000
 machine: $(VENV)/.ready

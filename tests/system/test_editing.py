@@ -48,7 +48,7 @@ def test_both_sides_edits_are_there(
     if partition == "cut off":
         fault_proxy.go_down()
     editors = [edit(left, "ann", 1), edit(right, "bob", 2)]
-    lines = [line for editor, machine in zip(editors, (left, right), strict=True) for line in written(editor, machine)]
+    lines = [line for who in zip(editors, (left, right), strict=True) for line in written(*who)]
     fault_proxy.come_up()
     assert len({it["how"] for it in lines}) == len(SAVES) + 2, "every pattern was used"
     for machine in (left, right, left, right):

@@ -23,8 +23,8 @@ def mark_resolved(replica: Replica, conflicts: Iterable[ConflictId]) -> None:
 def read_resolved(sql: Connection) -> tuple[ConflictId, ...]:
     """Those that wait for a commit. The caller holds the replica's lock."""
     rows = sql.rows(
-        "SELECT sequence, place FROM resolution WHERE sequence <= (SELECT value FROM state WHERE key='head_sequence') "
-        "ORDER BY 1, 2 LIMIT ?",
+        "SELECT sequence, place FROM resolution "
+        "WHERE sequence <= (SELECT value FROM state WHERE key='head_sequence') ORDER BY 1, 2 LIMIT ?",
         (_READ_MAX,),
     )
     return tuple(ConflictId(*row) for row in rows)
