@@ -180,11 +180,13 @@ class _Merge:
             there = self._places[1 - side]
             if len(there.get(new, [])) == 1 and new.strip() and new not in counts:
                 cell.instead[side].clear()
+                cell.removed[side] = False
             elif len(there.get(old, [])) == 1 and old.strip() and counts[old] == 1:
                 place = there.pop(old)
                 self._sides[1 - side][place[0]] = new
                 there.setdefault(new, []).extend(place)
                 self._places[side][new].remove(cell.instead[side].pop())
+                cell.removed[side] = False
 
     def _settle_double_moves(self, hunks: list[list[Hunk]]) -> None:
         """A unit that both moved to different places is where earlier has it; if one moved it and the other brought a
