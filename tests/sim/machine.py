@@ -150,10 +150,10 @@ class Machine:
         if row is None or row.nlink == 0:
             self.gone.add(ino)
 
-    def rename(self, deed: Deed, old: str, new: str, flags: int = 0) -> None:
+    def rename(self, deed: Deed, old: str, new: str, flags: int = 0, *, read: bytes | None = None) -> None:
         assert self.node is not None
         source, target = self.shown_file(old), self.shown_file(new)
-        self.node.rename(old, new, flags)
+        self.node.rename(old, new, flags, reader=deed.process)
         if target is not None and not flags:
-            self.oracle.destroyed(deed, target[1], source[1] if source is not None else b"")
+            self.oracle.destroyed(deed, target[1], source[1] if source is not None else b"", read=read)
             self.unlinked(target[0])

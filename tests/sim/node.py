@@ -110,22 +110,23 @@ class Node:
         self.tree.flush(handle)
         self.tree.release(handle)
 
-    def open(self, path: str, flags: int):
+    def open(self, path: str, flags: int, *, reader: int = 0):
+        """`reader`: the process that asks (`tree.seen`)."""
         parent, name = self._split(path)
         try:
             ino = self.tree.lookup(parent, name).ino
         except NotFound:
             if not flags & os.O_CREAT:
                 raise
-            return self.tree.create(parent, name, 0o644, CALLER, flags)[1]
+            return self.tree.create(parent, name, 0o644, CALLER, flags, reader=reader)[1]
         try:
-            return self.tree.open(ino, flags)
+            return self.tree.open(ino, flags, reader=reader)
         except NotResident:
             self.tree.hydrate(ino)
-            return self.tree.open(ino, flags)
+            return self.tree.open(ino, flags, reader=reader)
 
-    def read(self, path: str) -> bytes:
-        handle = self.open(path, os.O_RDONLY)
+    def read(self, path: str, *, reader: int = 0) -> bytes:
+        handle = self.open(path, os.O_RDONLY, reader=reader)
         try:
             return self.tree.read(handle, 0, 1 << 26)
         finally:
@@ -143,8 +144,8 @@ class Node:
         parent, name = self._split(new)
         self.tree.link(self.at(old), parent, name)
 
-    def rename(self, old: str, new: str, flags: int = 0) -> None:
-        self.tree.rename(*self._split(old), *self._split(new), flags)
+    def rename(self, old: str, new: str, flags: int = 0, *, reader: int = 0) -> None:
+        self.tree.rename(*self._split(old), *self._split(new), flags, reader=reader)
 
     def unlink(self, path: str) -> None:
         self.tree.unlink(*self._split(path))

@@ -19,6 +19,12 @@ class Deed:
 
     number: int
     what: str
+    machine: str = ""
+
+    @property
+    def process(self) -> int:
+        """A number that no process has."""
+        return 10**8 + self.number
 
 
 class Broken(AssertionError):
@@ -29,6 +35,8 @@ class Broken(AssertionError):
 class Oracle:
     acknowledged: dict[bytes, str] = field(default_factory=dict)
     excuses: dict[bytes, set[Deed]] = field(default_factory=lambda: defaultdict(set))
+    unread: set[tuple[bytes, Deed]] = field(default_factory=set)
+    """Another machine's, that was shown to a program which destroyed it and had not read it."""
     written: set[bytes] = field(default_factory=set)
     """Units as somebody wrote them."""
     copied: set[bytes] = field(default_factory=set)
@@ -42,8 +50,8 @@ class Oracle:
     counts: Counter[str] = field(default_factory=Counter)
     _next: count = field(default_factory=lambda: count(1))
 
-    def deed(self, what: str) -> Deed:
-        return Deed(next(self._next), what)
+    def deed(self, what: str, machine: str = "") -> Deed:
+        return Deed(next(self._next), what, machine)
 
     def wrote(self, data: bytes, kind: str, but: bytes = b"") -> None:
         """Somebody wrote `data`, out of `but`, which he had read."""
@@ -64,10 +72,13 @@ class Oracle:
                 if tag != "equal":
                     self.moved.update(token for unit in (*old[i:j], *new[x:y]) for token in tokens(unit))
 
-    def destroyed(self, deed: Deed, before: bytes, after: bytes = b"") -> None:
-        """Somebody to whom `before` was shown replaced it by `after`."""
+    def destroyed(self, deed: Deed, before: bytes, after: bytes = b"", *, read: bytes | None = None) -> None:
+        """Somebody to whom `before` was shown replaced it by `after`; a program that had read only `read`."""
         for token in tokens(before) - tokens(after):
             self.excuses[token].add(deed)
+            writer = self.acknowledged.get(token, deed.machine).partition(":")[0]
+            if read is not None and token not in read and writer != deed.machine:
+                self.unread.add((token, deed))
 
     def acknowledge(self, deed: Deed, data: bytes, own: set[bytes], who: str) -> set[bytes]:
         """A close was answered, the file is `data`, and the program had put `own` into it. Returns what it stands for
@@ -113,8 +124,9 @@ class Oracle:
             counts["acknowledged"] += 1
             if token in present:
                 counts["present"] += 1
-            elif self.excuses.get(token):
-                counts["deleted or replaced"] += 1
+            elif deeds := self.excuses.get(token):
+                unread = all((token, deed) in self.unread for deed in deeds)
+                counts[f"deleted or replaced{' by a program that had not read it' if unread else ''}"] += 1
             elif token in self.structured and token in self.sides:
                 counts["in a conflict record only"] += 1
             else:

@@ -37,6 +37,8 @@ class Program:
     handles: list["Handle"] = field(default_factory=list)
     own: set[bytes] = field(default_factory=set)
     """Tokens that it has put into the file."""
+    read: bytes = b""
+    """What it has read."""
     deed: Deed = field(init=False)
     steps: Iterator[None] = field(init=False)
 
@@ -44,7 +46,7 @@ class Program:
         self.what = self.random.choice(
             ["in_place", "in_place", "stale", "append", "append", "journal", "save", "save", "save_with_backup"]
         )
-        self.deed = self.oracle.deed(f"{self.what} {self.path}")
+        self.deed = self.oracle.deed(f"{self.what} {self.path}", self.machine.name)
         self.steps = getattr(self, f"_{self.what}")()
 
     @property
@@ -72,7 +74,7 @@ class Program:
         """Open for writing, read, think for long, replace what was read: others' edits meanwhile are merged."""
         handle = self._open(self.path, os.O_RDWR | os.O_CREAT)
         yield
-        data = self._now(handle)
+        data = self.read = self._now(handle)
         for _ in range(self.random.choice([0, 1, 3, 6])):
             yield
         text = self._edited(data)
@@ -142,9 +144,10 @@ class Program:
 
     def _read_if_there(self) -> bytes:
         try:
-            return self.node.read(self.path)
+            self.read = self.node.read(self.path, reader=self.deed.process)
         except NotFound:
-            return b""
+            self.read = b""
+        return self.read
 
     def _new_file(self, text: bytes) -> Iterator[None]:
         directory, _, name = self.path.rpartition("/")
@@ -190,11 +193,11 @@ class Program:
             pass
         append = os.O_APPEND if kind_of(path) in ("prose", "lines") and self.random.random() < 0.3 else 0
         handle = self._open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | append)
-        self.oracle.destroyed(self.deed, before)
+        self.oracle.destroyed(self.deed, before, read=self.read)
         return handle
 
     def _open(self, path: str, flags: int) -> "Handle":
-        handle = self.node.open(path, flags)
+        handle = self.node.open(path, flags, reader=self.deed.process)
         self.handles.append(handle)
         return handle
 
@@ -215,7 +218,7 @@ class Program:
         self._changed(before, self._now(handle))
 
     def _changed(self, before: bytes, after: bytes) -> None:
-        self.oracle.destroyed(self.deed, before, after)
+        self.oracle.destroyed(self.deed, before, after, read=self.read)
         self.oracle.wrote(after, kind_of(self.path), but=before)
 
     def _cut(self, handle: "Handle", size_bytes: int) -> None:
@@ -224,7 +227,7 @@ class Program:
         self._changed(before, self._now(handle))
 
     def _rename(self, old: str, new: str) -> None:
-        self.machine.rename(self.deed, old, new)
+        self.machine.rename(self.deed, old, new, read=self.read)
 
     def _flush(self, handle: "Handle") -> None:
         self.node.tree.flush(handle)
