@@ -31,6 +31,7 @@ from agentfs.volume.logs import log_to_file
 from agentfs.volume.messages import Gone, Message, decode, error_message
 from agentfs.volume.mounts import MountRecord, mount_file, read_record, remove_record, write_record
 from agentfs.volume.status import Pending, together
+from agentfs.volume.virtual import VirtualNodes
 from agentfs.volume.volume import Volume
 
 _LOG = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class Daemon:
                 backing_directory=os.path.join(volume.directory, "files"),
                 hold_back=spaces.hold_back,
                 shared_locks=SharedLocks(volume),
+                virtual=VirtualNodes(volume),
                 clock=self._clock,
             )
         except BaseException:

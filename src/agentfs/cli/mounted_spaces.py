@@ -21,6 +21,7 @@ from agentfs.volume.locks import SharedLocks
 from agentfs.volume.messages import Message
 from agentfs.volume.spaces import DIRECTORY, TARGET, Attachment, attachments, open_space, space_directory, space_of
 from agentfs.volume.status import Pending, peek_pending
+from agentfs.volume.virtual import VirtualNodes
 from agentfs.volume.volume import Volume
 
 _LOG = logging.getLogger(__name__)
@@ -153,7 +154,10 @@ class MountedSpaces:
             parts, number = (
                 self._parts,
                 self._parts.add(
-                    volume.tree, journal_end=volume.replica.journal_end, shared_locks=SharedLocks(volume)
+                    volume.tree,
+                    journal_end=volume.replica.journal_end,
+                    shared_locks=SharedLocks(volume),
+                    virtual=VirtualNodes(volume),
                 ),
             )
             volume.on_news(lambda: parts.wake(number), own_changes=False)

@@ -12,6 +12,7 @@ from agentfs.fuse.options import FuseOptions
 from agentfs.fuse.points import Points
 from agentfs.fuse.replies import Replies
 from agentfs.fuse.session import Request
+from agentfs.fuse.virtual import VirtualNames
 from agentfs.fuse.wire import BODY, INO_MAX, PART_SHIFT
 
 
@@ -28,6 +29,8 @@ class Context:
     """The number of the part that this is."""
     locks: Locks | None = None
     """None: the kernel does them."""
+    virtual: VirtualNames | None = None
+    """What names that the tree does not have may mean."""
 
     def own(self, node: int) -> int:
         """The inode of a second node that a request names. Raises `OtherVolume` when it is another part's."""

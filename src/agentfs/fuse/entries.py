@@ -1,6 +1,6 @@
 """Requests on names: LOOKUP, the ones that make and remove entries, RENAME, READLINK."""
 
-from agentfs.errors import NotFound
+from agentfs.errors import NotFound, ReadOnly
 from agentfs.fuse import wire
 from agentfs.fuse.context import Context, one_name, two_names
 from agentfs.fuse.session import Handler, Request, Waits
@@ -28,6 +28,7 @@ class Entries:
         self._points = context.points
         self._below = context.points.below
         self._own = context.own
+        self._virtual = context.virtual
 
     def table(self) -> dict[int, Handler]:
         return {
@@ -52,6 +53,10 @@ class Entries:
         try:
             found = self._tree.lookup(request.node, name)
         except NotFound:
+            if (b":" in name or b"@" in name) and self._virtual is not None:
+                found_virtual = self._virtual.find(request.node, name)
+                if found_virtual is not None:
+                    return found_virtual
             if self._replies.negative is None:
                 raise
             return self._replies.negative
@@ -93,7 +98,11 @@ class Entries:
     def unlink(self, request: Request) -> bytes:
         name = one_name(request)
         self._points.protect(request.node, name)
-        self._tree.unlink(request.node, name)
+        try:
+            self._tree.unlink(request.node, name)
+        except NotFound:
+            self._refuse_virtual(name)
+            raise
         return b""
 
     def rmdir(self, request: Request) -> bytes:
@@ -117,8 +126,17 @@ class Entries:
         self._points.protect(parent, name)
         new_parent = self._own(new_parent)
         self._points.protect(new_parent, new_name)
-        self._tree.rename(parent, name, new_parent, new_name, flags, reader=request.pid or ANONYMOUS)
+        try:
+            self._tree.rename(parent, name, new_parent, new_name, flags, reader=request.pid or ANONYMOUS)
+        except NotFound:
+            self._refuse_virtual(name)
+            raise
         return b""
+
+    def _refuse_virtual(self, name: bytes) -> None:
+        """Raise `ReadOnly` for a name that the tree does not have and the kernel was told of all the same."""
+        if self._virtual is not None and self._virtual.may_mean(name):
+            raise ReadOnly("that is a virtual node: it is read, and neither moved nor removed")
 
     def link(self, request: Request) -> bytes:
         (ino,) = LINK_IN.unpack_from(request.data, BODY)

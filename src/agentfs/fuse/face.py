@@ -1,5 +1,7 @@
 """The face: which part answers which request."""
 
+from dataclasses import replace
+
 from agentfs.clock import Clock
 from agentfs.errors import NotFound, NotResident, Unavailable
 from agentfs.fuse import wire
@@ -19,6 +21,8 @@ from agentfs.fuse.points import HoldBack, Points
 from agentfs.fuse.read_only import unchanging
 from agentfs.fuse.replies import Replies
 from agentfs.fuse.session import Handler, Request
+from agentfs.fuse.virtual import VirtualNames
+from agentfs.tree.values import Attributes
 
 _HYDRATIONS_MAX = 3
 """Bytes that were fetched can be evicted before the second try; more often than this is a fault."""
@@ -39,6 +43,7 @@ class Face:
         read_only: bool = False,
         hold_back: HoldBack | None = None,
         locks: Locks | None = None,
+        virtual: VirtualNames | None = None,
     ) -> None:
         self._tree = tree
         self._read_only = read_only
@@ -56,7 +61,9 @@ class Face:
             points=self.points,
             part=part,
             locks=locks,
+            virtual=virtual,
         )
+        self._passing = Replies(replace(options, entry_seconds=0, attribute_seconds=0), part=part)
         self._replies = context.replies
         self._entries = Entries(context)
         self._attributes = AttributeRequests(context)
@@ -78,6 +85,12 @@ class Face:
         packed = self._replies.entry(self._tree.attributes(wire.ROOT_NODE))
         self.nodes.refer(wire.ROOT_NODE)
         return packed
+
+    def passing_entry(self, attributes: Attributes) -> bytes:
+        """The kernel's entry of an inode that a name of another part leads to just now: the kernel is to ask again at
+        each use. Counted as a reference."""
+        self.nodes.refer(attributes.ino)
+        return self._passing.entry(attributes)
 
     def ino_of(self, directory: int, name: bytes) -> int:
         """What the tree has at a name; 0 for nothing."""

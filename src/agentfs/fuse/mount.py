@@ -18,6 +18,7 @@ from agentfs.fuse.passthrough import Backings, kernel_version, privileged
 from agentfs.fuse.points import HoldBack
 from agentfs.fuse.session import Negotiated, Session
 from agentfs.volume.locks import SharedLocks
+from agentfs.volume.virtual import VirtualNodes
 
 _STOP_SECONDS_MAX = 5.0
 _BUSY_SECONDS_MAX = 1.0
@@ -43,6 +44,7 @@ class FuseMount:
         backing_directory: str | None = None,
         hold_back: HoldBack | None = None,
         shared_locks: SharedLocks | None = None,
+        virtual: VirtualNodes | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Raises `MountFailed`. A stale mount at `mountpoint` is cleared away first.
@@ -50,7 +52,7 @@ class FuseMount:
         `journal_end`: the number of the newest journal row (`Replica.journal_end`). What others write after this
         moment is told to the kernel.
         `backing_directory`: where backing files lie; without it passthrough assumes an ordinary file system.
-        `hold_back`, `shared_locks`: see `Parts.add`.
+        `hold_back`, `shared_locks`, `virtual`: see `Parts.add`.
         """
         options = options or FuseOptions()
         clock = self._clock = clock or SystemClock()
@@ -65,7 +67,7 @@ class FuseMount:
         self._backings = Backings(self._fd)
         self.parts = Parts(self._fd, options, clock=clock, backings=self._backings)
         """`tree` is part 0; others may be added and removed while it is mounted."""
-        self.parts.add(tree, journal_end=journal_end, hold_back=hold_back, shared_locks=shared_locks)
+        self.parts.add(tree, journal_end=journal_end, hold_back=hold_back, shared_locks=shared_locks, virtual=virtual)
         self.session = Session(
             self._fd, self.parts, passthrough_depth=depth, workers=options.workers, locks=options.locks
         )

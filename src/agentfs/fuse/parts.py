@@ -33,8 +33,10 @@ from agentfs.fuse.options import FuseOptions
 from agentfs.fuse.passthrough import Backings
 from agentfs.fuse.points import HoldBack, Point
 from agentfs.fuse.session import Handler, Request, opcode_table
+from agentfs.fuse.virtual import VirtualNames
 from agentfs.fuse.wire import BATCH_FORGET_IN, BODY, FORGET_ONE, INO_MAX, PART_SHIFT, ROOT_NODE, U64
 from agentfs.volume.locks import SharedLocks
+from agentfs.volume.virtual import VirtualNodes
 
 PARTS_MAX = 0x7FFF
 """So that numbers of nodes stay positive as signed 64 bits, which some programs take them for."""
@@ -65,6 +67,8 @@ class Parts:
         self._backings = backings
         self._lock = threading.Lock()
         self._parts: dict[int, _Part] = {}
+        self._behind: dict[int, int] = {}
+        """Part → the one that serves its virtual nodes."""
         self._fresh = 0
         self._free: list[int] = []
         """Numbers of removed parts that the kernel knows nothing of any more."""
@@ -82,6 +86,7 @@ class Parts:
         journal_end: Callable[[], int] | None = None,
         hold_back: HoldBack | None = None,
         shared_locks: SharedLocks | None = None,
+        virtual: VirtualNodes | None = None,
     ) -> int:
         """Serve `tree` from now on; the first one is the home. Returns its part's number.
 
@@ -90,8 +95,11 @@ class Parts:
         `read_only`: whatever would change it is refused with `ReadOnly`.
         `hold_back`: which symbolic links are points that nobody has shown yet: asking for one waits a while for that.
         `shared_locks`: where files that ask for it get locks across machines (with the option `locks`).
+        `virtual`: what names that the tree does not have may mean; what they lead to is served by a part of its own,
+        which goes with this one.
         Raises `TooManyParts`.
         """
+        names = None if virtual is None else VirtualNames(virtual, tree, clock=self._clock)
         with self._lock:
             number = self._number()
             notifier = Notifier(self._fd, tree, clock=self._clock, journal_end=journal_end or _never, part=number)
@@ -105,6 +113,7 @@ class Parts:
                 read_only=read_only,
                 hold_back=hold_back,
                 locks=self._locks(shared_locks, notifier),
+                virtual=names,
             )
             table = face.table()
             if number == 0:
@@ -114,6 +123,9 @@ class Parts:
             agreed = self._entry_flags
         if agreed is not None:
             self._begin(part, agreed)
+        if names is not None:
+            behind = self._behind[number] = self.add(names.still, read_only=True)
+            names.serve(self._parts[behind].face.passing_entry)
         return number
 
     def _locks(self, shared_locks: SharedLocks | None, notifier: Notifier) -> Locks | None:
@@ -156,6 +168,13 @@ class Parts:
     def remove(self, number: int, *, seconds: float = 5.0) -> bool:
         """Serve it no more, unless files are open there: requests that still come get `Detached`. Whether it is gone,
         and its tree may be closed; False: try again later. No point may lead to it. Repeating it is harmless."""
+        with self._lock:
+            behind = self._behind.get(number)
+        if behind is not None:
+            if not self.remove(behind, seconds=seconds):
+                return False
+            with self._lock:
+                self._behind.pop(number, None)
         with self._lock:
             part = self._parts.get(number)
             if part is None:

@@ -21,6 +21,7 @@ from agentfs.volume.history import HistoryService
 from agentfs.volume.keeping import KEEP, answer_keep_head, snapshot_sequence
 from agentfs.volume.lock_answers import lock_answers
 from agentfs.volume.messages import Message
+from agentfs.volume.past import PastAnswers
 from agentfs.volume.retention import RetentionChore
 
 Progress: TypeAlias = Callable[[Message], None]
@@ -54,4 +55,5 @@ def _add_history(services: EngineServices, plan: EnginePlan, replica: Replica, s
     services.observers.append(history.observe)
     services.chores.append(history.chore)
     services.answers.update(history.answers())
+    services.answers.update(PastAnswers(history).answers())
     services.closers.append(history.close)

@@ -1,0 +1,85 @@
+"""Inodes as they were right after an entry of the log, with everything that `stat` shows: for views of the past.
+
+By number and not by path, so that a view can be read a directory at a time, however large the tree is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agentfs.history.places import COLUMNS
+from agentfs.model.records import ROOT_ID, InodeId, Kind
+from agentfs.replica.database import Connection, Row
+
+_ATTRIBUTES = f"inode, sequence, kind, mode, uid, gid, mtime_ns, ctime_ns, birth_ns, rdev, target, {COLUMNS}"
+_ROOT_MODE = 0o755
+_THERE = "since<=?2 AND (until IS NULL OR until>?2)"
+
+
+@dataclass(frozen=True, slots=True)
+class PastInode:
+    inode: InodeId
+    kind: Kind
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    ctime_ns: int
+    birth_ns: int
+    rdev: int
+    size_bytes: int
+    target: bytes
+    """Of a symbolic link."""
+    links: int
+    """Names of a file; 1 for a directory."""
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def inode_at(sql: Connection, inode: InodeId, sequence: int) -> PastInode | None:
+    """What an inode was right after `sequence`; None when nothing is known of it."""
+    row = sql.one(
+        f"SELECT {_ATTRIBUTES} FROM record WHERE inode=? AND sequence<=? ORDER BY sequence DESC LIMIT 1",
+        (inode, sequence),
+    )
+    if row is not None:
+        return _past(sql, row, sequence)
+    if inode != ROOT_ID:
+        return None
+    found = sql.one("SELECT time_ns FROM entry WHERE sequence<=? ORDER BY sequence DESC LIMIT 1", (sequence,))
+    time_ns = found[0] if found is not None else 0  # a log that never changed the root does not say how it is
+    return PastInode(ROOT_ID, Kind.DIRECTORY, _ROOT_MODE, 0, 0, time_ns, time_ns, time_ns, 0, 0, b"", 1)
+
+
+def owner_of(sql: Connection, inode: InodeId, sequence: int) -> tuple[int, int] | None:
+    """Whose a file was then, or, where that was collected, at the first moment that is known."""
+    row = sql.one(
+        "SELECT uid, gid FROM record WHERE inode=?1 ORDER BY sequence>?2, abs(sequence-?2) LIMIT 1", (inode, sequence)
+    )
+    return None if row is None else (row[0], row[1])
+
+
+def children_after(
+    sql: Connection, directory: InodeId, sequence: int, after: bytes, limit: int
+) -> Iterator[tuple[bytes, PastInode]]:
+    """What was in a directory right after `sequence`: names behind `after`, in order, at most `limit`."""
+    rows = sql.rows(
+        f"SELECT name, inode FROM name WHERE parent=?1 AND {_THERE} AND name>?3 ORDER BY name LIMIT ?4",
+        (directory, sequence, after, limit),
+    )
+    for name, inode in rows:
+        found = inode_at(sql, inode, sequence)
+        if found is not None:
+            yield name, found
+
+
+def _past(sql: Connection, row: Row, sequence: int) -> PastInode:
+    inode, since, kind, mode, uid, gid, mtime_ns, ctime_ns, birth_ns, rdev, target = row[:11]
+    size = row[12] if row[11] is not None else len(target or b"")
+    links = 1
+    if kind == Kind.FILE:
+        names = sql.one(f"SELECT count(*) FROM name WHERE inode=?1 AND {_THERE}", (inode, sequence))
+        links = names[0] if names is not None else 1
+    xattrs = sql.rows("SELECT name, value FROM xattr WHERE inode=? AND sequence=? ORDER BY name", (inode, since))
+    return PastInode(
+        inode, Kind(kind), mode, uid, gid, mtime_ns, ctime_ns, birth_ns, rdev, size, target or b"", links,
+        tuple((it[0], it[1]) for it in xattrs),
+    )  # fmt: skip

@@ -1,0 +1,198 @@
+"""What the virtual nodes of a mounted volume say (docs/virtual-nodes.md): the words, and the past.
+
+Texts, trees and bytes come from the engine, and asking for them may wait. These methods raise `NotFound` where there
+is no such thing, and `Unavailable`, which is logged with its reason, where it cannot be told now.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from agentfs.errors import AgentFSError, InvalidArgument, NotFound, Unavailable
+from agentfs.history.moments import Moment
+from agentfs.history.past import PastInode
+from agentfs.history.rendering import time_text
+from agentfs.model.names import shown
+from agentfs.volume.messages import Message
+from agentfs.volume.past_messages import PAST_DIRECTORY, PAST_FILE, PAST_TREE, past_of
+from agentfs.volume.virtual_names import MomentName, Query, WordName, parse_moment_name, parse_word
+from agentfs.volume.volume import Volume
+
+_LOG = logging.getLogger(__name__)
+
+_COMMITS_SHOWN = 100
+_PATHS_SHOWN = 5
+_FILE_TRIES = 3
+"""A file of the engine's may be dropped to make room before it is opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a word is asked about."""
+
+    path: bytes
+    """From the root, without a slash at either end; empty: the root."""
+    is_directory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A virtual node `:word`. Others are added to `VirtualNodes.words`."""
+
+    text: Callable[[Asked, Query], str]
+    """May wait, and raise any `AgentFSError`."""
+    help: str
+    """One line."""
+    takes_query: bool = False
+    of_deleted: bool = False
+    """It also says something of paths that are no more, and raises `NotFound` for what never was."""
+
+
+class VirtualNodes:
+    """Safe from any thread."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self.words: dict[str, Word] = {
+            "history": Word(
+                self._history, "every version of a file; what changed lately in a directory", of_deleted=True
+            ),
+            "conflicts": Word(self._conflicts, "what met and could not be put together, and what to do about it"),
+            "help": Word(self._help, "this"),
+        }
+
+    # ---- names ----
+
+    def word_of(self, name: bytes) -> WordName | None:
+        """`name` as a word about something; None when it is not."""
+        found = parse_word(name, self.words)
+        if found is None or (found.query is not None and not self.words[found.word].takes_query):
+            return None
+        return found
+
+    def moment_of(self, name: bytes) -> MomentName | None:
+        """`name` as a file or the tree at a moment; None when it is not."""
+        return parse_moment_name(name, now_ns=self._volume.clock.wall_ns())
+
+    def path_of(self, directory: int, name: bytes = b"") -> bytes:
+        """The path of a name in a directory of the tree (or of the directory). Raises `NotFound`."""
+        above = self._volume.replica.path_of(directory)
+        if above is None:
+            raise NotFound("the directory is gone")
+        return b"/".join(part for part in (above, name) if part)
+
+    # ---- words ----
+
+    def text(self, word: str, asked: Asked, query: Query | None) -> bytes:
+        """What `:word` says of a path."""
+        with self._problems(b"%s:%s" % (asked.path, word.encode())):
+            text = self.words[word].text(asked, query or Query())
+        return text.encode("utf-8", "surrogateescape")
+
+    def _history(self, asked: Asked, _query: Query) -> str:
+        if asked.is_directory:
+            return self._lately(asked.path)
+        return str(self._ask("history-text", path=os.fsdecode(asked.path))["text"])
+
+    def _lately(self, path: bytes) -> str:
+        found = self._ask("history-log", path=os.fsdecode(path), limit=_COMMITS_SHOWN, paths=_PATHS_SHOWN)
+        lines = [f"# What changed lately in {shown(path) or '/'}", ""]
+        lines += map(_commit_line, found["commits"])
+        if not found["commits"]:
+            lines.append("Nothing of it is in the log yet.")
+        elif found["next"] is not None:
+            lines.append(f"- … older ones: agentfs log --path {shown(path) or '/'}")
+        return "\n".join(lines) + "\n"
+
+    def _conflicts(self, asked: Asked, _query: Query) -> str:
+        return str(self._ask("conflicts-text", path=os.fsdecode(asked.path))["text"])
+
+    def _help(self, _asked: Asked, _query: Query) -> str:
+        lines = [
+            "# Names that answer by being read",
+            "",
+            "They are in no listing, and a real file of such a name comes first.",
+            "",
+        ]
+        width = max(len(word) for word in self.words) + 1
+        lines += [f"- {':' + name:<{width}}  {word.help}" for name, word in sorted(self.words.items())]
+        lines += [
+            "",
+            "Each in any directory (`:history`), and of one file or directory (`notes.md:history`).",
+            "",
+            "- notes.md@3  version 3 of a file, as notes.md:history numbers them; also notes.md@v3",
+            "- notes.md@@1234  the file right after commit 1234",
+            "- notes.md@yesterday  the file at the end of that day; also 2h, 3d, 2026-11-21T10:00, a snapshot's name",
+            "- @yesterday/  at the root: the whole tree then, to read; also @1234 for a commit, and the others",
+        ]
+        return "\n".join(lines) + "\n"
+
+    # ---- the past ----
+
+    def file_at(self, path: bytes, moment: Moment) -> tuple[PastInode, int]:
+        """What the file at `path` was, and right after which commit."""
+        with self._problems(path):
+            found = self._ask(PAST_FILE, path=os.fsdecode(path), moment=asdict(moment))
+            return past_of(found["past"]), found["sequence"]
+
+    def tree_at(self, moment: Moment) -> tuple[PastInode, int]:
+        """The root of the whole tree at a moment, and right after which commit that was."""
+        with self._problems(moment.text.encode(errors="replace")):
+            found = self._ask(PAST_TREE, moment=asdict(moment))
+            return past_of(found["past"]), found["sequence"]
+
+    def children(self, inode: int, sequence: int) -> list[tuple[bytes, PastInode]]:
+        """What was in a directory right after a commit, by name."""
+        found: list[tuple[bytes, PastInode]] = []
+        more = True
+        with self._problems(b"a directory as it was"):
+            while more:
+                after = os.fsdecode(found[-1][0]) if found else ""
+                page = self._ask(PAST_DIRECTORY, inode=inode, sequence=sequence, after=after)
+                found += [(os.fsencode(name), past_of(row)) for name, row in page["rows"]]
+                more = page["more"]
+        return found
+
+    def opened(self, inode: int, sequence: int) -> int:
+        """A descriptor, for reading, of the bytes that a file had right after a commit. The caller closes it."""
+        with self._problems(b"the bytes of a version"):
+            for _ in range(_FILE_TRIES):
+                path = self._ask("history-file", inode=inode, sequence=sequence)["file"]
+                with contextlib.suppress(FileNotFoundError):
+                    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            raise Unavailable("the bytes were dropped as fast as they were fetched")
+
+    # ---- asking ----
+
+    def _ask(self, word: str, **fields: Any) -> Message:
+        return self._volume.link.request(word, timeout_seconds=self._volume.settings.timeout_seconds, **fields)
+
+    @contextlib.contextmanager
+    def _problems(self, what: bytes) -> Iterator[None]:
+        """Turn what goes wrong into `NotFound` or `Unavailable`: programs get an errno, the log the reason."""
+        try:
+            yield
+        except NotFound:
+            raise
+        except InvalidArgument as error:
+            raise NotFound(str(error)) from error  # such as a commit that is yet to come
+        except (AgentFSError, OSError) as error:
+            _LOG.warning("%s cannot be told: %s", shown(what), error)
+            raise Unavailable(str(error)) from error
+
+
+def _commit_line(commit: Message) -> str:
+    """`- @12 · 2026-11-21 10:00 · alice · changed notes.md, created b.md and 3 more`."""
+    changes = [f"{it['what']} {shown(os.fsencode(it['path']))}" for it in commit["changes"]]
+    left = sum(commit["counts"].values()) - len(changes)
+    more = f" and {left} more" if left > 0 else ""
+    parts = [f"@{commit['sequence']}", time_text(commit["time_ns"]), commit["author"], ", ".join(changes) + more]
+    return "- " + " · ".join(part for part in parts if part)
+
+
+def nothing_yet(path: bytes) -> bytes:
+    """What a word says of a path that is there and that no commit has yet."""
+    return f"# {shown(path) or '/'}\n\nNothing of it is in the log yet.\n".encode()
