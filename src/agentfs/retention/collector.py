@@ -17,7 +17,7 @@ How it could lose data, and what prevents it:
 from collections.abc import Callable, Generator, Iterator
 
 from agentfs.clock import Clock, hybrid_time_ns
-from agentfs.errors import Corrupt
+from agentfs.errors import Corrupt, ObjectNotFound
 from agentfs.format import layout
 from agentfs.format.collection import Announcement
 from agentfs.format.commit import EncodedCommit, decode_commit, encode_commit
@@ -70,6 +70,8 @@ class Collector:
         self._policy = policy
         self._options = options or CollectorOptions()
         self._failpoint = failpoint
+        self._known = 0
+        """The newest announcement that this run knows of."""
         self.report = CollectionReport(volume, policy.text)
 
     def run(self, *, dry_run: bool = False) -> Iterator[None]:
@@ -79,10 +81,16 @@ class Collector:
         Raises `ClocksDisagree`, `Corrupt`, `NewerFormat`, `HistoryBroken`, `VolumeDeleted`, `StoreError`: before
         anything was taken away, or between two steps that may be repeated."""
         self.report = CollectionReport(self._log.volume, self._policy.text, dry_run)
+        self._known = self._announcements.newest_number()
         before = self._store.counts.requests
         try:
             yield from self._run(dry_run)
         except Overtaken:
+            self.report.overtaken = True
+        except (Corrupt, ObjectNotFound):
+            # What another collector has taken away meanwhile is not damage.
+            if self._announcements.newest_number() == self._known:
+                raise
             self.report.overtaken = True
         finally:
             self.report.requests = self._store.counts.requests - before
@@ -91,11 +99,10 @@ class Collector:
         report, options = self.report, self._options
         origin = self._log.origin()
         self._log.origins = origin.origins if origin is not None else ()
-        report.now_s = store_now(self._store, self._log.prefix, self._clock, tolerance_s=options.clock_tolerance_s)
-        yield
         index = PackIndex(self._store, self._log.volume)
-        survey = Survey(self._store, self._log, index, self._policy, options, report)
+        survey = Survey(self._store, self._log, index, self._policy, options, report, self._store_time)
         worth_it = yield from survey.look()
+        self._known = survey.announced.newest
         report.horizon = survey.horizon
         if not worth_it:
             return
@@ -119,13 +126,12 @@ class Collector:
         self._failpoint("collect.marked")
         yield from self._sweep(survey, pinned, chunks=fenced)
 
+    def _store_time(self) -> float:
+        tolerance_s = self._options.clock_tolerance_s
+        return store_now(self._store, self._log.prefix, self._clock, tolerance_s=tolerance_s)
+
     def _pack(self, survey: Survey, packing: Packing, wanted: set[bytes]) -> Iterator[None]:
-        try:
-            yield from packing.pack(survey.kept, wanted)
-        except Corrupt:
-            if self._announcements.newest_number() > survey.announced.newest:
-                raise Overtaken from None  # they are where the other collector put them
-            raise
+        yield from packing.pack(survey.kept, wanted)
         survey.packed |= wanted
         self.report.packed, self.report.packed_bytes = packing.contents, packing.content_bytes
 
@@ -148,7 +154,7 @@ class Collector:
         )
         if not self._announcements.put(announcement):
             return False
-        announced.newest = self.report.announced = announcement.number
+        announced.newest = self._known = self.report.announced = announcement.number
         announced.horizon = announcement.horizon
         announced.blobs |= survey.name_chunks
         announced.packs |= survey.name_packs

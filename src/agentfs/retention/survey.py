@@ -1,6 +1,6 @@
 """What there is, what of it is kept, and what may go: everything that is known before anything is announced."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
 from agentfs.errors import Corrupt, HistoryBroken, ObjectNotFound
@@ -41,6 +41,8 @@ class Survey:
     policy: Policy
     options: CollectorOptions
     report: CollectionReport
+    store_time: Callable[[], float]
+    """The store's time now; two requests."""
     announced: Announced = field(default_factory=Announced)
     floor: int = 0
     """Commits up to it were announced before, or are not this volume's."""
@@ -85,6 +87,8 @@ class Survey:
             entries += page
             yield
         self.sizes = {it.sequence: it.size_bytes for it in entries}
+        report.now_s = self.store_time()  # after the listing: nothing in it is younger
+        yield
         until = settled_until(
             entries,
             now=report.now_s,
@@ -225,23 +229,23 @@ class Survey:
             by_sequence.setdefault(pin.sequence, []).append(pin)
         for sequence, some in sorted(by_sequence.items()):
             if sequence < self.horizon:
-                yield from self._read_pinned(sequence, held=any(pin.held for pin in some), name=some[0].name)
+                yield from self._read_pinned(sequence, [pin for pin in some if pin.held])
         return set(by_sequence)
 
-    def _read_pinned(self, sequence: int, *, held: bool, name: str) -> Iterator[None]:
+    def _read_pinned(self, sequence: int, held: list[Pin]) -> Iterator[None]:
+        tree = None
         try:
             tree = self.log.snapshot_at(sequence)
         except Corrupt:
             if held:
                 raise
-            tree = None
         yield
         if tree is not None:
-            self.kept.add_tree(tree, needed=held)
-        elif held:
+            self.kept.add_tree(tree, needed=bool(held))
+        elif held and set(held) & set(Pins(self.store, self.log.volume).list()):  # it was not deleted meanwhile
             raise Corrupt(
-                f"the snapshot of {self.log.volume} at {sequence}, pinned as {name}, is missing: run agentfs fsck; "
-                "nothing was collected"
+                f"the snapshot of {self.log.volume} at {sequence}, pinned as {held[0].name}, is missing: run agentfs "
+                "fsck; nothing more was collected"
             )
 
     # ---- history ----
