@@ -11,7 +11,7 @@ help:
 	@echo "make demo    set up, then mount a home twice and watch a note travel (embedded default, no server)"
 	@echo "make test    set up, then run every test (about 15 minutes)"
 	@echo "make bench   set up, then measure a mount beside the local file system"
-	@echo "make sim     the seeded simulation, many seeds (SEEDS=10000)"
+	@echo "make sim     the seeded simulation, many seeds on all cores (SEEDS=10000 FIRST=0 PROCESSES=$(PROCESSES))"
 	@echo "make crash   kill -9 under load, many rounds (ROUNDS=200)"
 	@echo "make machine the tree beside a real directory, long (EXAMPLES=3000)"
 	@echo "make editing two mounts, editors at work on the same files, cut off and connected (EDITING_SECONDS=60)"
@@ -35,8 +35,10 @@ types: $(VENV)/.ready
 	@$(BIN)/mypy --no-error-summary
 
 SEEDS ?= 10000
+FIRST ?= 0
+PROCESSES ?= $(shell nproc)
 sim: $(VENV)/.ready
-	@$(BIN)/python -m tests.sim.run --seeds $(SEEDS)
+	@$(BIN)/python -m tests.sim.run --seeds $(SEEDS) --first $(FIRST) --processes $(PROCESSES)
 
 ROUNDS ?= 200
 crash: $(VENV)/.ready

@@ -11,4 +11,4 @@ from run import run_seed
 
 @pytest.mark.parametrize("seed", range(200))
 def test_machines_converge_and_nothing_is_lost(seed: int) -> None:
-    run_seed(seed)
+    run_seed(seed, 110)

@@ -89,3 +89,23 @@ def test_a_save_comes_from_what_it_replaced_however_the_file_came_there(pair: Pa
     b.sync()
     a.engine.pull_now()
     assert a.read(name) == b.read(name) == b"one\n"
+
+
+def test_written_after_another_deleted_it(pair: Pair) -> None:
+    """An edit wins over a delete, also where nothing was written yet when the delete came: the file has its name."""
+    a, b = pair
+    a.write("notes.md", b"one\n")
+    a.sync()
+    b.engine.pull_now()
+    handle = b.open("notes.md", os.O_WRONLY | os.O_APPEND)
+    a.unlink("notes.md")
+    a.sync()
+    b.engine.pull_now()
+    assert b.names() == []
+    b.tree.write(handle, 0, b"two\n")
+    b.tree.flush(handle)
+    b.tree.release(handle)
+    for node in (b, a):
+        node.sync()
+        assert node.names() == ["notes.md"]
+        assert node.read("notes.md") == b"one\ntwo\n"

@@ -1,7 +1,8 @@
 """Inodes that lost their name to the log's version while they were open for writing here (the table `detached`).
 
-Whoever ends the last write handle settles them: unchanged bytes are forgotten, changed ones come back beside the
-name as a conflict copy. After a crash the next opening of the replica does it.
+Whoever ends the last write handle settles them: unchanged bytes are forgotten, changed ones come back, at the name where it
+is free (an edit wins over a delete), else beside it as a conflict copy. After a crash the next opening of the replica
+does it.
 """
 
 import hashlib
@@ -36,32 +37,33 @@ def settle_detached(tx: Transaction, ino: int, *, digest: bytes | None, agent: s
     tx.sql.execute("DELETE FROM detached WHERE ino=?", (ino,))
     if digest is None or digest == opened_with:
         return False
-    directory = _standing(tx, parent)
-    kept_as = conflict_name(
-        bytes(name), agent=agent, at_ns=tx.now_ns, taken=lambda wanted: tx.dentry(directory, wanted) is not None
-    )
+    directory, place, kind, kept_as = _standing(tx, parent), bytes(name), "delete", b""
+    detail = "changed by one and deleted by the other; it was kept"
+    if directory != parent or tx.dentry(directory, place) is not None:
+        place = kept_as = conflict_name(
+            place, agent=agent, at_ns=tx.now_ns, taken=lambda wanted: tx.dentry(directory, wanted) is not None
+        )
+        kind = "content"
+        detail = f"changed here ({size_bytes} bytes) while another machine's version took the name"
     local = tx.sql.one("SELECT local FROM inode WHERE ino=?", (directory,))
     assert local is not None
     tx.sql.execute(
         "UPDATE inode SET local=?2, pending=CASE WHEN ?2 THEN 0 ELSE 3 END, pending_at_ns=?3 WHERE ino=?1",
         (ino, local[0], tx.now_ns),
     )
-    tx.link(directory, kept_as, ino, directory=False, local=bool(local[0]))
+    tx.link(directory, place, ino, directory=False, local=bool(local[0]))
     if (
         tx.session != LOG_SESSION
     ):  # a mount skips its own rows: the kernel asked for this change, but not for this one
         tx.sql.execute(
             "INSERT INTO journal(session,kind,ino,parent,name,at_ns) VALUES(?,?,?,?,?,?)",
-            (LOG_SESSION, int(ChangeKind.LINK), ino, directory, kept_as, tx.now_ns),
+            (LOG_SESSION, int(ChangeKind.LINK), ino, directory, place, tx.now_ns),
         )
     tx.record(ChangeKind.CONTENT, ino)
     tx.sql.execute(
-        "INSERT INTO conflict(kind,parent,name,kept_as,detail,sequence,at_ns) VALUES('content',?,?,?,?,NULL,?)",
-        (
-            directory, name, kept_as,
-            f"changed here ({size_bytes} bytes) while another machine's version took the name", tx.now_ns,
-        ),
-    )  # fmt: skip
+        "INSERT INTO conflict(kind,parent,name,kept_as,detail,sequence,at_ns) VALUES(?,?,?,?,?,NULL,?)",
+        (kind, directory, name, kept_as, detail, tx.now_ns),
+    )
     return True
 
 
