@@ -1,8 +1,8 @@
 """Inodes that lost their name to the log's version while they were open for writing here (the table `detached`).
 
-Whoever ends the last write handle settles them: unchanged bytes are forgotten, changed ones come back, at the name where it
-is free (an edit wins over a delete), else beside it as a conflict copy. After a crash the next opening of the replica
-does it.
+Whoever ends the last write handle settles them: unchanged bytes are forgotten, changed ones come back, at the name
+where it is free (an edit wins over a delete), else beside it as a conflict copy. After a crash the next opening of
+the replica does it.
 """
 
 import hashlib
