@@ -478,6 +478,35 @@ def test_an_engine_without_locks_in_the_log_looks_at_nothing(node: Make, store: 
     assert not a.engine._leases.due()
 
 
+def test_who_opened_before_the_lock_reads_what_came_since(node: Make) -> None:
+    """Also a file that cannot be merged keeps its inode, and its handles follow, while nothing is written."""
+    a, b = node("a"), node("b")
+    a.write("x.lock", b"0")
+    a.sync()
+    b.engine.pull_now()
+    handle = a.tree.open(a.at("x.lock"), os.O_RDWR, following=True)
+    granted = take(b, "x.lock")
+    b.write("x.lock", b"1")
+    give(b, granted)
+    granted = take(a, "x.lock")
+    a.engine.hydrate(handle.ino)
+    assert a.at("x.lock") == handle.ino
+    assert a.tree.read(handle, 0, 10) == b"1"
+    a.tree.write(handle, 0, b"2")
+    a.tree.let_go(handle.ino)
+    give(a, granted)
+    granted = take(b, "x.lock")
+    assert b.read("x.lock") == b"2"
+    b.write("x.lock", b"3")
+    give(b, granted)
+    a.engine.pull_now()
+    a.engine.hydrate(handle.ino)
+    assert a.tree.read(handle, 0, 10) == b"3"
+    a.tree.release(handle)
+    assert not copies(a)
+    assert not copies(b)
+
+
 # ---- the rules themselves -------------------------------------------------------------------------------------
 
 HELD = LockState("who", 5, 30)

@@ -69,9 +69,13 @@ class Files:
         ino = request.node
         if extra & wire.OPEN_KILL_SUIDGID:
             self.drop_set_id(ino)
-        handle = self._tree.open(
-            ino, flags, direct=self._direct(ino, flags, request.uid), reader=request.pid or ANONYMOUS
-        )
+        if self._locks is not None and self._locks.across(ino) and not self._files.wants_direct(ino, flags)[0]:
+            # Between its opening and its lock other machines may change it: it is to be locked, not kept as it is.
+            handle = self._tree.open(ino, flags, reader=request.pid or ANONYMOUS, following=True)
+        else:
+            handle = self._tree.open(
+                ino, flags, direct=self._direct(ino, flags, request.uid), reader=request.pid or ANONYMOUS
+            )
         if handle.writable and flags & os.O_DSYNC and handle.direct:
             raise Waits(lambda _request: self._open_synced(handle))
         if not self._files.is_known(handle) and self._notifier.behind():
@@ -97,8 +101,6 @@ class Files:
         """Whether to let the kernel write the backing file itself. Not where a write has to take set-user-id away:
         the kernel then leaves that to us, and we would not see the write."""
         joining, writing = self._files.wants_direct(ino, flags)
-        if writing and self._locks is not None and self._locks.across(ino):
-            return False  # so that its handles can follow what other machines commit between two locks
         if joining or not writing or uid == 0:
             return joining or writing
         return not self._tree.attributes(ino).mode & _SET_ID

@@ -267,7 +267,15 @@ class StillTree:
 
     # ---- bytes ----
 
-    def open(self, ino: int, flags: int, *, direct: bool = False, reader: int = 0) -> Handle:  # noqa: ARG002
+    def open(
+        self,
+        ino: int,
+        flags: int,
+        *,
+        direct: bool = False,  # noqa: ARG002
+        reader: int = 0,
+        following: bool = False,  # noqa: ARG002
+    ) -> Handle:
         node = self._node(ino)
         with self._lock:
             fd = -1

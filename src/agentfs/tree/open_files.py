@@ -25,10 +25,11 @@ from agentfs.model.names import check_name
 from agentfs.model.records import Kind
 from agentfs.replica.database import Row
 from agentfs.replica.detached import file_digest, settle_detached
-from agentfs.replica.past import write_from
-from agentfs.replica.transaction import KINDS, PENDING_CONTENT, RESIDENCY_LOCAL, RESIDENCY_REMOTE
+from agentfs.replica.past import is_past, write_from
+from agentfs.replica.transaction import KINDS, PENDING_CONTENT, RESIDENCY_LOCAL, RESIDENCY_REMOTE, Transaction
 from agentfs.tree.entries import add_inode
 from agentfs.tree.ground import COLUMN_COUNT, COLUMNS, Ground, OpenInode, stamp
+from agentfs.tree.seen import ANONYMOUS
 from agentfs.tree.translation import os_error
 from agentfs.tree.values import Attributes, Caller, Handle
 
@@ -95,9 +96,12 @@ class OpenFiles:
         handle = self.open(place.ino, flags & ~os.O_CREAT, direct=direct, reader=reader)
         return ground.attributes(place.ino), handle
 
-    def open(self, ino: int, flags: int, *, direct: bool = False, reader: int = 0) -> Handle:
+    def open(self, ino: int, flags: int, *, direct: bool = False, reader: int = 0, following: bool = False) -> Handle:
         """Open a file. `reader` is the thread that asks. Raises `NotResident` when its bytes must be fetched first
-        (`O_TRUNC` never needs them)."""
+        (`O_TRUNC` never needs them).
+
+        `following`: without `O_TRUNC` the handle is no writer before its first write, as after `let_go`; until then
+        it follows the versions that the log brings."""
         truncate = bool(flags & os.O_TRUNC)
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         with self._lock:
@@ -108,7 +112,7 @@ class OpenFiles:
                     lambda: self._open_for_writing(ino, flags, direct, reader, truncate=True)
                 )
             else:
-                handle = self._open_for_writing(ino, flags, direct, reader, truncate=False)
+                handle = self._open_for_writing(ino, flags, direct, reader, truncate=False, following=following)
             opened = self._opened[ino]
         if not writable:  # truncated by a handle that cannot write; here, because of the order of the locks
             with opened.lock:
@@ -131,17 +135,16 @@ class OpenFiles:
                     self.write_uses()
         return handle
 
-    def _open_for_writing(self, ino: int, flags: int, direct: bool, reader: int, *, truncate: bool) -> Handle:
+    def _open_for_writing(
+        self, ino: int, flags: int, direct: bool, reader: int, *, truncate: bool, following: bool = False
+    ) -> Handle:
         ground = self._ground
         fd, made = -1, False
         try:
             with ground.transaction() as tx:
                 row = self._checked(tx.sql.one(_OPEN, (ino,)), ino)
                 version = row[_CONTENT_CHANGE]
-                if truncate or not flags & os.O_APPEND:  # what is only appended comes from nothing that was read
-                    seen = ground.seen.before(reader, ino, version)
-                    if seen is not None:
-                        write_from(tx, ino, seen)
+                reader = self._come_from(tx, ino, version, flags, reader, truncate=truncate)
                 if row[_RESIDENCY] == RESIDENCY_LOCAL:
                     fd = self._backing(row, ino, write=True)
                 elif truncate:
@@ -150,7 +153,8 @@ class OpenFiles:
                     version += 1
                 else:
                     raise NotResident(ino)
-                tx.mark_write_open(ino)
+                if not following:
+                    tx.mark_write_open(ino)
         except BaseException:
             if fd >= 0:
                 os.close(fd)
@@ -160,7 +164,7 @@ class OpenFiles:
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         handle = Handle(next(ground.numbers), ino, fd, flags, writable, direct, version, reader)
         ground.seen.note(reader, ino, version)
-        opened = self._register(handle, _attributes(row))
+        opened = self._register(handle, _attributes(row), following=following)
         if truncate:
             # After the mark: a crash in between leaves the old bytes, which are then still the content.
             os.ftruncate(fd, 0)
@@ -169,6 +173,19 @@ class OpenFiles:
         if flags & os.O_APPEND:
             set_append(fd)
         return handle
+
+    def _come_from(self, tx: Transaction, ino: int, version: int, flags: int, reader: int, *, truncate: bool) -> int:
+        """A program opens `version` of a file for writing, and may have seen an earlier one last: what it writes
+        comes from that, unless it can read what is there by this very handle. Returns who is to count as having seen
+        what it writes: nobody where it goes on without having seen what came since."""
+        if flags & os.O_ACCMODE == os.O_RDWR and not truncate:
+            return reader
+        seen = self._ground.seen.before(reader, ino, version)
+        if seen is None or not is_past(tx, ino, seen):
+            return reader
+        if truncate or not flags & os.O_APPEND:  # what is only appended comes from nothing that was read
+            write_from(tx, ino, seen)
+        return reader if truncate else ANONYMOUS
 
     def _checked(self, row: Row | None, ino: int) -> Row:
         if row is None:
@@ -193,15 +210,16 @@ class OpenFiles:
             # It was evicted or replaced between our look at the row and now: the engine settles which.
             raise NotResident(ino) from error
 
-    def _register(self, handle: Handle, attributes: Attributes) -> OpenInode:
+    def _register(self, handle: Handle, attributes: Attributes, *, following: bool = False) -> OpenInode:
         opened = self._opened.get(handle.ino)
         if opened is None:
             opened = self._opened[handle.ino] = OpenInode(handle.ino, attributes)
             if handle.ino in self._ground.unsettled:
                 self._ground.unsettled.discard(handle.ino)
                 written_now(self._ground, opened)
+                following = False  # its mark stands, and its bytes are to be taken in
         opened.handles[handle.number] = handle
-        if handle.writable:
+        if handle.writable and not following:
             self._pinned(opened, handle)
         return opened
 
@@ -250,6 +268,9 @@ class OpenFiles:
         if handle.flags & os.O_APPEND:
             set_append(handle.fd)
         handle.content_change = row[0]
+        if handle.flags & os.O_ACCMODE != os.O_WRONLY:
+            with self._lock:
+                self._ground.seen.note(handle.reader, handle.ino, row[0])
 
     def pin(self, handle: Handle) -> OpenInode:
         """Make sure, before bytes change, that the inode is marked and its descriptor shows the newest bytes. The

@@ -13,10 +13,12 @@ def touch_on_use(tree: Tree, touch: Callable[[], None]) -> None:
     """Call `touch`, which must not wait, at each opening of a file or directory of `tree`."""
     open_file, open_directory = tree.open, tree.open_directory
 
-    def opening_file(ino: int, flags: int, *, direct: bool = False, reader: int = 0) -> Handle:
+    def opening_file(
+        ino: int, flags: int, *, direct: bool = False, reader: int = 0, following: bool = False
+    ) -> Handle:
         """See `Tree.open`."""
         touch()
-        return open_file(ino, flags, direct=direct, reader=reader)
+        return open_file(ino, flags, direct=direct, reader=reader, following=following)
 
     def opening_directory(ino: int) -> int:
         """See `Tree.open_directory`."""
