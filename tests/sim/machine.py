@@ -71,7 +71,7 @@ class Machine:
             agent=self.name.split("+")[0],
             entropy=self.random.randbytes,
             options=EngineOptions(
-                parallel=1, poll_idle_max_s=4, snapshot_every=self.random.choice([5, 50]),
+                parallel=1, poll_idle_max_s=4, snapshot_every=self.random.choice([3, 6, 50]),
                 cache_bytes=200 if small else 1 << 30, open_long_s=self.random.choice([0.5, 5.0]),
             ),
             failpoint=self.failpoint,

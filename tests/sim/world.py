@@ -122,7 +122,7 @@ class World:
         self.heal()
 
     def step(self, machine: Machine) -> None:
-        self.clock.now_s += self.random.choice([0.0, 0.1, 2.0])
+        self.clock.now_s += self.random.choice([0.0, 0.5, 4.0])
         if machine.paused:
             machine.paused -= 1
             return
@@ -131,34 +131,34 @@ class World:
             self.advance(machine)
         elif dice < 0.60:
             self._guarded(machine, self.change, machine)
-        elif dice < 0.89:
+        elif dice < 0.87:
             self.tick(machine)
         else:
-            self.event(machine, (dice - 0.89) / 0.11)
+            self.event(machine, (dice - 0.87) / 0.13)
 
     def event(self, machine: Machine, dice: float) -> None:
         assert machine.node is not None
         engine = machine.node.engine
-        if dice < 0.15:
+        if dice < 0.12:
             machine.store.partition = not machine.store.partition
             self.log(f"{machine.name} partition {machine.store.partition}")
-        elif dice < 0.28:
+        elif dice < 0.22:
             machine.paused = self.random.randrange(30)
-        elif dice < 0.45:
+        elif dice < 0.36:
             self.network.deliver()
-        elif dice < 0.54:
+        elif dice < 0.44:
             self.log(f"{machine.name} crash")
             self._restart(machine)
-        elif dice < 0.59:
+        elif dice < 0.48:
             self.clone(machine)
-        elif dice < 0.66:
+        elif dice < 0.55:
             self.back_up_or_restore(machine)
-        elif dice < 0.72:
+        elif dice < 0.60:
             machine.clock.skew_ns += self.random.randrange(-6 * _HOUR_NS, 6 * _HOUR_NS)
             self.log(f"{machine.name} clock jumps to {machine.clock.skew_ns / _HOUR_NS:+.1f} h")
-        elif dice < 0.79:
+        elif dice < 0.66:
             self._guarded(machine, lambda: engine.evict(cache_bytes=0))
-        elif dice < 0.86:
+        elif dice < 0.75:
             self._guarded(machine, engine.snapshot)
         else:
             self.collect(machine)
@@ -168,7 +168,7 @@ class World:
         if collections is None:
             collected = collect_bare(self.network.store, self.machines, bases=self.random.random() < 0.8)
             self.log(f"collected {collected}")
-        elif self.random.random() < 0.1:
+        elif self.random.random() < 0.15:
             self._guarded(machine, lambda: self.log(collections.pin(machine)))
         else:
             self.log(collections.step(machine))
