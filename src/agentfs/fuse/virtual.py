@@ -22,7 +22,8 @@ from agentfs.volume.virtual import Asked, VirtualNodes, nothing_yet
 from agentfs.volume.virtual_names import MomentName, WordName
 
 _MEANT_SECONDS = 0.5
-"""So long a name means the node that it meant: for programs that ask for its size and then open it by name."""
+"""So long, and while nothing changes, a name means the node that it meant: for programs that ask for its size and
+then open it by name."""
 _MISSED_SECONDS = 2.0
 """So long no snapshot has a name that none had: asking costs a request to the store."""
 _REMEMBERED_MAX = 256
@@ -39,8 +40,9 @@ class VirtualNames:
         """What they lead to."""
         self._entry: Callable[[Attributes], bytes] | None = None
         self._lock = threading.Lock()
-        self._meant: dict[tuple[int, bytes], tuple[int | None, float]] = {}
-        """(directory, name) → the number in `still` (None: nothing), and until when it is believed."""
+        self._meant: dict[tuple[int, bytes], tuple[int | None, float, tuple[int, int]]] = {}
+        """(directory, name) → the number in `still` (None: nothing), until when it is believed, and the volume's
+        state when it was asked."""
 
     def serve(self, entry: Callable[[Attributes], bytes]) -> None:
         """`still` is served: `entry` makes the kernel's entry of one of its inodes, counted as a reference."""
@@ -71,18 +73,19 @@ class VirtualNames:
 
     def _remembered(self, directory: int, name: bytes) -> bytes | None:
         found = self._meant.get((directory, name))
-        if found is None or self._clock.monotonic() >= found[1]:
+        if found is None or self._clock.monotonic() >= found[1] or self._nodes.state() != found[2]:
             return None
         if found[0] is None:
             raise NotFound("no snapshot has this name")
         return self._answer(found[0]) if self.still.is_there(found[0]) else None
 
-    def _remember(self, directory: int, name: bytes, ino: int | None, seconds: float) -> None:
+    def _remember(self, directory: int, name: bytes, ino: int | None, seconds: float, state: tuple[int, int]) -> None:
+        """`state` is the volume's before it was asked."""
         with self._lock:
             while len(self._meant) >= _REMEMBERED_MAX:
                 del self._meant[next(iter(self._meant))]
             self._meant.pop((directory, name), None)
-            self._meant[(directory, name)] = (ino, self._clock.monotonic() + seconds)
+            self._meant[(directory, name)] = (ino, self._clock.monotonic() + seconds, state)
 
     def _answer(self, ino: int) -> bytes:
         assert self._entry is not None
@@ -108,15 +111,16 @@ class VirtualNames:
         # The text is made when its size or bytes are asked for, not here: while a name is looked up, the kernel lets
         # nobody make or remove another one in the same directory.
         ino = self.still.add_text(self._text_like(about), make)
-        self._remember(directory, name, ino, _MEANT_SECONDS)
+        self._remember(directory, name, ino, _MEANT_SECONDS, self._nodes.state())
         return self._answer(ino)
 
     def _word_of_deleted(self, request: Request, word: WordName) -> bytes:
+        state = self._nodes.state()
         asked = Asked(self._nodes.path_of(request.node, word.base), is_directory=False)
         text = self._nodes.text(word.word, asked, word.query)
         ino = self.still.add_text(self._text_like(self._tree.attributes(request.node)), lambda: text)
         self.still.hydrate(ino)
-        self._remember(request.node, _name_of(request), ino, _MEANT_SECONDS)
+        self._remember(request.node, _name_of(request), ino, _MEANT_SECONDS, state)
         return self._answer(ino)
 
     def _text_like(self, about: Attributes) -> PastInode:
@@ -132,7 +136,7 @@ class VirtualNames:
         raise Waits(lambda request: self._later(request, wanted))
 
     def _later(self, request: Request, wanted: MomentName) -> bytes:
-        directory, name = request.node, _name_of(request)
+        directory, name, state = request.node, _name_of(request), self._nodes.state()
         try:
             if wanted.base:
                 past, sequence = self._nodes.file_at(self._nodes.path_of(directory, wanted.base), wanted.moment)
@@ -142,9 +146,9 @@ class VirtualNames:
                 ino = self.still.view(root, sequence)
         except NotFound:
             if not wanted.is_certain:
-                self._remember(directory, name, None, _MISSED_SECONDS)
+                self._remember(directory, name, None, _MISSED_SECONDS, state)
             raise
-        self._remember(directory, name, ino, _MEANT_SECONDS)
+        self._remember(directory, name, ino, _MEANT_SECONDS, state)
         return self._answer(ino)
 
 

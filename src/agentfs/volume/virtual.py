@@ -56,6 +56,8 @@ class VirtualNodes:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
+        self._problem = ""
+        """What was logged last."""
         self.words: dict[str, Word] = {
             "history": Word(
                 self._history, "every version of a file; what changed lately in a directory", of_deleted=True
@@ -76,6 +78,11 @@ class VirtualNodes:
     def moment_of(self, name: bytes) -> MomentName | None:
         """`name` as a file or the tree at a moment; None when it is not."""
         return parse_moment_name(name, now_ns=self._volume.clock.wall_ns())
+
+    def state(self) -> tuple[int, int]:
+        """Two numbers that stay while nothing changes, here or in the log. Does not wait."""
+        replica = self._volume.replica
+        return replica.journal_end(), int(replica.state("head_sequence"))
 
     def path_of(self, directory: int, name: bytes = b"") -> bytes:
         """The path of a name in a directory of the tree (or of the directory). Raises `NotFound`."""
@@ -180,7 +187,9 @@ class VirtualNodes:
         except InvalidArgument as error:
             raise NotFound(str(error)) from error  # such as a commit that is yet to come
         except (AgentFSError, OSError) as error:
-            _LOG.warning("%s cannot be told: %s", shown(what), error)
+            if str(error) != self._problem:  # programs try again and again
+                self._problem = str(error)
+                _LOG.warning("%s cannot be told: %s", shown(what), error)
             raise Unavailable(str(error)) from error
 
 
