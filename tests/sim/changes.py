@@ -2,6 +2,7 @@
 
 from machine import Machine
 from oracle import Oracle
+from programs import LOCKED
 from texts import edited, kind_of, tokens
 
 from agentfs.model.records import Kind
@@ -48,7 +49,7 @@ class Changes:
                 if kind is Kind.DIRECTORY:
                     directories.append(prefix + name)
                     work.append((child, f"{prefix}{name}/"))
-                elif kind is Kind.FILE:
+                elif kind is Kind.FILE and name != LOCKED:
                     files.append(prefix + name)
         return sorted(files), sorted(directories)
 

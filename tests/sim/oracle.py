@@ -45,6 +45,8 @@ class Oracle:
     """Tokens of lines that somebody moved within a file."""
     structured: set[bytes] = field(default_factory=set)
     """Tokens that were written as a value of a key."""
+    sections: set[bytes] = field(default_factory=set)
+    """Tokens that were written under a lock which was given back in time."""
     sides: set[bytes] = field(default_factory=set)
     """Tokens in what met in conflicts."""
     counts: Counter[str] = field(default_factory=Counter)

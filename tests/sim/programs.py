@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from oracle import Deed, Oracle
+from oracle import Broken, Deed, Oracle
 from texts import appended, edited, kind_of, tokens
 
 from agentfs.errors import NotFound, NotResident
 from agentfs.model.records import Kind
+from agentfs.replica.locks import LockUse
+from agentfs.sync.lock_steps import Granted
 from agentfs.tree.values import AttributeChange
 
 if TYPE_CHECKING:
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from node import Node
 
     from agentfs.tree.values import Handle
+
+
+LOCKED = "count.lock"
+"""A file that is changed under its lock only."""
 
 
 @dataclass
@@ -42,10 +48,13 @@ class Program:
     deed: Deed = field(init=False)
     steps: Iterator[None] = field(init=False)
 
-    def start(self) -> None:
+    def start(self, *, locks: bool) -> None:
+        """`locks`: it may be one that locks."""
         self.what = self.random.choice(
             ["in_place", "in_place", "stale", "append", "append", "journal", "save", "save", "save_with_backup"]
         )
+        if locks and self.random.random() < 0.3:
+            self.what, self.path = "locked", LOCKED
         self.deed = self.oracle.deed(f"{self.what} {self.path}", self.machine.name)
         self.steps = getattr(self, f"_{self.what}")()
 
@@ -132,6 +141,35 @@ class Program:
             self.machine.unlinked(ino)
             # The log may have moved the new file there meanwhile: then that is what goes, as on any file system.
             self.oracle.destroyed(self.deed, old, b"" if self.own & tokens(old) else text)
+
+    def _locked(self) -> Iterator[None]:
+        """Take a lock across machines, read, think, write, give it back."""
+        if self.machine.shown_file(LOCKED) is None:
+            self.close(self._open(LOCKED, os.O_WRONLY | os.O_CREAT))
+        locks, ino = self.node.engine.locks, self.node.at(LOCKED)
+        use = LockUse(ino, self.node.replica.session, self.deed.number, self.random.choice([3, 30]))
+        for _ in range(6):
+            self.node.tree.let_go(ino)
+            found = locks.take(use)
+            if isinstance(found, Granted):
+                break
+            yield
+        else:
+            return
+        data = self.read = self.node.read(LOCKED, reader=self.deed.process)
+        if not self.oracle.sections <= tokens(data):
+            raise Broken(f"{self.machine.name} has the lock and does not read {self.oracle.sections - tokens(data)}")
+        for _ in range(self.random.choice([0, 1, 4])):
+            yield
+        handle = self._open(LOCKED, os.O_WRONLY | os.O_APPEND)
+        self._write(handle, self.fresh() + b"\n")
+        self.close(handle)
+        for _ in range(self.random.choice([0, 1, 4])):
+            yield
+        self.node.tree.let_go(ino)
+        locks.give_back(use, found.epoch)
+        self.oracle.sections |= self.own
+        self.oracle.counts["locks given back in time"] += 1
 
     # ---- their parts ----
 

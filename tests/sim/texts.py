@@ -11,6 +11,7 @@ from random import Random
 TOKEN = re.compile(rb"<[0-9]+>")
 _LIST_MARK = re.compile(rb"^(?:[-*] )?(?:\[[ x]\] )?")
 _SENTENCES = re.compile(rb"(?<=\.) ")
+_KINDS = {"md": "prose", "txt": "prose", "json": "json", "mdx": "front", "bin": "binary", "lock": "binary"}
 _KEYS = ["title", "mood", "place", "count", "tags"]
 FRONT = b"---\n"
 
@@ -18,7 +19,9 @@ FRONT = b"---\n"
 def kind_of(name: str) -> str:
     """How the file of that name is edited, and what is checked of it; a conflict copy keeps its ending."""
     ending = name.rpartition(".")[2]
-    return {"md": "prose", "txt": "prose", "json": "json", "mdx": "front", "bin": "binary"}.get(ending, "lines")
+    return {"md": "prose", "txt": "prose", "json": "json", "mdx": "front", "bin": "binary", "lock": "binary"}.get(
+        ending, "lines"
+    )
 
 
 def is_text(kind: str) -> bool:

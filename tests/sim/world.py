@@ -16,7 +16,7 @@ from machine import Crash, Machine
 from merges import judged
 from node import TestClock
 from oracle import Broken, Oracle
-from programs import Program
+from programs import LOCKED, Program
 from record import Record
 from texts import kind_of, tokens
 
@@ -51,6 +51,7 @@ class World:
         self.crash_chance = self.random.choice([0.0, 0.0, 0.03])
         self.names = self.random.sample(FILES, self.random.choice([3, 5, len(FILES)]))
         self.collections = Collections(self.random, self.oracle) if self.random.random() < 0.6 else None
+        self.locks = self.random.random() < 0.3
         self.token = 0
         self.copies = 0
         self.machines: list[Machine] = []
@@ -189,7 +190,7 @@ class World:
 
     def _begin(self, machine: Machine, program: Program) -> None:
         program.path = Changes(machine, self.oracle, self.names).file()
-        program.start()
+        program.start(locks=self.locks)
 
     def go_on(self, machine: Machine, program: Program) -> None:
         self.log(f"{machine.name} {program.deed.number}: {program.deed.what}")
@@ -308,6 +309,9 @@ class World:
                 )
         for path, (_, _, data) in first.items():
             self.oracle.judge_content(data, kind_of(path.decode()), f"in the end, {path.decode()}")
+        locked = tokens(first.get(LOCKED.encode(), ("", 0, b""))[2])
+        if not self.oracle.sections <= locked:
+            raise Broken(f"written under the lock and not there: {self.oracle.sections - locked}")
         self.oracle.judge_lost({token for _, _, data in first.values() for token in tokens(data)})
         for machine in self.machines:
             machine.checked = -1
