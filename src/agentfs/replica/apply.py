@@ -178,6 +178,11 @@ class _Rebase(Forks):
             shown=row.nlink > 0,
             equal=self.pending_digest(row) == record.content.digest,
         )
+        if choice is not ContentChoice.SAME and self.stays_here(row):
+            ino = self.leave(row, record, known)
+            self.fetched[record.id] = ino
+            self.edited.append(ino)
+            return None
         if choice in (ContentChoice.SPLIT, ContentChoice.DETACH) and self._fork_instead(row, record):
             return None
         if choice in (ContentChoice.SPLIT, ContentChoice.DETACH):

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import msgpack
 
 from agentfs.merge.contents import may_merge
-from agentfs.model.records import ChunkedContent, Content, InlineContent, Kind
+from agentfs.model.records import ChunkedContent, Content, InlineContent, InodeRecord, Kind
 from agentfs.replica.apply_base import Name, content_of
 from agentfs.replica.apply_databases import beside
-from agentfs.replica.apply_show import Show
+from agentfs.replica.apply_show import Show, log_record
 from agentfs.replica.backing import BackingFiles
 from agentfs.replica.journal import LOG_SESSION, ChangeKind
 from agentfs.replica.past import keep_merged
@@ -29,6 +29,8 @@ from agentfs.replica.transaction import (
     InodeRow,
     Transaction,
 )
+
+_LIVES = "changed by one and deleted by the other; it was kept"
 
 
 class Forks(Show):
@@ -168,6 +170,39 @@ class Forks(Show):
         kept = self.show_aside(parent, name, row.ino)
         self.meet("content", parent, name, kept, detail)
 
+    def stays_here(self, row: InodeRow) -> bool:
+        """Whether it is a file of the log that has only names here which the log does not hear of (it was given an
+        ignored name), and is not in a directory that was. For others that is its removal."""
+        places = self.shown_at(row.ino)
+        return bool(row.local and row.id is not None and places) and not set(places) & set(self.names_of(row.ino))
+
+    def leave(self, row: InodeRow, record: InodeRecord, known: ContentRow | None) -> int:
+        """Let the log's version of such a file be another inode, not shown yet; this one is in no log any more.
+        `known`: what the log had. Returns the other's number."""
+        in_log = self.names_of(row.ino)
+        self.tx.sql.execute("UPDATE inode SET id=NULL WHERE ino=?", (row.ino,))
+        new = self.insert(record)
+        for parent, name in in_log:
+            self.tx.sql.execute("UPDATE dentry SET base=? WHERE parent=? AND name=?", (new, parent, name))
+            self.touched.add((parent, name))
+        if row.residency == RESIDENCY_LOCAL:  # else it tells where its bytes are
+            self.tx.sql.execute("DELETE FROM content WHERE ino=?", (row.ino,))
+        self.tx.sql.execute("DELETE FROM changed_field WHERE ino=?", (row.ino,))
+        self.forget(row.ino)
+        if known is not None:
+            self.before[new] = known
+        return new
+
+    def part_from_ours(self, row: InodeRow) -> None:
+        """A forked file that got such a name meanwhile: its version of the log was never seen here, so it lives."""
+        fork = self.tx.sql.one("SELECT * FROM fork WHERE ino=?", (row.ino,))
+        assert fork is not None
+        new = self.leave(row, log_record(self.tx, row), None if fork[1] is None else ContentRow(*fork[:6]))
+        parent, name = self.names_of(new)[0]
+        self.place(parent, name, new)
+        if new not in self.became:
+            self.meet("delete", parent, name, b"", _LIVES)
+
     def bring_back(self, row: InodeRow) -> None:
         """A forked file that was unlinked or replaced here meanwhile: its version of the log was never seen here,
         so it lives, or is merged with what replaced it."""
@@ -186,7 +221,7 @@ class Forks(Show):
             self.before[row.ino] = base
         self.place(parent, name, row.ino)
         if row.ino not in self.became:
-            self.meet("delete", parent, name, b"", "changed by one and deleted by the other; it was kept")
+            self.meet("delete", parent, name, b"", _LIVES)
 
 
 # ---- for the engine -------------------------------------------------------------------------------------------
@@ -260,6 +295,8 @@ def finish_merge(replica: Replica, forked: Forked, stamp: tuple[int, int], outco
     ino = forked.row.ino
     if outcome.staged is not None:
         with replica.transaction() as tx:  # a crash after the rename: what the backing file holds is ours (recovery)
+            if tx.is_write_open(ino):
+                return False
             tx.mark_write_open(ino)
     try:
         with replica.transaction(session=0) as tx:
@@ -281,8 +318,12 @@ def finish_merge(replica: Replica, forked: Forked, stamp: tuple[int, int], outco
                     (ino, tx.now_ns, PENDING_ATTRIBUTES, outcome.is_theirs),
                 )
                 tx.record(ChangeKind.CONTENT, ino)
-            keep = ~PENDING_CONTENT if outcome.is_theirs else ~0
-            tx.sql.execute("UPDATE inode SET pending=pending & ?2 WHERE ino=?1", (ino, keep))
+            # Also where nothing was pending: of an open file whose bytes were all in the log's version of that time.
+            tx.sql.execute(
+                "UPDATE inode SET pending_at_ns=CASE WHEN pending OR ?2 THEN pending_at_ns ELSE ?4 END, "
+                "pending=iif(?2, pending & ~?3, pending | ?3) WHERE ino=?1",
+                (ino, outcome.is_theirs, PENDING_CONTENT, tx.now_ns),
+            )
             tx.sql.execute("DELETE FROM fork WHERE ino=?", (ino,))
             if outcome.detail:
                 assert forked.place is not None
@@ -332,7 +373,26 @@ def bring_back(replica: Replica, forked: Forked, *, agent: str) -> bool:
         if row is None or not known or row.nlink or tx.is_write_open(row.ino):
             return False
         gone = _end(tx, replica, forked, agent, lambda it: it.bring_back(row))
-    for ino in {*gone, row.ino}:
+        # Not after the commit: the log's bytes may be fetched, and be written by a program, before we come to it.
+        replica.files.remove(row.ino)
+    for ino in gone:
+        replica.files.remove(ino)
+    return True
+
+
+def part_from_ours(replica: Replica, forked: Forked, *, agent: str) -> bool:
+    """End the fork of a file that was given a name here which stays on this machine. Returns False when it is not so
+    (any more), or is being written."""
+    with replica.transaction(session=LOG_SESSION) as tx:
+        row = tx.inode(forked.row.ino)
+        known = tx.sql.one("SELECT 1 FROM fork WHERE ino=?", (forked.row.ino,)) is not None
+        if row is None or not known or tx.is_write_open(row.ino):
+            return False
+        step = Forks(tx, agent=agent, digests={}, files=replica.files, sequence=forked.met)
+        if not step.stays_here(row):
+            return False
+        gone = _end(tx, replica, forked, agent, lambda it: it.part_from_ours(row))
+    for ino in gone:
         replica.files.remove(ino)
     return True
 

@@ -57,6 +57,14 @@ def write_from(tx: Transaction, ino: int, content_change: int, *, into: int | No
     tx.sql.execute(_WRITE_FROM, (ino, content_change, ino if into is None else into, tx.now_ns, tx.now_ns - KEPT_NS))
 
 
+def is_past(tx: Transaction, ino: int, content_change: int) -> bool:
+    """Whether `write_from` this version would have an effect."""
+    row = tx.sql.one(
+        "SELECT 1 FROM past WHERE ino=? AND content_change=? AND at_ns>?", (ino, content_change, tx.now_ns - KEPT_NS)
+    )
+    return row is not None
+
+
 def trim_past(tx: Transaction) -> None:
     """Forget what is too old, or too much."""
     tx.sql.execute(

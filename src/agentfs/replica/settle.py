@@ -110,8 +110,8 @@ def _settle_inode(move: BaseMove, captured: CapturedInode) -> int:
             _settle_fork(move, holder, captured.fork)
         return holder
     row = tx.inode(ino)
-    if row is None:
-        return move.insert(record)
+    if row is None or row.id not in (None, record.id):
+        return move.insert(record)  # forgotten since, or it has taken the place of another file of the log
     if row.id is None:
         tx.sql.execute("UPDATE inode SET id=? WHERE ino=?", (record.id, ino))
     move.remember(record.id, ino)

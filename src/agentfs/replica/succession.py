@@ -29,8 +29,10 @@ def succeed(
     old, fresh = tx.inode(dentry.base), tx.inode(new)
     if old is None or fresh is None or old.kind is not Kind.FILE or fresh.kind is not Kind.FILE:
         return None
-    if old.id is None or fresh.id is not None or old.local or fresh.local:
+    if old.id is None or fresh.id is not None or fresh.local:
         return None
+    if fresh.residency != RESIDENCY_LOCAL or (old.local and old.residency != RESIDENCY_LOCAL):
+        return None  # its `content` tells where its bytes are: it cannot have another's
     if tx.sql.one("SELECT count(*) FROM dentry WHERE base=?", (old.ino,)) != (1,):
         return None  # it has other names in the log, and stays itself
     _pass_on(tx, old, fresh)
@@ -45,7 +47,7 @@ def _pass_on(tx: Transaction, old: InodeRow, new: InodeRow) -> None:
     sql = tx.sql
     _remember_what_it_left_with(tx, old, new)
     pending = 0
-    if old.nlink:
+    if old.nlink and not old.local:
         pending = 3 if old.residency == RESIDENCY_LOCAL else 1
     sql.execute(
         "UPDATE inode SET id=NULL, pending=?2, pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?3 END "
@@ -53,6 +55,8 @@ def _pass_on(tx: Transaction, old: InodeRow, new: InodeRow) -> None:
         (old.ino, pending, tx.now_ns),
     )
     sql.execute("UPDATE inode SET id=? WHERE ino=?", (old.id, new.ino))
+    if new.pending != 3:  # it was a file of the log once, and what is in it was fetched
+        sql.execute("UPDATE inode SET pending=3, pending_at_ns=? WHERE ino=?", (tx.now_ns, new.ino))
     sql.execute("DELETE FROM content WHERE ino=?", (new.ino,))
     columns = "digest, size_bytes, sequence, offset, chunks"
     sql.execute(

@@ -58,8 +58,8 @@ def wanted_contents(
     unchanged: set[int] = set()
     absent: list[int] = []
     for row in state.inodes.values():
-        if row.ino in forked and (not row.nlink or row.ino not in state.write_open):
-            (held if not row.nlink else unchanged).add(row.ino)
+        if row.ino in forked and (not row.nlink or row.local or row.ino not in state.write_open):
+            (held if not row.nlink or row.local else unchanged).add(row.ino)
             continue
         if row.kind is not Kind.FILE or not row.nlink or row.local or not row.pending:
             continue

@@ -25,6 +25,7 @@ from agentfs.replica.forks import (
     finish_merge,
     nothing_new,
     pack_sides,
+    part_from_ours,
     read_forks,
     split_fork,
 )
@@ -98,7 +99,9 @@ class Converge:
             for forked in read_forks(self.ground.replica):
                 if forked.write_open:
                     continue
-                if forked.place is None:
+                if forked.row.local and part_from_ours(self.ground.replica, forked, agent=self.ground.author):
+                    again = True
+                elif forked.place is None:
                     again = bring_back(self.ground.replica, forked, agent=self.ground.author) or again
                 else:
                     self._end(forked)

@@ -56,6 +56,9 @@ class Renames:
             kind = _kind(tx, source.ino)
             if exchange:
                 self._exchange(tx, (parent, name, source, kind), (new_parent, new_name, target))
+                for place, ino in (((new_parent, new_name), source.ino), ((parent, name), target.ino)):
+                    if ino is not None:  # what stood there still has a name: nothing to purge
+                        succeed(tx, *place, ino, seen=ground.seen_by(reader))
                 return None
             if target.ino is not None:
                 gone = self._replace(tx, new_parent, new_name, target, directory=kind == Kind.DIRECTORY)
