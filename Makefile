@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types sim crash machine bench judges clean lock editing
+.PHONY: help demo test lint types sim crash machine bench judges clean lock editing retention
 
 help:
 	@echo "make demo    set up, then mount a home twice and watch a note travel (embedded default, no server)"
@@ -14,6 +14,7 @@ help:
 	@echo "make sim     the seeded simulation, many seeds on all cores (SEEDS=10000 FIRST=0 PROCESSES=$(PROCESSES))"
 	@echo "make crash   kill -9 under load, many rounds (ROUNDS=200)"
 	@echo "make machine the tree beside a real directory, long (EXAMPLES=3000)"
+	@echo "make retention  the model of clean-ups beside writers, pins and sleepers, many walks (RETENTION_SEEDS=2000)"
 	@echo "make editing two mounts, editors at work on the same files, cut off and connected (EDITING_SECONDS=60)"
 	@echo "make judges  stress-ng, dbench, fio, git, SQLite, rsync and tar on a real mount"
 	@echo "make lock    renew the pinned requirements"
@@ -39,6 +40,10 @@ FIRST ?= 0
 PROCESSES ?= $(shell nproc)
 sim: $(VENV)/.ready
 	@$(BIN)/python -m tests.sim.run --seeds $(SEEDS) --first $(FIRST) --processes $(PROCESSES)
+
+RETENTION_SEEDS ?= 2000
+retention: $(VENV)/.ready
+	@RETENTION_SEEDS=$(RETENTION_SEEDS) $(BIN)/python -m pytest -q --timeout=0 tests/model/test_retention_protocol.py -k kept
 
 ROUNDS ?= 200
 crash: $(VENV)/.ready

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentfs.testing.servers import ServerMissing
-from bench import contention_cases, history_cases, merge_cases, network_cases, report
+from bench import contention_cases, history_cases, merge_cases, network_cases, report, retention_cases
 from bench.figures import LOCAL, MOUNT, MOUNT_WITHOUT, Finding, Row
 from bench.local_cases import WORKS, Work, make_repository, measured
 from bench.machine import facts, passthrough_possible
@@ -169,6 +169,7 @@ def everything(run: Run) -> None:
         run.attempt("background", lambda: network_cases.background(run.work / "background", loops, quick=quick))
         run.attempt("contention", lambda: contention_cases.contention(run.work / "contention", quick=quick))
         run.attempt("merge", lambda: merge_cases.merges(run.work / "merge", quick=quick))
+        run.attempt("retention", lambda: retention_cases.retention(run.work / "retention", quick=quick))
         if net is not None:
             run.attempt("durable", lambda: network_cases.durable(net, loops, quick=quick))
             run.attempt("seen", lambda: network_cases.seen(net, loops, quick=quick))

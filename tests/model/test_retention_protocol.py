@@ -2,11 +2,12 @@
 at every moment. And the proof that the model can see: each broken variant must be caught.
 """
 
+import os
 import random
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
-from retention_world import World, Writer
+from collecting_world import World, Writer
 
 from agentfs.errors import Exists
 from agentfs.format import layout
@@ -19,7 +20,8 @@ from agentfs.retention.collector import Collector
 from agentfs.retention.packing import Packing
 from agentfs.retention.survey import Survey
 
-SEEDS = 60
+SEEDS = int(os.environ.get("RETENTION_SEEDS", "24"))
+"""Walks of the right protocol; a hunt takes more (`make retention`)."""
 SEEDS_MAX = 3000
 STEPS = 250
 
@@ -145,19 +147,21 @@ def world_with(**parts: object) -> Callable[[random.Random], World]:
 
 
 BROKEN = {
-    "no barrier": world_with(collector_class=NoBarrier),
-    "looks away": world_with(collector_class=LooksAway),
-    "old pins": world_with(collector_class=OldPins),
-    "packs nothing": world_with(collector_class=PacksNothing),
-    "overwrites announcements": world_with(collector_class=OverwritesAnnouncements),
-    "announces no chunks": world_with(collector_class=AnnouncesNoChunks),
-    "plain names": world_with(writer_class=PlainNames),
-    "unlooked pins": world_with(pins_class=UnlookedPins),
+    "no barrier": (30, world_with(collector_class=NoBarrier)),
+    "looks away": (260, world_with(collector_class=LooksAway)),
+    "old pins": (25, world_with(collector_class=OldPins)),
+    "packs nothing": (0, world_with(collector_class=PacksNothing)),
+    "overwrites announcements": (0, world_with(collector_class=OverwritesAnnouncements)),
+    "announces no chunks": (0, world_with(collector_class=AnnouncesNoChunks)),
+    "plain names": (0, world_with(writer_class=PlainNames)),
+    "unlooked pins": (0, world_with(pins_class=UnlookedPins)),
 }
+"""With the walk to begin with: the rarest case needs some hundred walks, and a test should not."""
 
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_variant_is_caught(broken: str) -> None:
-    with pytest.raises(AssertionError):
-        for seed in range(SEEDS_MAX):
-            walk(BROKEN[broken](random.Random(seed)))
+    first, world = BROKEN[broken]
+    with pytest.raises(AssertionError, match=r"cannot be read|is gone|other bytes"):
+        for seed in range(first, first + SEEDS_MAX):
+            walk(world(random.Random(seed)))

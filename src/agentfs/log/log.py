@@ -373,8 +373,13 @@ class Log:
         assert entry.data is not None
         commit, digest = decode_commit(entry.data, volume=self.volume, sequence=sequence)
         stub = stub_of(commit, digest, snapshot=snapshot, packed=True)
-        self._store.put(self.name(sequence), encode_stub(stub))
+        self.put_stub(stub)
         return stub, True
+
+    def put_stub(self, stub: Stub) -> None:
+        """As `collect`, for a commit that the caller has read from the log itself: one put. Not in a fork, of which
+        the entries may have been replaced when it was deleted (F-106)."""
+        self._store.put(self.name(stub.sequence), encode_stub(stub))
 
 
 def _collected(stub: Stub) -> Collected:

@@ -81,8 +81,8 @@ class Collector:
         Raises `ClocksDisagree`, `Corrupt`, `NewerFormat`, `HistoryBroken`, `VolumeDeleted`, `StoreError`: before
         anything was taken away, or between two steps that may be repeated."""
         self.report = CollectionReport(self._log.volume, self._policy.text, dry_run)
-        self._known = self._announcements.newest_number()
         before = self._store.counts.requests
+        self._known = self._announcements.newest_number()
         try:
             yield from self._run(dry_run)
         except Overtaken:
@@ -112,7 +112,7 @@ class Collector:
         if dry_run:
             yield from self._foretell(survey)
             return
-        packing = Packing(self._store, self._log, index, self._entropy, options.pack_bytes)
+        packing = Packing(self._store, self._log, index, self._entropy, options.pack_bytes, survey.recent)
         yield from self._pack(survey, packing, survey.to_pack)
         if survey.rows_change:
             yield from packing.rows(survey.lineages, survey.evidence)
@@ -210,7 +210,7 @@ class Collector:
     def _sweep(self, survey: Survey, pinned: set[int], *, chunks: bool) -> Iterator[None]:
         announced, options = survey.announced, self._options
         sweep = Sweep(self._store, self._log, options.parallel, self._failpoint, self.report)
-        yield from sweep.commits(survey.first_commit, announced.horizon, survey.sizes)
+        yield from sweep.commits(survey.first_commit, announced.horizon, survey.stubs, survey.sizes)
         yield from sweep.snapshots(announced.horizon, pinned)
         yield from sweep.packs(announced.packs)
         if chunks:

@@ -7,7 +7,8 @@ _DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class CollectorOptions:
-    """Times in seconds by the store's clock, sizes in bytes."""
+    """Times in seconds by the store's clock, sizes in bytes. (A store may tell the time of one object to the second,
+    and of another to the millisecond: below a few seconds no age means anything.)"""
 
     whole_s: float = _DAY_S
     """Whatever the policy: every state of this time is kept. Readers and writers that are not further behind never

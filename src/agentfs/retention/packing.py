@@ -29,6 +29,8 @@ class Packing:
     index: PackIndex
     entropy: Callable[[int], bytes]
     pack_bytes: int
+    recent: dict[int, bytes]
+    """Commits that were read a moment ago."""
     put: list[bytes] = field(default_factory=list)
     """Digests of the packs that were put."""
     contents: int = 0
@@ -123,9 +125,9 @@ class Packing:
                     yield from self._add(digest, found[digest], kept.inline[digest][0].sequence)
 
     def _from_commit(self, sequence: int, wanted: dict[bytes, InlineContent]) -> dict[bytes, bytes]:
-        """What is still there of contents that were put in commit `sequence`. One get."""
+        """What is still there of contents that were put in commit `sequence`. One get at most."""
         try:
-            data = self.store.get(self.log.name(sequence)).data
+            data = self.recent.get(sequence) or self.store.get(self.log.name(sequence)).data
             if verify(data)[0] is not ObjectKind.COMMIT:
                 return {}
         except (ObjectNotFound, Corrupt):

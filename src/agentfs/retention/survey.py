@@ -11,6 +11,7 @@ from agentfs.format.limits import ANNOUNCED_MAX, NO_PARENT
 from agentfs.format.pack import Evidence, Lineage
 from agentfs.format.pin import Pin
 from agentfs.format.snapshot_rows import SnapshotRows
+from agentfs.format.stub import Stub, stub_of
 from agentfs.log.announcements import Announcements
 from agentfs.log.contents import IndexedPack, PackIndex
 from agentfs.log.log import Log
@@ -25,6 +26,8 @@ from agentfs.retention.options import CollectorOptions
 from agentfs.retention.report import CollectionReport
 from agentfs.retention.sweep import Announced, chunk_entries, end_of_stubs, listed, read_announced
 from agentfs.stores.protocol import Store
+
+_RECENT_BYTES_MAX = 32 * 1024 * 1024
 
 
 class Overtaken(Exception):
@@ -56,6 +59,10 @@ class Survey:
     """Of log entries above `floor`."""
     first_commit: int = 1
     """No commit stands below it."""
+    stubs: dict[int, Stub] = field(default_factory=dict)
+    """What to put in the place of the commits that were read, up to the horizon."""
+    recent: dict[int, bytes] = field(default_factory=dict)
+    """Commits that were read, as many as memory may hold: what is kept of them need not be read again."""
     chunks: dict[BlobId, int] = field(default_factory=dict)
     """Names of chunks that stand, with their sizes."""
     lineages: list[Lineage] = field(default_factory=list)
@@ -67,6 +74,7 @@ class Survey:
     to_pack: set[bytes] = field(default_factory=set)
     packed: set[bytes] = field(default_factory=set)
     """Digests of contents that are in packs that may be relied upon."""
+    _recent_bytes: int = 0
     _tree: SnapshotRows | None = None
     _walk: HistoryWalk = field(default_factory=HistoryWalk)
     _old_chunks: set[BlobId] = field(default_factory=set)
@@ -141,6 +149,8 @@ class Survey:
     def _list_chunks(self) -> Iterator[None]:
         before = self.report.now_s - self.options.chunk_grace_s
         for blob, entry in chunk_entries(self.store, self.log):
+            if blob.suffix > self.announced.newest:
+                continue  # came beside an announcement that we do not know of: we are overtaken
             self.chunks[blob] = entry.size_bytes
             if entry.modified_at <= before:
                 self._old_chunks.add(blob)
@@ -171,7 +181,7 @@ class Survey:
         self._walk = HistoryWalk.after(base)
         yield from self._known_history()
         while self.end < self.horizon:
-            for commit in (yield from self._commits(min(self.options.parallel, self.horizon - self.end))):
+            for commit in (yield from self._commits(min(self.options.parallel, self.horizon - self.end), going=True)):
                 self._walk.apply(commit)
         tree = self._tree = self._tree or base
         if tree is not None:
@@ -200,8 +210,8 @@ class Survey:
             )
         self.end, self.end_digest, self.end_time_ns = commit.sequence, digest, commit.time_ns
 
-    def _commits(self, count: int) -> Generator[None, None, list[Commit]]:
-        """The next `count` commits; fewer at the end of the log."""
+    def _commits(self, count: int, *, going: bool = False) -> Generator[None, None, list[Commit]]:
+        """The next `count` commits; fewer at the end of the log. `going`: they will become stubs."""
         found = []
         sequences = range(self.end + 1, self.end + 1 + count)
         for some, entries in in_batches(self.log.entry, sequences, self.options.parallel):
@@ -213,6 +223,11 @@ class Survey:
                 commit, digest = decode_commit(entry.data, volume=self.log.volume, sequence=sequence)
                 self.take(commit, digest)
                 self.sizes[sequence] = len(entry.data)
+                if going:
+                    self.stubs[sequence] = stub_of(commit, digest, snapshot=self.horizon, packed=True)
+                    self._recent_bytes += len(entry.data)
+                    if self._recent_bytes <= _RECENT_BYTES_MAX:
+                        self.recent[sequence] = entry.data
                 found.append(commit)
             yield
             if len(found) < len(some):

@@ -8,6 +8,7 @@ from agentfs.errors import Corrupt
 from agentfs.format import layout
 from agentfs.format.collection import BlobId
 from agentfs.format.framing import PREAMBLE_BYTES, ObjectKind, peek
+from agentfs.format.stub import Stub
 from agentfs.log.announcements import Announcements
 from agentfs.log.log import Log
 from agentfs.retention.batches import in_batches
@@ -82,12 +83,15 @@ class Sweep:
     failpoint: Callable[[str], None]
     report: CollectionReport
 
-    def commits(self, first: int, horizon: int, sizes: dict[int, int]) -> Iterator[None]:
+    def commits(self, first: int, horizon: int, stubs: dict[int, Stub], sizes: dict[int, int]) -> Iterator[None]:
         """Commits from `first` to `horizon` become stubs, in order: what stands at a place is known for ever, so a
-        late repetition changes nothing."""
+        late repetition changes nothing. `stubs` are those of commits that were read."""
 
         def collect(sequence: int) -> bool:
-            return self.log.collect(sequence, snapshot=horizon)[1]
+            if sequence not in stubs or self.log.origins:
+                return self.log.collect(sequence, snapshot=horizon)[1]
+            self.log.put_stub(stubs[sequence])
+            return True
 
         for sequences, done in in_batches(collect, range(first, horizon + 1), self.parallel):
             for sequence, did in zip(sequences, done, strict=True):
