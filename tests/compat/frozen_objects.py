@@ -1,9 +1,19 @@
 """What the frozen objects of format version 1 hold. `python tests/compat/frozen_objects.py` writes missing files of
 `tests/compat/v1/`; it never changes one that is there: a frozen file is a promise, not a product."""
 
+import hashlib
 from pathlib import Path
 
+from agentfs.format.collection import (
+    Announcement,
+    BlobId,
+    PolicyRecord,
+    encode_announcement,
+    encode_policy,
+)
 from agentfs.format.commit import encode_commit
+from agentfs.format.pack import Evidence, Lineage, Pack, State, encode_pack
+from agentfs.format.pin import Pin, encode_pin
 from agentfs.format.snapshot import encode_snapshot
 from agentfs.format.store_file import encode_store_file, new_store_file
 from agentfs.format.stub import Stub, encode_stub, stub_of
@@ -88,9 +98,54 @@ def stub() -> Stub:
     return stub_of(encoded.commit, encoded.digest, snapshot=5)
 
 
+def barrier() -> Commit:
+    return Commit(VOLUME, 3, bytes(16), DIGEST, NS, "frozen", "clean-up", collection=2)
+
+
+def packed_stub() -> Stub:
+    encoded = encode_commit(commit(), CONTENTS)
+    return stub_of(encoded.commit, encoded.digest, snapshot=5, packed=True)
+
+
+def pin() -> Pin:
+    return Pin(VOLUME, bytes(range(16)), "fork", "home-experiment", 5, DIGEST, NS, "frozen", "für später", held=True)
+
+
+def announcement() -> Announcement:
+    blobs = (BlobId(DIGEST, 0), BlobId(DIGEST, 1), BlobId(DIGEST[::-1], 0))
+    return Announcement(VOLUME, 2, 5, NS, "frozen", "30d 10 versions", blobs, (DIGEST,))
+
+
+def policy() -> PolicyRecord:
+    return PolicyRecord(VOLUME, 2, "30d 10 versions", "frozen", NS)
+
+
+def pack() -> tuple[Pack, list[bytes]]:
+    inline = InlineContent(len(NOTE), hashlib.sha256(NOTE).digest(), 2, 4711)
+    chunked = ChunkedContent(CHUNK_BYTES + 1, DIGEST[::-1], (DIGEST, DIGEST[::-1]))
+    states = (
+        State(1, NS, "frozen", ROOT_ID, b"old.md", inode_id(1, 0), 0o644, -1, chunked),
+        State(2, NS + 1, "other", ROOT_ID, b"\xff not UTF-8", inode_id(2, 0), 0o4755, NS, inline),
+    )
+    met = Evidence(
+        2, 0, "content", ROOT_ID, b"notes.md", b"notes.conflict-a-1.md", "both changed it", NS, "frozen", 1, None,
+        InlineContent(9, DIGEST, 1, 4711), chunked,
+    )  # fmt: skip
+    bodies = [NOTE, b"second"]
+    contents = tuple((hashlib.sha256(body).digest(), len(body)) for body in bodies)
+    lineages = (Lineage(ROOT_ID, b"notes.md", states),)
+    return Pack(VOLUME, bytes(range(16)), 1, 2, contents, lineages, (met,)), bodies
+
+
 def encoded_objects() -> dict[str, bytes]:
     """File name → bytes, as today's encoders write them."""
     return {
+        "announcement.bin": encode_announcement(announcement()),
+        "barrier.bin": encode_commit(barrier(), {}).data,
+        "pack.bin": encode_pack(*pack())[0],
+        "packed-stub.bin": encode_stub(packed_stub()),
+        "pin.bin": encode_pin(pin()),
+        "policy.bin": encode_policy(policy()),
         "commit.bin": encode_commit(commit(), CONTENTS).data,
         "snapshot.bin": encode_snapshot(snapshot()),
         "stub.bin": encode_stub(stub()),
