@@ -6,11 +6,14 @@ By number and not by path, so that a view can be read a directory at a time, how
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agentfs.history.places import COLUMNS
 from agentfs.model.records import ROOT_ID, InodeId, Kind
 from agentfs.replica.database import Connection, Row
 
-_ATTRIBUTES = f"inode, sequence, kind, mode, uid, gid, mtime_ns, ctime_ns, birth_ns, rdev, target, {COLUMNS}"
+_ATTRIBUTES = (
+    "r.inode, r.sequence, r.kind, r.mode, r.uid, r.gid, r.mtime_ns, r.ctime_ns, r.birth_ns, r.rdev, r.target, "
+    "r.digest, r.size_bytes"
+)
+_NEWEST = "r.sequence=(SELECT max(sequence) FROM record WHERE inode=r.inode AND sequence<=?2)"
 _ROOT_MODE = 0o755
 _THERE = "since<=?2 AND (until IS NULL OR until>?2)"
 
@@ -36,12 +39,10 @@ class PastInode:
 
 def inode_at(sql: Connection, inode: InodeId, sequence: int) -> PastInode | None:
     """What an inode was right after `sequence`; None when nothing is known of it."""
-    row = sql.one(
-        f"SELECT {_ATTRIBUTES} FROM record WHERE inode=? AND sequence<=? ORDER BY sequence DESC LIMIT 1",
-        (inode, sequence),
-    )
+    row = sql.one(f"SELECT {_ATTRIBUTES}, 1 FROM record r WHERE r.inode=?1 AND {_NEWEST}", (inode, sequence))
     if row is not None:
-        return _past(sql, row, sequence)
+        xattrs = sql.rows("SELECT name, value FROM xattr WHERE inode=? AND sequence=? ORDER BY name", (inode, row[1]))
+        return _past(row, tuple((it[0], it[1]) for it in xattrs))
     if inode != ROOT_ID:
         return None
     found = sql.one("SELECT time_ns FROM entry WHERE sequence<=? ORDER BY sequence DESC LIMIT 1", (sequence,))
@@ -61,25 +62,30 @@ def children_after(
     sql: Connection, directory: InodeId, sequence: int, after: bytes, limit: int
 ) -> Iterator[tuple[bytes, PastInode]]:
     """What was in a directory right after `sequence`: names behind `after`, in order, at most `limit`."""
+    place = (directory, sequence, after, limit)
+    inside = f"(SELECT name, inode FROM name WHERE parent=?1 AND {_THERE} AND name>?3 ORDER BY name LIMIT ?4) n"
+    xattrs: dict[InodeId, list[tuple[bytes, bytes]]] = {}
+    for inode, name, value in sql.rows(
+        f"SELECT x.inode, x.name, x.value FROM (SELECT DISTINCT inode FROM {inside}) n JOIN record r USING (inode) "
+        f"JOIN xattr x USING (inode, sequence) WHERE {_NEWEST} ORDER BY 1, 2",
+        place,
+    ):
+        xattrs.setdefault(inode, []).append((name, value))
+    names = f"(SELECT count(*) FROM name WHERE inode=r.inode AND {_THERE})"
     rows = sql.rows(
-        f"SELECT name, inode FROM name WHERE parent=?1 AND {_THERE} AND name>?3 ORDER BY name LIMIT ?4",
-        (directory, sequence, after, limit),
+        f"SELECT {_ATTRIBUTES}, {names}, n.name FROM {inside} JOIN record r ON r.inode=n.inode AND {_NEWEST} "
+        "ORDER BY n.name",
+        place,
     )
-    for name, inode in rows:
-        found = inode_at(sql, inode, sequence)
-        if found is not None:
-            yield name, found
+    for row in rows:
+        yield row[-1], _past(row, tuple(xattrs.get(row[0], ())))
 
 
-def _past(sql: Connection, row: Row, sequence: int) -> PastInode:
-    inode, since, kind, mode, uid, gid, mtime_ns, ctime_ns, birth_ns, rdev, target = row[:11]
-    size = row[12] if row[11] is not None else len(target or b"")
-    links = 1
-    if kind == Kind.FILE:
-        names = sql.one(f"SELECT count(*) FROM name WHERE inode=?1 AND {_THERE}", (inode, sequence))
-        links = names[0] if names is not None else 1
-    xattrs = sql.rows("SELECT name, value FROM xattr WHERE inode=? AND sequence=? ORDER BY name", (inode, since))
+def _past(row: Row, xattrs: tuple[tuple[bytes, bytes], ...]) -> PastInode:
+    inode, _, kind, mode, uid, gid, mtime_ns, ctime_ns, birth_ns, rdev, target, digest, size, names = row[:14]
+    if digest is None:
+        size = len(target or b"")
     return PastInode(
-        inode, Kind(kind), mode, uid, gid, mtime_ns, ctime_ns, birth_ns, rdev, size, target or b"", links,
-        tuple((it[0], it[1]) for it in xattrs),
+        inode, Kind(kind), mode, uid, gid, mtime_ns, ctime_ns, birth_ns, rdev, size, target or b"",
+        names if kind == Kind.FILE else 1, xattrs,
     )  # fmt: skip
