@@ -10,7 +10,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
 from invariants import broken
 from node import Node, TestClock
+from test_review_power_cut import World
 
+from agentfs.errors import ObjectNotFound
 from agentfs.replica.check import check
 from agentfs.stores.memory import MemoryStore
 from agentfs.tree.values import AttributeChange
@@ -292,3 +294,117 @@ def test_swapped_with_a_new_file_while_another_edits(pair: Pair) -> None:
     b.unlink("notes.new")
     meet(pair)
     assert a.read("notes.md") == NOTES.replace(b"first", b"bob") + b"ann\n"
+
+
+# ---- one file that cannot be merged now ----
+
+
+def test_a_version_that_is_missing_on_the_store_holds_up_no_other_file(pair: Pair) -> None:
+    a, b = pair
+    large = b"".join(b"line %d of many\n" % it for it in range(20_000))
+    a.write("large.md", large)
+    a.sync()
+    b.sync()
+    b.read("large.md")
+    a.append("large.md", b"ann\n")
+    a.sync()
+    b.append("large.md", b"bob\n")
+    b.write("other.md", b"other\n")
+    log = b.engine._ground.log
+    real = log.chunk
+
+    base, theirs = (bytes(node.replica.content(node.at("large.md")).chunks) for node in (b, a))
+
+    def missing(digest: bytes) -> bytes:
+        if digest in theirs and digest not in base:
+            raise ObjectNotFound("nobody has it")
+        return real(digest)
+
+    log.chunk = missing  # type: ignore[method-assign]
+    b.settle(5)
+    a.engine.pull_now()
+    assert a.read("other.md") == b"other\n"
+    assert any("large.md" in it for it in b.engine.status().waiting_files)
+    assert b.read("large.md") == large + b"bob\n"
+    log.chunk = real  # type: ignore[method-assign]
+    b.settle(30)
+    meet(pair)
+    assert a.read("large.md") == large + b"ann\nbob\n"
+    assert not b.engine.status().waiting_files
+
+
+# ---- power cuts ----
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    it = World(tmp_path)
+    yield it
+    for node in it.made:
+        node.close()
+
+
+def forked(world: World) -> tuple[Node, Node]:
+    """Of bob's file, which is open and written, the log has another version."""
+    ann, bob = world.node("ann"), world.node("a")
+    ann.write("notes.md", NOTES)
+    ann.sync()
+    bob.engine.pull_now()
+    handle = bob.open("notes.md", os.O_WRONLY | os.O_APPEND)
+    bob.tree.write(handle, 0, b"bob\n")
+    bob.tree.fsync(handle, data_only=False)
+    ann.append("notes.md", b"ann\n")
+    ann.sync()
+    bob.engine.pull_now()
+    assert bob.replica.connection.rows("SELECT * FROM fork")
+    return ann, bob
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_power_cut_while_two_versions_wait(world: World, committed: bool) -> None:
+    ann, bob = forked(world)
+    if committed:
+        bob.sync()
+    bob = world.cut(bob, {})
+    for node in (bob, ann):
+        node.sync()
+        assert node.read("notes.md") == NOTES + b"ann\nbob\n"
+        assert node.names() == ["notes.md"]
+
+
+@pytest.mark.parametrize("left", [None, 5])
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_power_cut_takes_bytes_of_a_file_of_which_two_versions_wait(
+    world: World, left: int | None, committed: bool
+) -> None:
+    ann, bob = forked(world)
+    if committed:
+        bob.sync()
+    bob = world.cut(bob, {"notes.md": left})
+    for node in (bob, ann):
+        node.sync()
+        assert broken(node.replica) == [] and check(node.replica) == []
+        assert node.read("notes.md") == NOTES + b"ann\n" + (b"bob\n" if committed else b"")
+    assert bob.replica.connection.rows("SELECT * FROM fork") == []
+
+
+# ---- directories that stay here ----
+
+
+def test_merged_in_a_directory_that_stays_here(pair: Pair) -> None:
+    a, b = pair
+    a.write("d/n.md", NOTES)
+    a.sync()
+    b.engine.pull_now()
+    handle = b.open("d/n.md", os.O_WRONLY | os.O_APPEND)
+    b.tree.write(handle, 0, b"bob\n")
+    b.tree.flush(handle)
+    a.append("d/n.md", b"ann\n")
+    a.sync()
+    b.engine.pull_now()
+    b.rename("d", "node_modules")
+    b.tree.release(handle)
+    for node in (b, a, b):
+        node.sync()
+        assert broken(node.replica) == [] and check(node.replica) == []
+    assert b.read("node_modules/n.md").startswith(NOTES) and b"bob\n" in b.read("node_modules/n.md")

@@ -321,7 +321,7 @@ def finish_merge(replica: Replica, forked: Forked, stamp: tuple[int, int], outco
             # Also where nothing was pending: of an open file whose bytes were all in the log's version of that time.
             tx.sql.execute(
                 "UPDATE inode SET pending_at_ns=CASE WHEN pending OR ?2 THEN pending_at_ns ELSE ?4 END, "
-                "pending=iif(?2, pending & ~?3, pending | ?3) WHERE ino=?1",
+                "pending=CASE WHEN local THEN 0 WHEN ?2 THEN pending & ~?3 ELSE pending | ?3 END WHERE ino=?1",
                 (ino, outcome.is_theirs, PENDING_CONTENT, tx.now_ns),
             )
             tx.sql.execute("DELETE FROM fork WHERE ino=?", (ino,))

@@ -54,6 +54,7 @@ class _Stock:
         rows = self._tx.sql.rows(
             "SELECT ino FROM inode WHERE kind=1 AND nlink>0 AND residency=1 AND (pending & 2 OR local)"
         )
+        self._end_forks()
         inos = {row[0] for row in rows} | self._marked
         for ino in sorted(inos):
             row = self._tx.inode(ino)
@@ -67,6 +68,18 @@ class _Stock:
         for _, _, name, kept, detail in self._show.met:
             _LOG.warning("%s: %s%s", shown(name), detail, f" as {shown(kept)}" if kept else "")
         return self._found
+
+    def _end_forks(self) -> None:
+        """Of files whose bytes are all in the log's version, which would have taken their place: it does so now,
+        unless they were written since."""
+        for ino, base in self._tx.sql.rows(
+            "SELECT ino, f.digest FROM fork f JOIN inode USING(ino) WHERE NOT pending & ?", (PENDING_CONTENT,)
+        ):
+            known, digest = self._tx.content(ino), file_digest(self._files, ino)
+            if known is not None and digest == known.digest:
+                self._tx.sql.execute("DELETE FROM fork WHERE ino=?", (ino,))
+            elif digest is None or digest == base or ino not in self._marked:
+                self._take_back(ino)
 
     def _look(self, row: InodeRow) -> None:
         facts = self._files.stat(row.ino)
@@ -120,6 +133,7 @@ class _Stock:
 
     def _take_back(self, ino: int) -> None:
         """The bytes of `ino` are those of its `content` row again. Changed times stay ours: pending."""
+        self._tx.sql.execute("DELETE FROM fork WHERE ino=?", (ino,))
         self._tx.sql.execute(
             "UPDATE inode SET residency=0, size_bytes=(SELECT size_bytes FROM content WHERE content.ino=inode.ino), "
             "pending=pending & ~2, content_change=content_change+1, change=change+1 WHERE ino=?",
@@ -132,6 +146,7 @@ class _Stock:
         """The log's version becomes another inode with the names of this one, which is kept aside."""
         place = self._show.shown_at(row.ino)[0]
         self._show.part(row)
+        self._tx.sql.execute("DELETE FROM fork WHERE ino=?", (row.ino,))
         self._aside(place, row.ino)
 
     def _restore_replaced(self, row: InodeRow, rest: int) -> bool:

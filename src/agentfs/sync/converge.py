@@ -13,8 +13,9 @@ import os
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from agentfs.errors import Corrupt, ObjectNotFound
+from agentfs.errors import Corrupt, NoSpace, ObjectNotFound
 from agentfs.merge.contents import MERGE_BYTES_MAX, Merged, merge_contents
+from agentfs.model.names import shown
 from agentfs.model.records import CHUNK_BYTES, ChunkedContent, Content
 from agentfs.replica.apply_base import content_of
 from agentfs.replica.forks import (
@@ -40,6 +41,7 @@ from agentfs.sync.hydration import Hydration
 _ROUNDS_MAX = 3
 """A file that replaced a forked one is merged with it in a second round."""
 _DETAIL_MAX = 1000
+_TROUBLE_S = 10.0
 _CANNOT = "both changed and cannot be merged; the version that came later was kept aside"
 _BASE_GONE = "both changed, and the version they came from is gone; the version that came later was kept aside"
 _RECENT_BYTES_MAX = 16 * 1024 * 1024
@@ -86,14 +88,15 @@ class Converge:
     """Files merged here since the start."""
     trouble: dict[int, str] = field(default_factory=dict)
     """Files that cannot be merged now: why."""
+    _not_before: dict[int, float] = field(default_factory=dict)
 
     def is_due(self) -> bool:
         """Whether a file waits that nobody is writing."""
         return any_forks(self.ground.replica)
 
     def run(self) -> None:
-        """Merge every file that nobody is writing. Raises `StoreError` when bytes that are needed cannot be had now;
-        what was merged before stays merged."""
+        """Merge every file that nobody is writing. Raises `StoreError` when the store does not answer; what was
+        merged before stays merged. A file whose versions are missing or damaged there waits alone."""
         for _ in range(_ROUNDS_MAX):
             again = False
             for forked in read_forks(self.ground.replica):
@@ -104,9 +107,22 @@ class Converge:
                 elif forked.place is None:
                     again = bring_back(self.ground.replica, forked, agent=self.ground.author) or again
                 else:
-                    self._end(forked)
+                    self._try(forked)
             if not again:
                 break
+        for gone in self.trouble.keys() - {it.row.ino for it in read_forks(self.ground.replica)}:
+            del self.trouble[gone]
+            self._not_before.pop(gone, None)
+
+    def _try(self, forked: Forked) -> None:
+        ino, now = forked.row.ino, self.ground.clock.monotonic()
+        if now < self._not_before.get(ino, 0.0):
+            return
+        try:
+            self._end(forked)
+        except (ObjectNotFound, Corrupt, NoSpace, OSError) as error:
+            self.trouble[ino] = f"{shown(forked.place[1] if forked.place else b'')}: cannot be merged: {error}"
+            self._not_before[ino] = now + _TROUBLE_S
 
     def tidy(self) -> None:
         """Drop kept bytes that no merge can need any more."""

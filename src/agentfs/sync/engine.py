@@ -217,7 +217,7 @@ class Engine:
                 facts.inodes + facts.dentries,
                 facts.size_bytes,
                 age_s,
-                next(iter(self._push.trouble.values()), error),
+                next(iter(self._trouble()), error),
             )
 
     # ---- steps ----
@@ -387,7 +387,7 @@ class Engine:
             if not inodes and not names and not self._state.unsettled:
                 return
             if self._clock.monotonic() >= deadline:
-                trouble = next(iter(self._push.trouble.values()), trouble)
+                trouble = next(iter(self._trouble()), trouble)
                 raise SyncTimedOut(
                     f"{len(inodes)} files and {len(names)} names are not yet remote ({trouble}); they are safe here"
                 )
@@ -436,6 +436,10 @@ class Engine:
         with self._turn:
             return self._upkeep.snapshot(at_least=at_least)
 
+    def _trouble(self) -> tuple[str, ...]:
+        """Why files wait that could be committed otherwise."""
+        return (*self._push.trouble.values(), *self._converge.trouble.values())
+
     def status(self) -> EngineStatus:
         replica = self._replica
         pending = replica.pending()
@@ -455,7 +459,7 @@ class Engine:
             last_contact_ns=replica.state("last_contact_ns"),
             last_error=replica.state("last_error"),
             last_error_ns=replica.state("last_error_ns"),
-            waiting_files=tuple(self._push.trouble.values()),
+            waiting_files=self._trouble(),
             requests=self._store.counts.requests,
             conflicts=self._pull.conflicts,
             commits_since_snapshot=self._upkeep.commits_since_snapshot(),

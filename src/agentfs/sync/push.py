@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 from agentfs.clock import hybrid_time_ns
-from agentfs.errors import AgentFSError, NoSpace, ReplicaDamaged, Unavailable
+from agentfs.errors import AgentFSError, Corrupt, NoSpace, ObjectNotFound, ReplicaDamaged, Unavailable
 from agentfs.log.log import Appended, Entry
 from agentfs.model.names import shown
 from agentfs.model.records import CHUNK_BYTES, COMMIT_BYTES_MAX, INLINE_BYTES_MAX, Kind
@@ -207,6 +207,8 @@ class Push:
         except (
             Unavailable,
             NoSpace,
+            ObjectNotFound,
+            Corrupt,
             OSError,
         ) as error:  # OSError: no room for the copy of a database, an unreadable disk
             self.trouble[row.ino] = str(error)
