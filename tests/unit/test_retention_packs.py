@@ -8,8 +8,12 @@ import pytest
 
 from agentfs.errors import Corrupt, ObjectNotFound
 from agentfs.format.layout import pack_name
-from agentfs.format.pack import Pack, decode_pack, encode_pack
+from agentfs.format.pack import Lineage, Pack, State, decode_pack, encode_pack
 from agentfs.log.contents import PackIndex
+from agentfs.log.log import Log
+from agentfs.model.records import CHUNK_BYTES, ChunkedContent
+from agentfs.retention.lineages import HistoryWalk
+from agentfs.retention.packing import Packing
 from agentfs.stores.counted import CountedStore
 from agentfs.stores.memory import MemoryStore
 
@@ -106,3 +110,19 @@ def test_other_bytes_in_the_place_of_a_content_are_refused(store: CountedStore) 
         index.read(digest_of(b"two"), 3)
     with pytest.raises((Corrupt, ObjectNotFound)):
         index.whole(index.packs[name])
+
+
+def test_rows_of_huge_files_are_spread_over_packs(store: CountedStore) -> None:
+    """A lineage may be longer than the header of one pack."""
+    chunks = tuple(number.to_bytes(32, "big") for number in range(300_000))
+    huge = ChunkedContent(300_000 * CHUNK_BYTES, bytes(32), chunks)
+    states = tuple(State(at, 1, "ann", 1, b"huge", 1 << 24, 0o644, 1, huge) for at in range(1, 6))
+    log = Log(store, "home", "packed")
+    packing = Packing(store, log, PackIndex(store, VOLUME), os.urandom, 1 << 20, {})
+    for _ in packing.rows([Lineage(1, b"huge", states)], []):
+        pass
+    assert len(packing.put) == 3
+    walk = HistoryWalk(3)
+    for digest in packing.put:
+        walk.know(decode_pack(store.get(pack_name(PREFIX, digest)).data, volume=VOLUME)[0].lineages, ())
+    assert walk.lineages == {(1, b"huge"): list(states)}

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 _DAYS_MAX = 36_500
-_VERSIONS_MAX = 1_000_000
+_VERSIONS_MAX = 10_000
 _DAYS = re.compile(r"([0-9]{1,9}) ?(?:days?|d)(?![a-z])")
 _VERSIONS = re.compile(r"([0-9]{1,9}) ?versions?(?![a-z])")
 

@@ -21,6 +21,8 @@ Place: TypeAlias = tuple[InodeId, bytes]
 class HistoryWalk:
     """Follows the log from one tree on: `apply` the commits in order."""
 
+    versions: int | None = None
+    """How many states of a file are wanted; None: all. With 0 only conflicts are followed."""
     files: dict[InodeId, InodeRecord] = field(default_factory=dict)
     names: dict[Place, InodeId] = field(default_factory=dict)
     """Of everything; directories matter to nobody here."""
@@ -32,9 +34,11 @@ class HistoryWalk:
     resolved: set[ConflictId] = field(default_factory=set)
 
     @classmethod
-    def after(cls, tree: SnapshotRows | None) -> "HistoryWalk":
+    def after(cls, tree: SnapshotRows | None, versions: int | None) -> "HistoryWalk":
         """Begin with a tree; None: the empty one."""
-        walk = cls()
+        walk = cls(versions)
+        if versions == 0:
+            return walk
         for row in tree.inodes if tree is not None else ():
             if row[1] == Kind.FILE:
                 walk.files[row[0]] = inode_record(row)
@@ -43,7 +47,8 @@ class HistoryWalk:
         return walk
 
     def know(self, lineages: Iterable[Lineage], evidence: Iterable[Evidence]) -> None:
-        """What earlier collections kept; the tree that the walk begins with is the one at their horizon."""
+        """What earlier collections kept, a lineage perhaps in several parts; the tree that the walk begins with is
+        the one at their horizon."""
         for it in lineages:
             known = self.lineages.setdefault((it.parent, it.name), [])
             seen = {(state.sequence, state.inode) for state in known}
@@ -52,7 +57,14 @@ class HistoryWalk:
         for one in evidence:
             self.evidence[ConflictId(one.sequence, one.place)] = one
 
+    def known(self) -> tuple[set[Lineage], set[Evidence]]:
+        """All of it."""
+        return {Lineage(*place, tuple(it)) for place, it in self.lineages.items()}, set(self.evidence.values())
+
     def apply(self, commit: Commit) -> None:
+        self._conflicts(commit)
+        if self.versions == 0:
+            return
         changed = self._records(commit)
         lost = self._unlinks(commit)
         for link in commit.links:
@@ -72,7 +84,6 @@ class HistoryWalk:
         for inode in changed:
             for place in self.places.get(inode, ()):
                 self._state(commit, place, self.files[inode])
-        self._conflicts(commit)
 
     def _records(self, commit: Commit) -> set[InodeId]:
         changed = set()
@@ -131,6 +142,8 @@ class HistoryWalk:
                 content=record.content,
             )
         )
+        if self.versions is not None:
+            del states[: -self.versions]
 
     def _conflicts(self, commit: Commit) -> None:
         self.resolved.update(commit.resolved)
@@ -155,16 +168,13 @@ class HistoryWalk:
 
     # ---- what is kept ----
 
-    def wanted_lineages(self, tree: SnapshotRows | None, versions: int | None) -> list[Lineage]:
-        """The last `versions` states of every file of `tree`, the one that the walk came to; None: all that are
-        known."""
-        if tree is None or versions == 0:
+    def wanted_lineages(self, tree: SnapshotRows | None) -> list[Lineage]:
+        """Of every file of `tree`, the one that the walk came to."""
+        if tree is None or self.versions == 0:
             return []
-        found = []
-        for place in sorted({(parent, name) for parent, name, _ in tree.links} & self.lineages.keys()):
-            states = self.lineages[place] if versions is None else self.lineages[place][-versions:]
-            found.append(Lineage(*place, tuple(states)))
-        return found
+        places = {(parent, name) for parent, name, _ in tree.links} & self.lineages.keys()
+        start = 0 if self.versions is None else -self.versions
+        return [Lineage(*place, tuple(self.lineages[place][start:])) for place in sorted(places)]
 
     def wanted_evidence(self) -> list[Evidence]:
         """Conflicts that nobody settled."""

@@ -4,20 +4,24 @@ them (docs/format.md, F-117 (1))."""
 import contextlib
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from agentfs.errors import Corrupt, ObjectNotFound
 from agentfs.format import layout
 from agentfs.format.commit import inline_bytes
 from agentfs.format.framing import ObjectKind, verify
-from agentfs.format.limits import PACK_CONTENTS_MAX, PACK_ROWS_MAX
-from agentfs.format.pack import Evidence, Lineage, Pack, decode_pack, encode_pack
+from agentfs.format.limits import DIGEST_BYTES, PACK_CONTENTS_MAX, PACK_ROWS_MAX
+from agentfs.format.pack import Evidence, Lineage, Pack, State, decode_pack, encode_pack
 from agentfs.log.contents import PackIndex
 from agentfs.log.log import Log
-from agentfs.model.records import Content, InlineContent
+from agentfs.model.records import ChunkedContent, Content, InlineContent
 from agentfs.retention.kept import Kept
 from agentfs.stores.protocol import Store
+
+_ROW_BYTES = 300
+_ROW_BYTES_MAX = 16 * 1024 * 1024
+"""Of the rows of one pack; a single one may have half a header of chunks more."""
 
 
 @dataclass(slots=True)
@@ -77,24 +81,17 @@ class Packing:
         after each."""
         lineages = [it for it in map(self._without_missing, lineages) if it.states]
         evidence = [self._sides_there(it) for it in evidence]
-        while lineages or evidence:
-            taken, states = 0, 0
-            for it in lineages:
-                if states + len(it.states) > PACK_ROWS_MAX:
-                    break
-                taken, states = taken + 1, states + len(it.states)
-            some = evidence[:PACK_ROWS_MAX]
-            sequences = [state.sequence for it in lineages[:taken] for state in it.states]
-            sequences += [it.sequence for it in some]
+        rows = [Lineage(it.parent, it.name, (state,)) for it in lineages for state in it.states]
+        for some in _portions([*rows, *evidence]):
+            sequences = [it.sequence if isinstance(it, Evidence) else it.states[0].sequence for it in some]
             pack = Pack(
                 volume=self.log.volume,
                 pack_id=self.entropy(16),
                 first=min(sequences),
                 last=max(sequences),
-                lineages=tuple(lineages[:taken]),
-                evidence=tuple(some),
+                lineages=_united(it for it in some if isinstance(it, Lineage)),
+                evidence=tuple(it for it in some if isinstance(it, Evidence)),
             )
-            lineages, evidence = lineages[taken:], evidence[PACK_ROWS_MAX:]
             self._store_pack(pack, [])
             yield
 
@@ -175,3 +172,36 @@ class Packing:
         if found != data:
             raise Corrupt(f"{name} is not what was put there")
         self.put.append(digest)
+
+
+def _portions(rows: list[Lineage | Evidence]) -> Iterator[list[Lineage | Evidence]]:
+    """Cut rows so that each portion fits a header."""
+    portion: list[Lineage | Evidence] = []
+    size = 0
+    for row in rows:
+        if portion and (len(portion) == PACK_ROWS_MAX or size > _ROW_BYTES_MAX):
+            yield portion
+            portion, size = [], 0
+        portion.append(row)
+        size += _row_bytes(row)
+    if portion:
+        yield portion
+
+
+def _row_bytes(row: Lineage | Evidence) -> int:
+    """About how long a row is."""
+    if isinstance(row, Evidence):
+        contents: tuple[Content | None, ...] = (row.base, row.earlier, row.later)
+        more = len(row.detail.encode()) + len(row.kept_as)
+    else:
+        contents, more = (row.states[0].content,), 0
+    chunks = sum(len(it.chunks) for it in contents if isinstance(it, ChunkedContent))
+    return _ROW_BYTES + 2 * len(row.name) + more + chunks * DIGEST_BYTES
+
+
+def _united(rows: Iterable[Lineage]) -> tuple[Lineage, ...]:
+    """One lineage for each name."""
+    found: dict[tuple[int, bytes], list[State]] = {}
+    for row in rows:
+        found.setdefault((row.parent, row.name), []).extend(row.states)
+    return tuple(Lineage(*place, tuple(states)) for place, states in found.items())

@@ -178,7 +178,7 @@ class Survey:
             self.end_digest, self.end_time_ns = base.commit_digest, base.time_ns
         self.end = self.floor
         self.kept = Kept(self.log.first_own, self.horizon)
-        self._walk = HistoryWalk.after(base)
+        self._walk = HistoryWalk.after(base, None if self.policy.everything else self.policy.versions)
         yield from self._known_history()
         while self.end < self.horizon:
             for commit in (yield from self._commits(min(self.options.parallel, self.horizon - self.end), going=True)):
@@ -280,13 +280,10 @@ class Survey:
             lineages.update(pack.lineages)
             evidence.update(pack.evidence)
         self._walk.know(lineages, evidence)
-        self._known_rows = lineages, evidence
+        self._known_rows = self._walk.known()
 
     def _choose_history(self) -> None:
-        if self.policy.everything:
-            self.lineages = self._walk.wanted_lineages(self._tree, None)
-        else:
-            self.lineages = self._walk.wanted_lineages(self._tree, self.policy.versions)
+        self.lineages = self._walk.wanted_lineages(self._tree)
         self.evidence = self._walk.wanted_evidence()
         self.report.versions = sum(len(it.states) for it in self.lineages)
         self.kept.add_all((state.content for it in self.lineages for state in it.states), needed=False)
