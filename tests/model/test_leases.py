@@ -88,7 +88,7 @@ class Machine:
             return
         lost = self.node.replica.connection.one("SELECT 1 FROM lost_lease WHERE epoch=?", (self.granted.epoch,))
         if lost:
-            return  # its handle is of a conflict copy now: `test_locks.py` looks at that
+            return  # its handle is of a conflict copy now: `test_locks_on_machines.py` looks at that
         try:
             before = self.node.read("n")
         except Unavailable:

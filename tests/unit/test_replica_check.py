@@ -76,6 +76,18 @@ DAMAGE = {
     "a row of detached for an inode that does not exist": ["INSERT INTO detached VALUES(999, 1, x'61', NULL, 0)"],
     "a row of write_open for an inode that does not exist": ["INSERT INTO write_open VALUES(999, 1)"],
     "a row of live_database for an inode that does not exist": ["INSERT INTO live_database VALUES(999, '', 0)"],
+    "a row of fork for an inode that does not exist": [
+        "INSERT INTO fork VALUES(999, NULL, NULL, NULL, NULL, NULL, 1, 0)"
+    ],
+    "a row of left_with for an inode that does not exist": [
+        "INSERT INTO left_with VALUES(999, zeroblob(32), 5, 1, 0, NULL, 1)"
+    ],
+    "a row of past for an inode that does not exist": [
+        "INSERT INTO past(ino, content_change, digest, size_bytes, in_log, at_ns) VALUES(999, 1, zeroblob(32), 5, 1, 0)"
+    ],
+    "a file is to be merged whose bytes are not here, or that the log does not have": [
+        f"INSERT INTO fork VALUES({F}, NULL, NULL, NULL, NULL, NULL, 1, 0)"
+    ],
     "a directory is not reachable from the root": [f"UPDATE dentry SET parent={E} WHERE ino={D}"],
 }
 

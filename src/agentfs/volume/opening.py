@@ -7,7 +7,6 @@ import threading
 from agentfs.clock import Clock
 from agentfs.config.settings import Settings
 from agentfs.format.store_file import StoreFile
-from agentfs.stores.open import open_store
 from agentfs.stores.protocol import Store
 from agentfs.stores.retrying import RetryPolicy
 from agentfs.stores.url import parse_store_url
@@ -21,6 +20,9 @@ def opened_store(
     settings: Settings, *, clock: Clock, stop: threading.Event | None = None, retry: RetryPolicy | None = None
 ) -> Store:
     """The store of these settings; nothing is sent yet. Raises `StoreURLInvalid` and `StoreDenied`."""
+    # Loaded only where a store is opened: the client (30 MB) has no business in a mount's process.
+    from agentfs.stores.open import open_store  # noqa: PLC0415
+
     if settings.origins["store"] == "default":
         # Nobody chose this place, so its parents are ours to make; a chosen one may be an unmounted disk.
         with contextlib.suppress(OSError):
