@@ -83,7 +83,8 @@ DAMAGE = {
         "INSERT INTO left_with VALUES(999, zeroblob(32), 5, 1, 0, NULL, 1)"
     ],
     "a row of past for an inode that does not exist": [
-        "INSERT INTO past(ino, content_change, digest, size_bytes, in_log, at_ns) VALUES(999, 1, zeroblob(32), 5, 1, 0)"
+        "INSERT INTO past(ino, content_change, digest, size_bytes, in_log, at_ns) "
+        "VALUES(999, 1, zeroblob(32), 5, 1, 0)"
     ],
     "a file is to be merged whose bytes are not here, or that the log does not have": [
         f"INSERT INTO fork VALUES({F}, NULL, NULL, NULL, NULL, NULL, 1, 0)"
