@@ -408,3 +408,65 @@ def test_merged_in_a_directory_that_stays_here(pair: Pair) -> None:
         node.sync()
         assert broken(node.replica) == [] and check(node.replica) == []
     assert b.read("node_modules/n.md").startswith(NOTES) and b"bob\n" in b.read("node_modules/n.md")
+
+
+# ---- what is committed while a file waits to be merged ----
+
+
+def test_a_directory_is_not_removed_over_a_version_that_waits(pair: Pair) -> None:
+    a, b = pair
+    a.write("d/n.md", NOTES)
+    a.sync()
+    b.engine.pull_now()
+    handle = b.open("d/n.md", os.O_WRONLY)
+    a.append("d/n.md", b"ann\n")
+    a.sync()
+    b.engine.pull_now()
+    b.unlink("d/n.md")
+    b.rmdir("d")
+    b.settle(20)
+    a.engine.pull_now()
+    assert a.read("d/n.md") == NOTES + b"ann\n"
+    b.tree.release(handle)
+    meet(pair)
+    assert a.read("d/n.md") == NOTES + b"ann\n", "changed there and removed here: it lives"
+
+
+def test_evicted_between_reading_and_writing(pair: Pair) -> None:
+    a, b = pair
+    memory = b.read("notes.md")
+    b.engine.evict(cache_bytes=0)
+    a.append("notes.md", b"ann\n")
+    a.sync()
+    b.engine.pull_now()
+    b.write("notes.md", memory + b"bob\n")
+    meet(pair)
+    assert sorted(a.read("notes.md")[len(NOTES) :].splitlines()) == [b"ann", b"bob"]
+
+
+@pytest.mark.parametrize("by_rename", [False, True])
+def test_a_stale_program_writes_while_the_merge_of_an_open_file_is_on_its_way(pair: Pair, by_rename: bool) -> None:
+    a, b = pair
+    memory = b.read("notes.md")
+    a.append("notes.md", b"ann 1\n")
+    a.sync()
+    b.engine.pull_now()
+    other = b.tree.open(b.at("notes.md"), os.O_WRONLY | os.O_APPEND, reader=1)
+    b.tree.write(other, 0, b"bob 1\n")
+    b.tree.flush(other)
+    a.append("notes.md", b"ann 2\n")
+    a.sync()
+
+    def stale() -> None:
+        if by_rename:
+            b.write("notes.tmp", memory + b"bob 2\n")
+            b.rename("notes.tmp", "notes.md")
+        else:
+            b.write("notes.md", memory + b"bob 2\n")
+
+    b.engine.pull_now()
+    once(b, "push.prepared", stale)
+    b.engine.push_until_clean(b.clock.monotonic() + 60)
+    b.tree.release(other)
+    meet(pair)
+    assert set(a.read("notes.md")[len(NOTES) :].splitlines()) >= {b"ann 1", b"ann 2", b"bob 2"}

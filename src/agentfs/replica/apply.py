@@ -27,7 +27,7 @@ from agentfs.replica.backing import BackingFiles
 from agentfs.replica.forks import Forks
 from agentfs.replica.journal import ChangeKind
 from agentfs.replica.locks import LockStep, lose_leases, replace_table
-from agentfs.replica.past import keep_past
+from agentfs.replica.past import KEPT_NS, keep_past
 from agentfs.replica.replica import Replica
 from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, ROOT, InodeRow, Transaction
 
@@ -217,7 +217,8 @@ class _Rebase(Forks):
         self.forget(row.ino)  # all of ours is in the log
         self._note_what_it_left_with(row)
         before = self.before.get(row.ino)
-        if before is not None and row.residency == RESIDENCY_LOCAL and before.size_bytes <= MERGE_BYTES_MAX:
+        was_here = row.residency == RESIDENCY_LOCAL or row.used_at_ns > self.tx.now_ns - KEPT_NS
+        if before is not None and was_here and before.size_bytes <= MERGE_BYTES_MAX:
             keep_past(self.tx, row.ino, row.content_change, before)
         self.tx.sql.execute(
             "UPDATE inode SET size_bytes=?, residency=0, pending=pending & ~2, content_change=content_change+1, "

@@ -420,17 +420,21 @@ def nothing_new(replica: Replica, forked: Forked, stamp: tuple[int, int], base: 
             return False
         if now.content_change != forked.row.content_change or theirs.digest != forked.theirs.digest:
             return False
+        if not set_local_base(tx, ino, *base, came_from=None if forked.base is None else forked.base.digest):
+            return False
         tx.sql.execute("UPDATE inode SET pending=pending & ?2 WHERE ino=?1", (ino, ~PENDING_CONTENT))
-        set_local_base(tx, ino, *base)
     return True
 
 
-def set_local_base(tx: Transaction, ino: int, digest: bytes, size_bytes: int) -> None:
-    """From now on our bytes differ from these, which are in a file of this machine."""
+def set_local_base(tx: Transaction, ino: int, digest: bytes, size_bytes: int, *, came_from: bytes | None) -> bool:
+    """From now on our bytes differ from these, which are in a file of this machine. Returns False, with nothing
+    changed, when the base is not `came_from` any more."""
     tx.sql.execute(
-        "UPDATE fork SET digest=?2, size_bytes=?3, sequence=NULL, offset=NULL, chunks=NULL WHERE ino=?1",
-        (ino, digest, size_bytes),
+        "UPDATE fork SET digest=?2, size_bytes=?3, sequence=NULL, offset=NULL, chunks=NULL "
+        "WHERE ino=?1 AND digest IS ?4",
+        (ino, digest, size_bytes, came_from),
     )
+    return bool(tx.sql.changes())
 
 
 # ---- the sides of a conflict ----------------------------------------------------------------------------------

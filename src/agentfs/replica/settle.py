@@ -21,6 +21,9 @@ class CapturedFork:
     digest: bytes
     """Of our bytes as they were: what is written from now on differs from these."""
     size_bytes: int
+    came_from: bytes | None
+    """Digest of the base of the merge. Where the fork has another by now (a program that had seen less goes on from
+    there), that stays."""
     detail: str
     """What both had changed; empty when nothing."""
     sides: bytes
@@ -139,7 +142,7 @@ def _settle_inode(move: BaseMove, captured: CapturedInode) -> int:
 
 
 def _settle_fork(move: BaseMove, ino: int, fork: CapturedFork) -> None:
-    set_local_base(move.tx, ino, fork.digest, fork.size_bytes)
+    set_local_base(move.tx, ino, fork.digest, fork.size_bytes, came_from=fork.came_from)
     places = move.shown_at(ino)
     if fork.detail and places:
         move.tx.sql.execute(

@@ -73,7 +73,7 @@ def choose(
     committed now (their units wait, and what depends on them); `unchanged`: inodes of the log whose own changes wait
     while their names may move; `fenced`: inodes whose names in the log stay as they are (their units wait);
     `bytes_max`: of inline contents in all."""
-    units, unit_of = _units(state, unchanged)
+    units, unit_of = _units(state, unchanged, held)
     for unit in units:
         unit.inline_bytes = sum(inline_bytes.get(ino, 0) for ino in unit.inodes)
         unit.header_bytes = sum(header_bytes.get(ino, 0) for ino in unit.inodes)
@@ -113,11 +113,14 @@ def _rank(unit: _Unit) -> tuple[bool, int]:
     return unit.inline_bytes > 0, unit.since_ns
 
 
-def _units(state: PendingState, unchanged: frozenset[int]) -> tuple[list[_Unit], dict[int, int]]:
+def _units(
+    state: PendingState, unchanged: frozenset[int], held: frozenset[int]
+) -> tuple[list[_Unit], dict[int, int]]:
     """The units, and which one each inode belongs to."""
     sets = _Sets()
     moved_directories = [-1]  # moves of directories can only be judged together: half of a swap may be a circle
-    names = [name for name in state.names if not _implied(state, name)]
+    # Where one of those is held, the directory waits for it.
+    names = [name for name in state.names if name.base in held or not _implied(state, name)]
     for name in names:
         if name.ino is not None and name.base is not None:
             sets.join(name.ino, name.base)

@@ -174,7 +174,7 @@ def pack_capture(captured: Captured) -> bytes:
 
 
 def _packed_fork(fork: CapturedFork | None) -> list[object] | None:
-    return None if fork is None else [fork.digest, fork.size_bytes, fork.detail, fork.sides]
+    return None if fork is None else [fork.digest, fork.size_bytes, fork.came_from, fork.detail, fork.sides]
 
 
 def unpack_capture(data: bytes) -> Captured:

@@ -292,4 +292,6 @@ class Converge:
                 taken = take_from(file.fileno(), forked.row, known=b"", put_all=put_all, inline_max=inline_max)
         finally:
             os.unlink(staged)
-        return Taken(taken.content, ours.stamp[1], forked.row.content_change, CapturedFork(*base, detail, sides))
+        came_from = None if forked.base is None else forked.base.digest
+        fork = CapturedFork(*base, came_from, detail, sides)
+        return Taken(taken.content, ours.stamp[1], forked.row.content_change, fork)
