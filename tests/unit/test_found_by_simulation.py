@@ -109,3 +109,27 @@ def test_written_after_another_deleted_it(pair: Pair) -> None:
         node.sync()
         assert node.names() == ["notes.md"]
         assert node.read("notes.md") == b"one\ntwo\n"
+
+
+def test_replaced_at_one_of_two_names_while_the_log_changes_it(pair: Pair) -> None:
+    """What replaces a file at one of its names came from what the file held then, however often it changes in the log
+    before the names part."""
+    a, b = pair
+    a.mkdir("d")
+    a.write("pic.bin", b"\0one")
+    a.link("pic.bin", "d/pic.bin")
+    a.sync()
+    b.engine.pull_now()
+    b.write("new.bin", b"\0ours")
+    b.rename("new.bin", "d/pic.bin")
+    a.write("pic.bin", b"\0theirs")
+    a.sync()
+    b.engine.pull_now()
+    a.unlink("pic.bin")
+    a.sync()
+    b.engine.pull_now()
+    for node in (b, a, b):
+        node.sync()
+    assert a.show() == b.show()
+    found = {data for kind, _, data in a.show().values() if kind == "FILE"}
+    assert found == {b"\0theirs", b"\0ours"}

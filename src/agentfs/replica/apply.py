@@ -233,9 +233,9 @@ class _Rebase(Forks):
         self.edited.append(row.ino)
 
     def _note_what_it_left_with(self, row: InodeRow) -> None:
-        """A file that was moved away here gets new bytes in the log: see `succession`."""
+        """A file that lost a name of the log's here gets new bytes in the log: see `succession`, `unify`."""
         before = self.before.get(row.ino)
-        if before is None or set(self.names_of(row.ino)) & set(self.shown_at(row.ino)):
+        if before is None or set(self.names_of(row.ino)) <= set(self.shown_at(row.ino)):
             self.tx.sql.execute("DELETE FROM left_with WHERE ino=?", (row.ino,))
             return
         self.tx.sql.execute(

@@ -116,7 +116,7 @@ class Forks(Show):
         return True
 
     def _content_before(self, parent: int, name: bytes) -> ContentRow | None:
-        """What the log had at a name before this step: what the file there came from."""
+        """What the log had at a name when the file there took it."""
         place = (parent, name)
         if place in self.changes:
             old = self.changes[place][0]
@@ -125,6 +125,9 @@ class Forks(Show):
             old = row.base if row is not None else None
         if old is None:
             return None
+        left = self.tx.sql.one("SELECT * FROM left_with WHERE ino=?", (old,))
+        if left is not None:
+            return ContentRow(*left[:6])
         return self.before.get(old) or self.tx.content(old)
 
     def _take_identity(self, mine: InodeRow, other: InodeRow, base: ContentRow | None) -> None:
@@ -216,6 +219,7 @@ class Forks(Show):
             "change=change+1 WHERE ino=?1",
             (row.ino,),
         )
+        self.tx.sql.execute("DELETE FROM left_with WHERE ino=?", (row.ino,))
         self.forget(row.ino)
         if base.digest is not None:
             self.before[row.ino] = base
