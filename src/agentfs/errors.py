@@ -182,6 +182,12 @@ class ObjectNotFound(StoreError):
     errno, code = _errno.ENOENT, "object-not-found"
 
 
+class ContentGone(ObjectNotFound):
+    """Bytes that only the history still had were collected, as the retention policy says."""
+
+    code = "content-gone"
+
+
 class ObjectExists(StoreError):
     """A create-only put was refused because the name is taken. Nothing was written *by this call*, but an
     earlier try of the same call may have been what took the name: read the object to find out."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
+from invariants import broken
 from node import Node, TestClock
 
 from agentfs.fsck.store_check import StoreCheck
@@ -133,3 +134,27 @@ def test_replaced_at_one_of_two_names_while_the_log_changes_it(pair: Pair) -> No
     assert a.show() == b.show()
     found = {data for kind, _, data in a.show().values() if kind == "FILE"}
     assert found == {b"\0theirs", b"\0ours"}
+
+
+def test_renamed_here_and_deleted_and_collected_elsewhere(pair: Pair) -> None:
+    """Nothing waits for ever for bytes that are nowhere."""
+    a, b = pair
+    a.write("notes.md", b"one\n")
+    a.write("other.md", b"stays\n")
+    a.sync()
+    b.engine.pull_now()
+    b.engine.evict(cache_bytes=0)
+    b.rename("notes.md", "plan.md")
+    a.unlink("notes.md")
+    a.write("other.md", b"stays, changed\n")
+    a.sync()
+    assert a.engine.snapshot()
+    b.engine._ground.log.collect(1, snapshot=a.engine.status().head_sequence)
+    b.engine.pull_now()
+    assert b.names() == ["other.md", "plan.md"]  # perhaps it can still be fetched
+    b.sync()
+    a.engine.pull_now()
+    assert a.show() == b.show()
+    assert b.names() == ["other.md"]
+    assert b.replica.connection.rows("SELECT kind, name FROM conflict") == [("delete", b"plan.md")]
+    assert not broken(b.replica)

@@ -9,7 +9,7 @@ import threading
 from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
-from agentfs.errors import Corrupt, ObjectNotFound
+from agentfs.errors import ContentGone, Corrupt, ObjectNotFound
 from agentfs.format import layout
 from agentfs.format.framing import PREAMBLE_BYTES, ObjectKind, peek
 from agentfs.format.pack import Pack, decode_index, decode_pack, index_bytes
@@ -145,8 +145,8 @@ class Contents:
         return self._packs.setdefault(volume, PackIndex(self._store, volume))
 
     def read(self, content: Content) -> bytes:
-        """The verified bytes. Raises `ObjectNotFound` when they were collected, `Corrupt` when what stands in their
-        place is damaged, `NewerFormat`, `StoreError`."""
+        """The verified bytes. Raises `ContentGone` when they were collected, `ObjectNotFound` when they are missing,
+        `Corrupt` when what stands in their place is damaged, `NewerFormat`, `StoreError`."""
         if isinstance(content, InlineContent):
             return self.inline(content)
         return b"".join(self.chunk(content, at) for at in range(len(content.chunks)))
@@ -171,7 +171,7 @@ class Contents:
             raise Corrupt(f"a file's content in commit {content.sequence} does not match its digest; it was not used")
         found = packs.read(content.digest, content.size_bytes)
         if found is None:
-            raise ObjectNotFound(f"commit {content.sequence} was collected, and this content of it was not kept")
+            raise ContentGone(f"commit {content.sequence} was collected, and this content of it was not kept")
         return found
 
     def chunk(self, content: ChunkedContent, at: int) -> bytes:

@@ -4,12 +4,13 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 from agentfs.clock import hybrid_time_ns
-from agentfs.errors import AgentFSError, Corrupt, NoSpace, ObjectNotFound, ReplicaDamaged, Unavailable
+from agentfs.errors import AgentFSError, ContentGone, Corrupt, NoSpace, ObjectNotFound, ReplicaDamaged, Unavailable
 from agentfs.log.log import Appended, Entry
 from agentfs.model.names import shown
 from agentfs.model.records import CHUNK_BYTES, COMMIT_BYTES_MAX, INLINE_BYTES_MAX, Kind
 from agentfs.replica.apply import drop_stale
 from agentfs.replica.forks import Forked, read_forks
+from agentfs.replica.gone import give_up
 from agentfs.replica.pending import PendingState, leaving_absent, pending_state, still_the_same, write_prepared
 from agentfs.replica.settle import settle_commit
 from agentfs.replica.transaction import InodeRow
@@ -26,6 +27,7 @@ from agentfs.sync.pull import Pull
 from agentfs.sync.transfers import Later, Transfers
 
 _ROUNDS_MAX = 5
+_LOOKS_MIN = 3
 _ABSENT_MAX = 256
 """Files fetched for one commit because the log lost them and we keep them."""
 
@@ -55,6 +57,8 @@ class Push:
     _forks: dict[int, Forked] = field(default_factory=dict)
     _locks: LockPlan = field(default_factory=LockPlan)
     _held_back: set[int] = field(default_factory=set)
+    _gone: dict[int, int] = field(default_factory=dict)
+    """Files whose bytes were collected: how often they were looked for."""
     transfers: Transfers = field(init=False)
     _started_at: float = 0.0
 
@@ -122,14 +126,28 @@ class Push:
         self._held_back = set(waiting)
 
     def _fetch_absent(self, absent: tuple[int, ...]) -> bool:
-        fetched = False
+        """Whether it is worth to look anew at what is pending."""
+        again = False
         for ino in absent[:_ABSENT_MAX]:
             try:
                 self.hydration.hydrate(ino)
-                fetched = True
+                again = True
             except AgentFSError as error:
                 self.trouble[ino] = str(error)
-        return fetched
+                again = self._given_up(ino, error) or again
+            else:
+                self._gone.pop(ino, None)
+        return again
+
+    def _given_up(self, ino: int, error: AgentFSError) -> bool:
+        """Looked for more than once: packs may have been written anew while they were read."""
+        if not isinstance(error.__cause__, ContentGone):
+            return False
+        self._gone[ino] = self._gone.get(ino, 0) + 1
+        if self._gone[ino] < _LOOKS_MIN or not give_up(self.ground.replica, ino, agent=self.ground.author):
+            return False
+        del self._gone[ino], self.trouble[ino]
+        return True
 
     # ---- choosing ----
 
