@@ -139,8 +139,9 @@ class Program:
             old = self.machine.shown_bytes(ino)
             self.node.unlink(backup)
             self.machine.unlinked(ino)
-            # The log may have moved the new file there meanwhile: then that is what goes, as on any file system.
-            self.oracle.destroyed(self.deed, old, b"" if self.own & tokens(old) else text)
+            # The log may have moved the new file there meanwhile, or another program of this machine replaced it.
+            lost = bool(self.own & tokens(old)) or handle.ino in self.machine.gone
+            self.oracle.destroyed(self.deed, old, b"" if lost else text)
 
     def _locked(self) -> Iterator[None]:
         """Take a lock across machines, read, think, write, give it back."""
