@@ -49,7 +49,7 @@ class World:
         self.network.fault_chance = self.random.choice([0.0, 0.05, 0.2])
         self.network.store.put(layout.STORE_FILE, encode_store_file(new_store_file(self.clock.wall_ns())))
         self.crash_chance = self.random.choice([0.0, 0.0, 0.03])
-        self.names = self.random.sample(FILES, self.random.choice([3, 5, len(FILES)]))
+        self.names = self.random.sample(FILES, self.random.choice([1, 2, 4, len(FILES)]))
         self.collections = Collections(self.random, self.oracle) if self.random.random() < 0.6 else None
         self.locks = self.random.random() < 0.3
         self.token = 0
