@@ -104,9 +104,11 @@ def test_what_only_the_backup_has_is_not_lost(world: World) -> None:
     a.write("f", b"one")
     a.sync()
     a.write("f", b"only in the backup")
+    a.write("bytes", b"\0only in the backup")
     a.write("mine", b"only in the backup, too")
     a = backed_up(world, a)
     a.write("f", b"went on")  # the backup's version was never pushed
+    a.write("bytes", b"\0went on")
     a.unlink("mine")
     a.sync()
     a = restored(world, a)
@@ -114,9 +116,9 @@ def test_what_only_the_backup_has_is_not_lost(world: World) -> None:
     b = world.node("b")
     b.engine.pull_now()
     assert sorted(data for _, _, data in b.show().values()) == [
-        b"only in the backup", b"only in the backup, too", b"went on",
+        b"\0only in the backup", b"\0went on", b"only in the backup, too", b"went on\nonly in the backup",
     ]  # fmt: skip
-    assert b.read("f") == b"went on" and a.show() == b.show()
+    assert b.read("bytes") == b"\0went on" and a.show() == b.show()
 
 
 def test_a_commit_in_doubt_at_the_backup_is_settled(world: World) -> None:
