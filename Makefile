@@ -66,7 +66,7 @@ judges: $(VENV)/.ready
 lock: $(VENV)/.ready
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile -q --upgrade --no-emit-index-url --no-header --generate-hashes --universal pyproject.toml -o requirements/runtime.txt
-	$(BIN)/uv pip compile -q --upgrade --no-emit-index-url --no-header --generate-hashes --universal --group dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --upgrade --no-emit-index-url --no-header --generate-hashes --universal --all-extras --group dev pyproject.toml -o requirements/dev.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -2,7 +2,7 @@
 
 Whoever ends the last write handle settles them: unchanged bytes are forgotten, changed ones come back, at the name
 where it is free (an edit wins over a delete), else beside it as a conflict copy. After a crash the next opening of
-the replica does it.
+the replica does it. Changed ones that stay open come back when the engine takes what is open (`sync.open_files`).
 """
 
 import hashlib
@@ -23,19 +23,23 @@ def file_digest(files: BackingFiles, ino: int) -> bytes | None:
         return None
 
 
-def settle_detached(tx: Transaction, ino: int, *, digest: bytes | None, agent: str) -> bool:
+def settle_detached(
+    tx: Transaction, ino: int, *, digest: bytes | None, agent: str, while_open: bool = False
+) -> bool:
     """Give a detached inode whose bytes are now `digest` (None: not here) a name again if they are not what it was
     opened with. Returns whether it has one; if not, the caller purges it. Does nothing to an inode that is not
-    detached or that somebody still writes."""
+    detached. One that somebody still writes stays as it is, but with `while_open` it gets a name if it has changed."""
     row = tx.sql.one(
         "SELECT d.parent, d.name, d.digest, i.size_bytes FROM detached d JOIN inode i USING(ino) WHERE d.ino=?",
         (ino,),
     )
-    if row is None or tx.is_write_open(ino):
+    if row is None or (tx.is_write_open(ino) and not while_open):
         return False
     parent, name, opened_with, size_bytes = row
-    tx.sql.execute("DELETE FROM detached WHERE ino=?", (ino,))
-    if digest is None or digest == opened_with:
+    changed = digest is not None and digest != opened_with
+    if changed or not while_open:
+        tx.sql.execute("DELETE FROM detached WHERE ino=?", (ino,))
+    if not changed:
         return False
     directory, place, kind, kept_as = _standing(tx, parent), bytes(name), "delete", b""
     detail = "changed by one and deleted by the other; it was kept"

@@ -358,6 +358,8 @@ class Engine:
         `deadline` is a time of the clock's `monotonic`; after it raises `SyncTimedOut`, which says what is still
         local and why. Also raises `HistoryBroken`. Files open for writing are committed as they are.
         """
+        with self._turn:
+            self._open_files.bring_back()
         inodes, names = self._pending_now()
         trouble, pause_s = "they are being written", 0.0
         while True:

@@ -3,13 +3,16 @@
 A file counts as *quiet* when it has been open for a while and its backing file was not written for a moment. What was
 written shows in the backing file only (the writer's last close is yet to come), so a quiet file whose size or time
 differ from its row is marked pending here. One that is never quiet is taken as it is from time to time: else a log
-that is written every second would stay on this machine alone, and nothing would say so.
+that is written every second would stay on this machine alone, and nothing would say so. The same goes for a file whose
+name the log took away meanwhile (`replica.detached`): once it was written it gets a name again, without its close.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from agentfs.replica.transaction import PENDING_CONTENT
+from agentfs.replica.detached import file_digest, settle_detached
+from agentfs.replica.journal import LOG_SESSION
+from agentfs.replica.transaction import PENDING_CONTENT, InodeRow
 from agentfs.sync.ground import EngineGround
 
 _Stamp = tuple[int, int]
@@ -22,6 +25,8 @@ class _Seen:
     stamp_since: float
     behind_since: float | None = None
     """When the first write was noticed that is not committed."""
+    unchanged: _Stamp | None = None
+    """Of a detached file: as it was when its bytes were last found to be those it was opened with."""
 
 
 @dataclass(slots=True)
@@ -76,7 +81,9 @@ class OpenFiles:
     def _mark(self, ino: int, stamp: _Stamp) -> bool:
         replica = self.ground.replica
         row = replica.inode(ino)
-        if row is None or row.local or not row.nlink or row.pending & PENDING_CONTENT:
+        if row is not None and not row.nlink:
+            return self._bring_back(row)
+        if row is None or row.local or row.pending & PENDING_CONTENT:
             return False
         if stamp == (row.size_bytes, row.mtime_ns):
             return False
@@ -86,3 +93,34 @@ class OpenFiles:
                 return False
             tx.content_written(ino, size_bytes=stamp[0], mtime_ns=stamp[1], ctime_ns=max(row.ctime_ns, stamp[1]))
         return True
+
+    def bring_back(self) -> None:
+        """Give every file that lost its name to the log while it was open, and was written since, a name again: what
+        was flushed of it is pending then, as of any other open file."""
+        replica = self.ground.replica
+        with replica.lock:
+            inos = [row[0] for row in replica.connection.rows("SELECT ino FROM detached")]
+        for ino in inos:
+            row = replica.inode(ino)
+            if row is not None and not row.nlink:
+                self._bring_back(row)
+
+    def _bring_back(self, row: InodeRow) -> bool:
+        """Returns whether the unlinked file was detached, has changed, and has a name now."""
+        replica, ino = self.ground.replica, row.ino
+        facts, seen = replica.files.stat(ino), self._seen.get(ino)
+        with replica.lock:
+            detached = replica.connection.one("SELECT 1 FROM detached WHERE ino=?", (ino,)) is not None
+        if not detached or facts is None:
+            return False
+        stamp = (facts.st_size, facts.st_mtime_ns)
+        if seen is not None and seen.unchanged == stamp:
+            return False
+        digest = file_digest(replica.files, ino)
+        with replica.transaction(session=LOG_SESSION) as tx:
+            if settle_detached(tx, ino, digest=digest, agent=self.ground.author, while_open=True):
+                tx.content_written(ino, size_bytes=stamp[0], mtime_ns=stamp[1], ctime_ns=max(row.ctime_ns, stamp[1]))
+                return True
+        if seen is not None:
+            seen.unchanged = stamp
+        return False

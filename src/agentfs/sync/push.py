@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 from agentfs.clock import hybrid_time_ns
-from agentfs.errors import AgentFSError, ContentGone, Corrupt, NoSpace, ObjectNotFound, ReplicaDamaged, Unavailable
+from agentfs.errors import AgentFSError, Corrupt, NoSpace, ObjectNotFound, ReplicaDamaged, Unavailable
 from agentfs.log.log import Appended, Entry
 from agentfs.model.names import shown
 from agentfs.model.records import CHUNK_BYTES, COMMIT_BYTES_MAX, INLINE_BYTES_MAX, Kind
@@ -141,7 +141,7 @@ class Push:
 
     def _given_up(self, ino: int, error: AgentFSError) -> bool:
         """Looked for more than once: packs may have been written anew while they were read."""
-        if not isinstance(error.__cause__, ContentGone):
+        if not isinstance(error.__cause__, ObjectNotFound):
             return False
         self._gone[ino] = self._gone.get(ino, 0) + 1
         if self._gone[ino] < _LOOKS_MIN or not give_up(self.ground.replica, ino, agent=self.ground.author):
