@@ -26,7 +26,8 @@ WITHIN_LAYER = {("format", "model"), ("merge", "model"), ("model", "errors"), ("
 
 HOMES = {
     "apsw": {"replica", "sync", "history"}, "obstore": {"stores"}, "msgpack": {"format", "sync", "replica"},
-    "click": {"cli"}, "tomlkit": {"config", "merge"}, "loro": {"merge"}, "yaml": {"merge"},
+    "numpy": {"memory"}, "tokenizers": {"memory"}, "safetensors": {"memory"}, "wordllama": {"memory"},
+    "Stemmer": {"memory"}, "click": {"cli"}, "tomlkit": {"config", "merge"}, "loro": {"merge"}, "yaml": {"merge"},
 }  # fmt: skip
 """Each third-party library → the packages that may import it."""
 

@@ -1,0 +1,67 @@
+"""Embedders: text → vectors that lie near each other where texts mean the same."""
+
+import functools
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import safe_open
+
+from agentfs.memory.tokens import Llama2, default_counter, packaged
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Safe from any thread."""
+
+    @property
+    def name(self) -> str:
+        """Vectors of one name can be compared with each other, and with no others."""
+
+    @property
+    def dimensions(self) -> int: ...
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """A row of length 1 (or of zeros: a text without any token) for each text."""
+
+
+class Static:
+    """The weights in wordllama's wheel: a vector for each token, and a text's is their mean. Read at the first use."""
+
+    name = "static"
+    dimensions = 256
+
+    def __init__(self, tokenizer: Llama2 | None = None) -> None:
+        self._tokenizer = tokenizer or default_counter()
+        self._lock = threading.Lock()
+        self._weights: npt.NDArray[np.float16] | None = None
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        weights = self._weights if self._weights is not None else self._load()
+        found = np.zeros((len(texts), self.dimensions), np.float32)
+        for row, ids in enumerate(self._tokenizer.pieces(texts)):
+            if ids:
+                found[row] = weights[ids].mean(axis=0, dtype=np.float32)
+        return unit(found)
+
+    def _load(self) -> npt.NDArray[np.float16]:
+        with self._lock:
+            if self._weights is None:
+                with safe_open(packaged("wordllama", "weights/l2_supercat_256.safetensors"), "numpy") as file:
+                    self._weights = file.get_tensor("embedding.weight")
+            return self._weights
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """The same directions with length 1; zeros stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths == 0, np.float32(1), lengths)
+
+
+@functools.cache
+def default_embedder() -> Static:
+    """The one of this process."""
+    return Static()

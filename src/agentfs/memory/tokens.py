@@ -1,0 +1,92 @@
+"""Counting tokens: what a text costs in a context."""
+
+import functools
+import importlib.util
+import os
+import threading
+from collections.abc import Sequence
+from typing import Protocol
+
+from tokenizers import Tokenizer
+
+from agentfs.errors import AgentFSError
+
+_BATCH_TEXTS = 256
+
+
+class TokenCounter(Protocol):
+    """Safe from any thread."""
+
+    @property
+    def name(self) -> str:
+        """Which tokenizer counts, in lower case: `llama-2`."""
+
+    def count(self, text: str) -> int:
+        """The tokens of `text`, special ones of a model not among them."""
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """The same for many texts, in less time than one by one."""
+
+
+class Llama2:
+    """The tokenizer that comes with the default embedder's weights, read at the first use (0.2 s)."""
+
+    name = "llama-2"
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: Tokenizer | None = None
+
+    def count(self, text: str) -> int:
+        return len(self.pieces([text])[0])
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self.pieces(texts)]
+
+    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
+        """The numbers of the tokens of each text."""
+        tokenizer = self._loaded or self._load()
+        found: list[list[int]] = []
+        for start in range(0, len(texts), _BATCH_TEXTS):
+            batch = [well_formed(text) for text in texts[start : start + _BATCH_TEXTS]]
+            if len(batch) == 1:
+                found.append(tokenizer.encode(batch[0], add_special_tokens=False).ids)
+            else:
+                found += [it.ids for it in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
+        return found
+
+    def _load(self) -> Tokenizer:
+        with self._lock:
+            if self._loaded is None:
+                tokenizer = Tokenizer.from_file(packaged("wordllama", "tokenizers/l2_supercat_tokenizer_config.json"))
+                tokenizer.no_padding()
+                tokenizer.no_truncation()
+                self._loaded = tokenizer
+            return self._loaded
+
+
+@functools.cache
+def default_counter() -> Llama2:
+    """The one of this process."""
+    return Llama2()
+
+
+def well_formed(text: str) -> str:
+    """`text`, with what is no Unicode (half a surrogate pair) replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def packaged(package: str, file: str) -> str:
+    """Where a file of an installed package is, without importing the package.
+
+    Raises `AgentFSError` when it is not there."""
+    spec = importlib.util.find_spec(package)
+    for directory in (spec.submodule_search_locations if spec else None) or ():
+        path = os.path.join(directory, file)
+        if os.path.exists(path):
+            return path
+    raise AgentFSError(f"{file} of the package {package} is missing: install {package} again (pip install {package})")
