@@ -1,6 +1,7 @@
 """One machine of the simulation: a node on a bad network, a clock of its own, and the programs that run on it."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -57,7 +58,8 @@ class Machine:
     def start(self) -> None:
         """Raises `Crash` when the engine is killed while it begins; then start again."""
         database = self.directory / "replica.db"
-        if database.exists():  # the process that had it is gone, though this one has its number
+        is_new = not database.exists()
+        if not is_new:  # the process that had it is gone, though this one has its number
             connection = sqlite3.connect(database)
             connection.execute("UPDATE session SET started='gone'")
             connection.commit()
@@ -77,6 +79,8 @@ class Machine:
             failpoint=self.failpoint,
         )  # fmt: skip
         self.node.replica.connection.execute("PRAGMA synchronous=OFF")
+        if is_new:  # one from chance would make each run of a seed another
+            self.node.replica.set_state("replica_id", hashlib.sha256(self.name.encode()).hexdigest()[:32])
 
     def crash(self) -> None:
         """Nothing is closed properly; what was acknowledged is in the files."""

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+from file_times import steady
 from world import World
 
 from agentfs.replica import backing
@@ -30,8 +31,9 @@ def run_seed(seed: int, steps: int = STEPS, *, verbose: bool = False) -> Counter
     directory = Path(tempfile.mkdtemp(prefix="agentfs-sim-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     world, backing.DIRECTORIES = None, 4  # to make, copy and remove 256 for every machine took a quarter of a run
     try:
-        world = World(seed, directory, verbose=verbose)
-        world.run(steps)
+        with steady(directory):
+            world = World(seed, directory, verbose=verbose)
+            world.run(steps)
         return world.oracle.counts
     finally:
         if world is not None:

@@ -52,7 +52,7 @@ class Packing:
         left = set(wanted)
         yield from self._from_packs(kept, left)
         by_commit: dict[int, dict[bytes, InlineContent]] = defaultdict(dict)
-        for digest in left:
+        for digest in sorted(left):
             for place in kept.inline[digest]:
                 by_commit[place.sequence][digest] = place
         for sequence in sorted(by_commit):

@@ -82,7 +82,7 @@ class OpenFiles:
         replica = self.ground.replica
         row = replica.inode(ino)
         if row is not None and not row.nlink:
-            return self._bring_back(row)
+            return self._mark_unlinked(row, stamp)
         if row is None or row.local or row.pending & PENDING_CONTENT:
             return False
         if stamp == (row.size_bytes, row.mtime_ns):
@@ -93,6 +93,14 @@ class OpenFiles:
                 return False
             tx.content_written(ino, size_bytes=stamp[0], mtime_ns=stamp[1], ctime_ns=max(row.ctime_ns, stamp[1]))
         return True
+
+    def _mark_unlinked(self, row: InodeRow, stamp: _Stamp) -> bool:
+        seen = self._seen[row.ino]
+        if seen.unchanged == stamp:
+            return False
+        brought = self._bring_back(row)
+        seen.unchanged = None if brought else stamp
+        return brought
 
     def bring_back(self) -> None:
         """Give every file that lost its name to the log while it was open, and was written since, a name again: what
@@ -108,19 +116,15 @@ class OpenFiles:
     def _bring_back(self, row: InodeRow) -> bool:
         """Returns whether the unlinked file was detached, has changed, and has a name now."""
         replica, ino = self.ground.replica, row.ino
-        facts, seen = replica.files.stat(ino), self._seen.get(ino)
+        facts = replica.files.stat(ino)
         with replica.lock:
             detached = replica.connection.one("SELECT 1 FROM detached WHERE ino=?", (ino,)) is not None
         if not detached or facts is None:
             return False
         stamp = (facts.st_size, facts.st_mtime_ns)
-        if seen is not None and seen.unchanged == stamp:
-            return False
         digest = file_digest(replica.files, ino)
         with replica.transaction(session=LOG_SESSION) as tx:
             if settle_detached(tx, ino, digest=digest, agent=self.ground.author, while_open=True):
                 tx.content_written(ino, size_bytes=stamp[0], mtime_ns=stamp[1], ctime_ns=max(row.ctime_ns, stamp[1]))
                 return True
-        if seen is not None:
-            seen.unchanged = stamp
         return False
