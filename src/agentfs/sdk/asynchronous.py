@@ -66,8 +66,12 @@ class AsyncHome:
     async def read_text(self, path: Path, encoding: str = "utf-8") -> str:
         return await self._run(self._home.read_text, path, encoding)
 
-    async def write(self, path: Path, data: bytes | str, *, parents: bool = True) -> None:
-        await self._run(self._home.write, path, data, parents=parents)
+    async def write(self, path: Path, data: bytes | str, *, parents: bool = True, overwrite: bool = True) -> None:
+        await self._run(self._home.write, path, data, parents=parents, overwrite=overwrite)
+
+    async def edit(self, path: Path, change: Callable[[bytes], bytes]) -> bytes:
+        """See `Home.edit`."""
+        return await self._run(self._home.edit, path, change)
 
     async def append(self, path: Path, data: bytes | str, *, parents: bool = True) -> None:
         await self._run(self._home.append, path, data, parents=parents)

@@ -29,6 +29,7 @@ from agentfs.errors import (
 )
 from agentfs.model.names import check_id, shown
 from agentfs.model.records import Kind
+from agentfs.sdk.editing import edit
 from agentfs.sdk.errors import speaks_python, translated
 from agentfs.sdk.files import HomeFile, open_flags
 from agentfs.sdk.history import HomeHistory
@@ -40,7 +41,7 @@ from agentfs.sdk.volumes import Volumes
 from agentfs.sdk.watching import watch
 from agentfs.tree.values import Attributes, Caller, Handle
 from agentfs.volume.reading import open_resident
-from agentfs.volume.replacing import replace
+from agentfs.volume.replacing import create, replace
 from agentfs.volume.spaces import DIRECTORY as SPACES
 from agentfs.volume.spaces import Attachment, open_space
 from agentfs.volume.status import Status, SyncResult
@@ -238,13 +239,26 @@ class Home(HomeHistory, HomeStates):
     # ---- writing ----
 
     @speaks_python
-    def write(self, path: Path, data: bytes | bytearray | memoryview | str, *, parents: bool = True) -> None:
+    def write(
+        self,
+        path: Path,
+        data: bytes | bytearray | memoryview | str,
+        *,
+        parents: bool = True,
+        overwrite: bool = True,
+    ) -> None:
         """Make `data` the whole content of a file. Readers see the old content or the new, never part of either.
 
-        Text is UTF-8. `parents` makes missing directories. Raises `IsADirectory`, `NoSpace`, `NotFound`.
+        Text is UTF-8. `parents` makes missing directories. Raises `IsADirectory`, `NoSpace`, `NotFound`, and without
+        `overwrite` `Exists` when anything is there.
         """
         place = self._place(path, parents=parents)
+        if not overwrite and place.attributes is not None:
+            raise Exists(f"{shown(os.fsencode(path)) or '/'} exists")
         self._must_be_file(place, path)
+        if not overwrite:
+            create(place.tree, parent=place.parent, name=place.name, data=_bytes(data))
+            return
         replace(
             place.volume.replica,
             place.tree,
@@ -253,6 +267,13 @@ class Home(HomeHistory, HomeStates):
             existing=place.attributes,
             data=_bytes(data),
         )
+
+    @speaks_python
+    def edit(self, path: Path, change: Callable[[bytes], bytes]) -> bytes:
+        """Make what `change` makes of a file's content its new content, as one step; returns that. Others who change
+        the file at the same time lose nothing: `change` is called again with what they wrote. Raises as `read` and
+        `write`, and what `change` raises (nothing is written then)."""
+        return edit(self._volumes, path, change)
 
     @speaks_python
     def append(self, path: Path, data: bytes | bytearray | memoryview | str, *, parents: bool = True) -> None:

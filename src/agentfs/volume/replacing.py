@@ -8,11 +8,14 @@ the writer's bytes are not pulled from under it.
 import contextlib
 import os
 import secrets
+from collections.abc import Callable
 
 from agentfs.errors import NoSpace, NotFound
 from agentfs.model.records import Kind
 from agentfs.replica.backing import translate
 from agentfs.replica.replica import Replica
+from agentfs.replica.transaction import Transaction
+from agentfs.tree.renames import RENAME_NOREPLACE
 from agentfs.tree.tree import Tree
 from agentfs.tree.values import AttributeChange, Attributes, Caller
 
@@ -31,8 +34,25 @@ def replace(
         _by_name(tree, parent, name, existing, data)
 
 
-def _in_place(replica: Replica, ino: int, data: bytes) -> bool:
-    """Replace the backing file. False: the file is being written, or gone."""
+def create(tree: Tree, *, parent: int, name: bytes, data: bytes) -> None:
+    """Make a file with this content, at once: nobody sees it empty. Raises `Exists` when the name was taken, be it a
+    moment ago."""
+    _by_name(tree, parent, name, None, data, flags=RENAME_NOREPLACE)
+
+
+def replace_version(replica: Replica, *, parent: int, name: bytes, ino: int, version: int, data: bytes) -> bool:
+    """Make `data` the content of a file that still has the bytes of `version` (`Handle.content_change`), and still is
+    at its name. False: it changed, moved, or somebody is writing it; nothing was done then."""
+
+    def unchanged(tx: Transaction) -> bool:
+        row = tx.inode(ino)
+        return row is not None and row.content_change == version and tx.child(parent, name) == ino
+
+    return _in_place(replica, ino, data, unchanged)
+
+
+def _in_place(replica: Replica, ino: int, data: bytes, may: Callable[[Transaction], bool] | None = None) -> bool:
+    """Replace the backing file, if `may` says so. False: the file is being written, or gone."""
     staged = _staged(replica, data)
     before: str | None = None
     try:
@@ -42,11 +62,13 @@ def _in_place(replica: Replica, ino: int, data: bytes) -> bool:
                 row = tx.inode(ino)
                 if row is None or row.kind is not Kind.FILE or row.nlink == 0 or tx.is_write_open(ino):
                     return False
+                if may is not None and not may(tx):
+                    return False
                 tx.mark_write_open(ino)
             with replica.transaction() as tx:
                 others = tx.sql.one("SELECT 1 FROM write_open WHERE ino=? AND session!=?", (ino, tx.session))
                 tx.clear_write_open(ino)
-                if others is not None:
+                if others is not None or (may is not None and not may(tx)):
                     return False
                 before = _kept(replica, ino, staged)
                 replica.files.adopt(staged, ino)
@@ -98,7 +120,9 @@ def _staged(replica: Replica, data: bytes) -> str:
     return path
 
 
-def _by_name(tree: Tree, parent: int, name: bytes, existing: Attributes | None, data: bytes) -> None:
+def _by_name(
+    tree: Tree, parent: int, name: bytes, existing: Attributes | None, data: bytes, *, flags: int = 0
+) -> None:
     """Write beside it and rename over it. The name meanwhile is an ignored one: it never leaves this machine."""
     temporary = b".agentfs-%s.swp" % secrets.token_hex(8).encode()
     mode = 0o644 if existing is None else existing.mode
@@ -113,7 +137,7 @@ def _by_name(tree: Tree, parent: int, name: bytes, existing: Attributes | None, 
             tree.release(handle)
         if existing is not None:
             _like(tree, made.ino, existing)
-        tree.rename(parent, temporary, parent, name)
+        tree.rename(parent, temporary, parent, name, flags)
     except BaseException:
         with contextlib.suppress(NotFound):  # somebody took the directory away with all that was in it
             tree.unlink(parent, temporary)
