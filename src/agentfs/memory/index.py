@@ -11,7 +11,7 @@ import contextlib
 import importlib.resources
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,6 +49,19 @@ class Entry:
     """SHA-256 of the bytes."""
     mtime_ns: int
     document: Document
+    looked: "Looked | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a file was when it was looked at."""
+
+    change: int
+    """Of the replica's inode."""
+    stamp: str
+    """What its document was made of: equal while that is the same."""
+    path: bytes | None = None
+    """Under which it is indexed; None: it holds no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +266,33 @@ class Index:
         with self._writing(position):
             pass
 
+    def fact(self, key: str) -> int | str | None:
+        """What `set_facts` stored; None in an index that was dropped since."""
+        with self._reading() as sql:
+            row = sql.one("SELECT value FROM state WHERE key=?", (key,))
+        return None if row is None else row[0]
+
+    def set_facts(self, facts: Mapping[str, int | str]) -> None:
+        with self._writing(None) as sql:
+            sql.executemany("INSERT OR REPLACE INTO state VALUES(?,?)", facts.items())
+
+    # ---- what was looked at ----
+
+    def looked(self, ino: int) -> Looked | None:
+        with self._reading() as sql:
+            row = sql.one(f"{_LOOKED} WHERE f.ino=?", (ino,))
+        return None if row is None else Looked(*row[1:])
+
+    def all_looked(self) -> dict[int, Looked]:
+        """By inode number."""
+        with self._reading() as sql:
+            return {row[0]: Looked(*row[1:]) for row in sql.rows(_LOOKED)}
+
+    def set_looked(self, files: Iterable[tuple[int, Looked]]) -> None:
+        """Remember what these files are now, whose documents (or their lack) stay as they are."""
+        with self._writing(None) as sql:
+            _set_looked(sql, files)
+
     # ---- changing ----
 
     def put(self, entries: Iterable[Entry], *, position: int | None = None) -> None:
@@ -264,6 +304,8 @@ class Index:
                 kept = _vectors_by_text(sql, entry.ino)
                 _delete(sql, entry.ino)
                 self._insert(sql, entry, kept)
+                if entry.looked is not None:
+                    _set_looked(sql, [(entry.ino, entry.looked)])
 
     def _insert(self, sql: Connection, entry: Entry, vectors: dict[str, bytes]) -> None:
         facts = entry.document.facts
@@ -312,7 +354,7 @@ class Index:
                 _move(sql, document, new + path[len(old) :])
 
     def remove(self, inos: Iterable[int], *, position: int | None = None) -> None:
-        """Forget documents; those that are not indexed are passed over."""
+        """Forget documents, and that their files were looked at; those that are not indexed are passed over."""
         with self._writing(position) as sql:
             for ino in inos:
                 _delete(sql, ino)
@@ -430,6 +472,12 @@ class Index:
         with self._reading() as sql:
             return _documents(sql, "d.expires_ns < ? ORDER BY d.expires_ns, d.path", (before_ns,))
 
+    def next_expiry(self) -> int | None:
+        """When the first document expires (or has expired); None: none will."""
+        with self._reading() as sql:
+            row = sql.one("SELECT min(expires_ns) FROM document WHERE expires_ns IS NOT NULL")
+        return None if row is None else row[0]
+
     def stats(self) -> Stats:
         with self._reading() as sql:
             row = sql.one(
@@ -485,6 +533,7 @@ def _match(query: words.Query) -> str:
     return " OR ".join(f'"{term}"' for term in query.terms)
 
 
+_LOOKED = "SELECT f.ino, f.change, f.stamp, d.path FROM file f LEFT JOIN document d ON d.ino=f.ino"
 _DOCUMENT = (
     "d.id, d.ino, d.path, d.version, d.mtime_ns, d.kind, d.extracted, d.title, d.importance, d.expires_ns, d.type, "
     "d.created_ns, d.pinned"
@@ -539,7 +588,14 @@ def _vectors_by_text(sql: Connection, ino: int) -> dict[str, bytes]:
     return dict(rows)
 
 
+def _set_looked(sql: Connection, files: Iterable[tuple[int, Looked]]) -> None:
+    sql.executemany(
+        "INSERT OR REPLACE INTO file VALUES(?,?,?)", ((ino, looked.change, looked.stamp) for ino, looked in files)
+    )
+
+
 def _delete(sql: Connection, ino: int) -> None:
+    sql.execute("DELETE FROM file WHERE ino=?", (ino,))
     row = sql.one("SELECT id FROM document WHERE ino=?", (ino,))
     if row is None:
         return

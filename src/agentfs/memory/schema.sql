@@ -2,9 +2,15 @@
 -- time. Numbers of inodes are the replica's. Times are nanoseconds since 1970.
 
 CREATE TABLE state (                    -- single facts
-    key   TEXT PRIMARY KEY,             -- schema_version, position, embedder
+    key   TEXT PRIMARY KEY,             -- schema_version, counter, position, embedder, …
     value ANY
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE file (                     -- every file that was looked at, with text or without: what it was then
+    ino    INTEGER PRIMARY KEY,
+    change INTEGER NOT NULL,            -- the replica's inode.change
+    stamp  TEXT NOT NULL                -- what the document was made of (memory.worker); equal: nothing of it changed
+) STRICT;
 
 CREATE TABLE document (                 -- a file that has text
     id         INTEGER PRIMARY KEY,

@@ -1,0 +1,47 @@
+"""Who may read what: as the kernel decides it on a mount, by the modes along the path (`default_permissions`)."""
+
+from agentfs.memory.sources import Sources
+
+_READ, _SEARCH = 4, 1
+
+
+class Reader:
+    """One user's right to read documents, by inode number. Remembers what it found: for one question only.
+
+    `owner`: whose all files seem to be (user and group), where a mount shows them so.
+    """
+
+    def __init__(
+        self, sources: Sources, *, uid: int, gids: frozenset[int], owner: tuple[int, int] | None = None
+    ) -> None:
+        self._sources = sources
+        self._uid = uid
+        self._gids = gids
+        self._owner = owner
+        self._walkable: dict[int, bool] = {}
+
+    def __call__(self, ino: int) -> bool:
+        """Whether the file may be read under the name that the index knows it by. Root may read everything."""
+        if self._uid == 0:
+            return True
+        above = self._sources.first_parents(ino)
+        return above is not None and self._may(ino, _READ) and all(map(self._may_walk, above))
+
+    def _may_walk(self, directory: int) -> bool:
+        known = self._walkable.get(directory)
+        if known is None:
+            known = self._walkable[directory] = self._may(directory, _SEARCH)
+        return known
+
+    def _may(self, ino: int, right: int) -> bool:
+        found = self._sources.permissions(ino)
+        if found is None:
+            return False
+        mode, uid, gid = found
+        if self._owner is not None:
+            uid, gid = self._owner
+        if uid == self._uid:
+            return bool(mode >> 6 & right)
+        if gid in self._gids:
+            return bool(mode >> 3 & right)
+        return bool(mode & right)
