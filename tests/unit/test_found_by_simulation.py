@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
 from invariants import broken
 from node import Node, TestClock
 
+from agentfs.format import layout
 from agentfs.fsck.store_check import StoreCheck
 from agentfs.stores.memory import MemoryStore
 
@@ -157,4 +158,51 @@ def test_renamed_here_and_deleted_and_collected_elsewhere(pair: Pair) -> None:
     assert a.show() == b.show()
     assert b.names() == ["other.md"]
     assert b.replica.connection.rows("SELECT kind, name FROM conflict") == [("delete", b"plan.md")]
+    assert not broken(b.replica)
+
+
+def test_a_large_file_that_is_only_a_name_here_is_given_up_too(pair: Pair, store: MemoryStore) -> None:
+    """Nothing says of a chunk that it was collected; it is looked for wherever it could be, more than once."""
+    a, b = pair
+    a.write("pic.bin", bytes(200_000))
+    a.sync()
+    b.engine.pull_now()
+    b.engine.evict(cache_bytes=0)
+    b.rename("pic.bin", "photo.bin")
+    a.unlink("pic.bin")
+    a.sync()
+    for entry in store.list(layout.blob_prefix(layout.volume_prefix("space", "sim"))):
+        store.delete(entry.name)
+    b.sync()
+    a.engine.pull_now()
+    assert a.show() == b.show() == {}
+    assert b.replica.connection.rows("SELECT kind, name FROM conflict") == [("delete", b"photo.bin")]
+    assert not broken(b.replica)
+
+
+@pytest.mark.parametrize("how", ["sync", "long open"])
+def test_a_log_that_stays_open_while_another_deletes_it(pair: Pair, how: str) -> None:
+    """What was flushed reaches the others, also while the program that writes it has it open still."""
+    a, b = pair
+    a.write("job.log", b"one\n")
+    a.sync()
+    b.engine.pull_now()
+    handle = b.open("job.log", os.O_WRONLY | os.O_APPEND)
+    a.unlink("job.log")
+    a.sync()
+    b.engine.pull_now()
+    b.sync()
+    assert b.names() == []  # nothing was written
+    b.tree.write(handle, 0, b"two\n")
+    b.tree.flush(handle)
+    b.sync() if how == "sync" else b.settle(20)
+    a.engine.pull_now()
+    assert a.read("job.log") == b"one\ntwo\n"
+    b.tree.write(handle, 0, b"three\n")
+    b.tree.flush(handle)
+    b.tree.release(handle)
+    b.sync()
+    a.engine.pull_now()
+    assert a.show() == b.show()
+    assert a.read("job.log") == b"one\ntwo\nthree\n"
     assert not broken(b.replica)
