@@ -10,7 +10,7 @@ several names is the document of the first of them in the order of their bytes, 
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -172,18 +172,19 @@ class Sources:
             xattrs=xattrs,
         )
 
-    def is_directory(self, ino: int) -> bool:
+    def directories_among(self, inos: Iterable[int]) -> set[int]:
+        """Those that are directories."""
         with self._reading() as sql:
-            return sql.one("SELECT 1 FROM inode WHERE ino=? AND kind=2", (ino,)) is not None
+            return {ino for ino in inos if sql.one("SELECT 1 FROM inode WHERE ino=? AND kind=2", (ino,)) is not None}
 
-    def read(self, source: Source) -> bytes | None:
-        """The bytes of the backing file; None when there is none."""
+    def read(self, source: Source, bytes_max: int) -> bytes | None:
+        """The bytes of the backing file, at most so many; None when there is none."""
         try:
             fd = self.files.open(source.ino, write=False)
         except FileNotFoundError:
             return None
-        with open(fd, "rb", buffering=0) as file:
-            return file.readall()
+        with open(fd, "rb") as file:
+            return file.read(bytes_max)
 
     def names_of(self, ino: int) -> list[tuple[int, bytes]]:
         """The names of a file: directory and name."""

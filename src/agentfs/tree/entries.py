@@ -12,6 +12,7 @@ from agentfs.errors import (
     NotEmpty,
     NotFound,
     NotPermitted,
+    Replaced,
     TooManyLinks,
 )
 from agentfs.model.names import check_name
@@ -141,18 +142,23 @@ class Entries:
 
     # ---- removing ----
 
-    def unlink(self, parent: int, name: bytes) -> None:
+    def unlink(self, parent: int, name: bytes, *, as_of: tuple[int, int] | None = None) -> None:
         """Remove a name that is not a directory's. The bytes go with the last name, or with the last
-        handle."""
-        gone = self._ground.replica.reserve.lend(lambda: self._unlink(parent, name))
+        handle. With `as_of`, an inode and its `change`, only while the name means that inode as it was then, and
+        nobody has it open for writing: else raises `Replaced`."""
+        gone = self._ground.replica.reserve.lend(lambda: self._unlink(parent, name, as_of))
         if gone is not None:
             self._ground.files.remove(gone)
 
-    def _unlink(self, parent: int, name: bytes) -> int | None:
+    def _unlink(self, parent: int, name: bytes, as_of: tuple[int, int] | None) -> int | None:
         """Returns the inode whose backing file goes after the commit."""
         ground = self._ground
         with ground.transaction() as tx:
             ino, local, kind = self._entry(tx, parent, name)
+            if as_of is not None:
+                row = tx.sql.one("SELECT change FROM inode WHERE ino=?", (ino,))
+                if row is None or (ino, row[0]) != as_of or tx.is_write_open(ino):
+                    raise Replaced("it has changed since, or is being written")
             if kind == Kind.DIRECTORY:
                 raise IsADirectory("unlink does not remove directories")
             left = tx.unlink(parent, name, ino, directory=False, local=bool(local))

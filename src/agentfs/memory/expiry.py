@@ -1,0 +1,101 @@
+"""Memories that are over: their files are deleted as anybody would, so that they leave every face at once.
+
+The index says when; the file says whether. Right before a file is deleted its facts are read again from the bytes and
+attributes that it has now, and it goes only while it still is that file: an edit that prolongs its life wins, here by
+this, on another machine by the rule of edit against delete. What cannot be read, what a program is writing, and what
+is no file stays. Nothing is lost: the history keeps what was deleted.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable
+
+from agentfs.clock import Clock
+from agentfs.errors import AgentFSError, NotFound, Replaced
+from agentfs.memory.index import DocumentRow, Index
+from agentfs.memory.sources import Source, Sources
+from agentfs.memory.worker import Worker, made
+
+_LOG = logging.getLogger(__name__)
+
+Unlink = Callable[[int, bytes, int, int], None]
+"""(directory, name, inode, its `change`) → the name is gone. Raises `Replaced`, and does nothing, when the name means
+another file by now, or this one has changed or is being written."""
+
+_RETRY_NS = 5_000_000_000
+"""A file that had to stay is looked at again after so long."""
+
+
+class Expiry:
+    """Safe from any thread, but let one at a time call it."""
+
+    def __init__(
+        self, sources: Sources, index: Index, worker: Worker, *, unlink: Unlink | None, clock: Clock
+    ) -> None:
+        """`unlink` None: this machine may not delete; what is over is not found, and nothing else."""
+        self._sources = sources
+        self._index = index
+        self._worker = worker
+        self._unlink = unlink
+        self._clock = clock
+        self._again: dict[int, int] = {}
+        """Files that had to stay, and when they are looked at again."""
+        self.problem = ""
+        """Why a file had to stay; empty when none had to."""
+
+    def next_ns(self) -> int | None:
+        """When there is something to do; None: nothing is known that ends."""
+        if self._unlink is None:
+            return None
+        waiting = [self._again.get(it.ino, 0) for it in self._over()]
+        if waiting:
+            return max(min(waiting), 0)
+        return self._index.next_expiry()
+
+    def run(self) -> int:
+        """Delete what is over now. Returns how many files went."""
+        if self._unlink is None:
+            return 0
+        gone = 0
+        over = [it.ino for it in self._over()]
+        self._again = {ino: at for ino, at in self._again.items() if ino in set(over)}
+        if not self._again:
+            self.problem = ""
+        for ino in over:
+            if self._again.get(ino, 0) > self._clock.wall_ns():
+                continue
+            self._again[ino] = self._clock.wall_ns() + _RETRY_NS
+            try:
+                if self._end(ino):
+                    del self._again[ino]
+                    gone += 1
+            except AgentFSError as error:
+                self.problem = f"a memory that is over cannot be deleted yet: {error}"
+                _LOG.warning("%s", self.problem)
+        if over:
+            self._worker.again(over)
+        return gone
+
+    def _over(self) -> list[DocumentRow]:
+        next_ns = self._index.next_expiry()
+        now = self._clock.wall_ns()
+        return self._index.expiring(now + 1) if next_ns is not None and next_ns <= now else []
+
+    def _end(self, ino: int) -> bool:
+        """Delete every name of a file, if its own facts say so. Returns whether it went."""
+        assert self._unlink is not None
+        source = self._sources.source(ino)
+        while source is not None and self._is_over(source):
+            if source.written:
+                raise Replaced(f"{source.path!r} is open for writing")
+            parent, name = self._sources.names_of(ino)[0]
+            with contextlib.suppress(Replaced, NotFound):  # it is looked at as it is now
+                self._unlink(parent, name, ino, source.change)
+            source = self._sources.source(ino)
+        return source is None
+
+    def _is_over(self, source: Source) -> bool:
+        """By what the file says now. Raises `AgentFSError` when that cannot be read."""
+        found = made(source, self._worker.read_now(source))
+        expires_ns = None if found is None else found.facts.expires_ns
+        return expires_ns is not None and expires_ns <= self._clock.wall_ns()

@@ -1,0 +1,349 @@
+"""From the journal to the index: the worker looks at every file that changed, and makes the index say what it is now.
+
+It goes by states, not by events: a journal row only says which file to look at, and what it finds there is what
+counts. So a row that is read twice does no harm, and after a crash it goes on at the index's `position`. Where the
+journal cannot tell (a new index, rows that were trimmed, another boot of the machine), all files are compared with
+what the index remembers of them; the newest are then looked at first.
+
+What is indexed: see `memory.sources`. A file is looked at when a program closed it (or flushed it); one that stays
+open and grows, when the engine takes it for its commit. Bytes that are not on this machine are fetched for the index
+alone, without hydrating the file: the cache keeps what people use.
+
+`Worker` has no thread. Its methods may be called from any; they take turns. Nothing here waits for a writer, and no
+writer waits for it.
+"""
+
+import hashlib
+import os
+import threading
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+
+from agentfs.clock import Clock
+from agentfs.errors import AgentFSError, Unavailable
+from agentfs.memory.documents import BYTES_MAX, Document, document
+from agentfs.memory.index import Entry, Index, Looked
+from agentfs.memory.sources import Listed, Source, Sources
+from agentfs.replica.journal import ChangeKind, JournalRow
+from agentfs.replica.transaction import ROOT
+
+Fetch = Callable[[Sequence[Source]], Mapping[int, bytes]]
+"""The bytes of files that are not here, by inode, as the log has them; what the answer lacks cannot be had now. Raises `AgentFSError` when the store cannot be asked."""
+
+FACTS = b"user.agentfs."
+"""Extended attributes that say something about a document."""
+_ROWS = 2000
+_GROUP = 16
+"""Files that are looked at between two looks at the clock; those that are indexed go in one transaction."""
+_AWAY_SECONDS = 15.0
+"""After the store did not answer, files whose bytes are there wait so long."""
+_WRITTEN_SECONDS = 2.0
+"""A file that is being written is looked at again after so long, unless somebody asks."""
+_NO_TEXT = (
+    " 7z aac ai apk avi avif bin bmp bz2 class dat db db3 deb dmg doc docx dylib eot exe flac flv gif gz h5 heic ico "
+    "iso jar jpeg jpg lz4 m4a m4v mkv mov mp3 mp4 mpeg msgpack npy npz o obj odt ogg onnx opus otf parquet pickle "
+    "pkl png ppt pptx psd pt pth pyc rar rpm safetensors so sqlite sqlite3 tar tgz tif tiff ttf wasm wav webm webp "
+    "whl wmv woff woff2 xls xlsx xz zip zst "
+)
+"""Endings of files that are never fetched for their text."""
+
+
+class Worker:
+    """See the module. Safe from any thread."""
+
+    def __init__(self, sources: Sources, index: Index, *, fetch: Fetch, clock: Clock, era: str = "") -> None:
+        """`era`: changes whenever journal numbers may not mean what they did (another boot, another replica)."""
+        self._sources = sources
+        self._index = index
+        self._fetch = fetch
+        self._clock = clock
+        self._era = era
+        self._turn = threading.RLock()
+        self._position = 0
+        """The index's."""
+        self._read_to = 0
+        self._started = False
+        self._heard: dict[int, int] = {}
+        """Files to look at, and the first journal row that said so; what was heard of last is last."""
+        self._backlog: dict[int, None] = {}
+        """Files to look at that a comparison found, the most urgent last."""
+        self._away: dict[int, None] = {}
+        """Files of either kind whose bytes cannot be had now."""
+        self._away_until = 0.0
+        self._written: dict[int, float] = {}
+        """When files that are open for writing were looked at last."""
+        self._asking = 0
+        self.indexed = 0
+        """Grows with everything that is put into the index."""
+        self.problem = ""
+        """Why files are away; empty when none is."""
+
+    # ---- hearing ----
+
+    def look(self) -> int:
+        """Read the journal's news. Returns how many files wait now."""
+        with self._turn:
+            oldest, newest = self._sources.journal_span()
+            if not self._started or self._index.fact("era") != self._era:
+                self._start(oldest, newest)
+            elif oldest > self._read_to + 1:  # others trimmed what we had not read
+                self._compare_all(newest)
+            while self._read_to < newest:
+                rows = self._sources.changes(self._read_to, _ROWS)
+                if not rows:
+                    break
+                self._hear(rows)
+                self._read_to = rows[-1].id
+            return self.behind
+
+    @property
+    def behind(self) -> int:
+        """How many files wait to be looked at."""
+        return len(self._heard.keys() | self._backlog.keys() | self._away.keys())
+
+    @property
+    def away(self) -> int:
+        """How many of these wait for the store."""
+        return len(self._away)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left that could be done now."""
+        return (
+            not self._heard and not self._backlog and (not self._away or self._clock.monotonic() < self._away_until)
+        )
+
+    def again(self, inos: Iterable[int]) -> None:
+        """Look at these files once more, whatever the index remembers of them."""
+        with self._turn:
+            for ino in inos:
+                self._heard.setdefault(ino, self._read_to)
+
+    def start_over(self) -> None:
+        """Forget the index; all files are looked at again."""
+        with self._turn:
+            self._index.drop()
+            self._started = False
+
+    def _start(self, oldest: int, newest: int) -> None:
+        position = self._position = self._index.position
+        same = self._index.fact("era") == self._era
+        self._heard.clear()
+        self._backlog.clear()
+        self._away.clear()
+        self._started = True
+        if same and position > 0 and oldest - 1 <= position <= newest:
+            self._read_to = position
+            return
+        self._index.set_facts({"era": self._era})
+        self._compare_all(newest)
+
+    def _compare_all(self, newest: int) -> None:
+        """Find what differs between the tree and the index. What happens after row `newest` is heard of."""
+        listed = self._sources.listing()
+        known = self._index.all_looked()
+        here = {it.ino for it in listed}
+        self._backlog.update(dict.fromkeys(ino for ino in known if ino not in here))
+        self._queue_differing(listed, known)
+        self._read_to = newest
+
+    def _queue_differing(self, listed: Iterable[Listed], known: Mapping[int, Looked]) -> None:
+        differing = [it for it in listed if not _is_known(it, known.get(it.ino))]
+        differing.sort(key=lambda it: (it.mtime_ns, it.path))
+        self._backlog.update(dict.fromkeys(it.ino for it in differing))
+
+    def _hear(self, rows: Sequence[JournalRow]) -> None:
+        linked = {row.ino for row in rows if row.kind is ChangeKind.LINK}
+        directories = self._sources.directories_among(linked)
+        for row in rows:
+            if row.ino not in directories and row.ino != ROOT:
+                self._heard[row.ino] = self._heard.pop(row.ino, row.id)
+        for directory in directories:  # it was moved, or is new with all that is in it
+            self._queue_moved(directory)
+
+    def _queue_moved(self, directory: int) -> None:
+        listed = self._sources.listing(directory)
+        known = {it.ino: looked for it in listed if (looked := self._index.looked(it.ino)) is not None}
+        for it in listed:
+            if not _is_known(it, known.get(it.ino)):
+                self._heard.setdefault(it.ino, self._read_to + 1)
+
+    # ---- doing ----
+
+    def catch_up(self, seconds: float) -> int:
+        """Look at what changed, the latest first, for `seconds` at most. Returns how many files are left."""
+        with self._counted():
+            self.look()
+            self.work(seconds)
+        return self.behind
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+
+    def work(self, seconds: float, *, patient: bool = False, pause: Callable[[], None] | None = None) -> bool:
+        """Look at files that wait, for about `seconds`. Returns whether more could be done at once.
+
+        `patient` leaves alone what is being written just now, and makes room for those who ask. `pause` is called
+        between files, and may wait."""
+        deadline = self._clock.monotonic() + seconds
+        while True:
+            if pause is not None:
+                pause()
+            with self._turn:
+                group = self._next(patient=patient)
+                if group:
+                    self._handle(group)
+                self._remember()
+                more = bool(group) and not self.settled
+            if not more or self._clock.monotonic() >= deadline or (patient and self._asking):
+                return more
+
+    def _next(self, *, patient: bool) -> list[int]:
+        """What to look at now: what was heard of last, then the backlog from its urgent end, then what was away."""
+        now = self._clock.monotonic()
+        heard = (
+            ino
+            for ino in reversed(self._heard)
+            if not patient or now - self._written.get(ino, float("-inf")) >= _WRITTEN_SECONDS
+        )
+        older = (ino for ino in reversed(self._backlog) if ino not in self._heard)
+        found = list(islice(chain(heard, older), _GROUP))
+        if not found and self._away and now >= self._away_until:
+            self._backlog.update(self._away)
+            self._away.clear()
+            found = list(islice(reversed(self._backlog), _GROUP))
+        return found
+
+    def _handle(self, inos: Sequence[int]) -> None:
+        entries: list[Entry] = []
+        looked: list[tuple[int, Looked]] = []
+        gone: list[int] = []
+        missing: list[Source] = []
+        self._written = {ino: at for ino, at in self._written.items() if ino in self._heard}
+        for ino in inos:
+            source = self._sources.source(ino)
+            if source is None:
+                gone.append(ino)
+                continue
+            if source.written:
+                self._written[ino] = self._clock.monotonic()
+            known = self._index.looked(ino)
+            now = Looked(source.change, _stamp(source))
+            if known is not None and known.stamp == now.stamp:
+                if known.path is not None and known.path != source.path:
+                    self._index.moved(ino, source.path)
+                looked.append((ino, now))
+                continue
+            data = self._bytes_here(source)
+            if data is not None:
+                entries += self._entry(source, data, now, gone, looked)
+            else:
+                missing.append(source)
+        for source, data in self._fetched(missing):
+            entries += self._entry(source, data, Looked(source.change, _stamp(source)), gone, looked)
+        self._store(entries, looked, gone)
+        for ino in inos:
+            self._heard.pop(ino, None)
+            self._backlog.pop(ino, None)
+
+    def _store(self, entries: list[Entry], looked: list[tuple[int, Looked]], gone: list[int]) -> None:
+        if gone:
+            self._index.remove(gone)
+        if entries:
+            self._index.put(entries)
+            self.indexed += len(entries)
+        if looked:
+            self._index.set_looked(looked)
+
+    def _entry(
+        self, source: Source, data: bytes, now: Looked, gone: list[int], looked: list[tuple[int, Looked]]
+    ) -> list[Entry]:
+        """What is to be indexed of a file; a file without text is added to `gone` and `looked`."""
+        found = made(source, data)
+        if found is None:
+            gone.append(source.ino)
+            looked.append((source.ino, now))
+            return []
+        version = hashlib.sha256(data).digest()
+        return [Entry(source.ino, source.path, version, source.mtime_ns, found, now)]
+
+    def _remember(self) -> None:
+        """Store up to where the index is true."""
+        if self._backlog or self._away:
+            return
+        position = min(self._heard.values(), default=self._read_to + 1) - 1
+        if position > self._position:
+            self._index.position = self._position = position
+
+    # ---- bytes ----
+
+    def _bytes_here(self, source: Source) -> bytes | None:
+        """The bytes, where this machine has them; empty for a file that is never read (too large)."""
+        if source.size_bytes > BYTES_MAX or not (source.here or source.size_bytes):
+            return b""
+        if not source.here:
+            return b"" if is_never_text(source.path) else None
+        data = self._sources.read(source, BYTES_MAX + 1)
+        if data is None or source.trusted or source.content is None:
+            return data
+        return data if hashlib.sha256(data).digest() == source.content.digest else None
+
+    def _fetched(self, missing: list[Source]) -> list[tuple[Source, bytes]]:
+        """The files whose bytes were fetched; the others are away."""
+        if not missing:
+            return []
+        found: Mapping[int, bytes] = {}
+        if self._clock.monotonic() >= self._away_until:
+            try:
+                found = self._fetch(missing)
+                self.problem = ""
+            except AgentFSError as error:
+                self.problem = f"the bytes of {len(missing)} files cannot be fetched now: {error}"
+        away = [it.ino for it in missing if it.ino not in found]
+        if away:
+            self._away_until = self._clock.monotonic() + _AWAY_SECONDS
+            self._away.update(dict.fromkeys(away))
+        return [(it, found[it.ino]) for it in missing if it.ino in found]
+
+    # ---- one file, now ----
+
+    def read_now(self, source: Source) -> bytes:
+        """The bytes of a file as `source` describes it. Raises `Unavailable` when they cannot be had."""
+        data = self._bytes_here(source)
+        if data is None:
+            data = self._fetch([source]).get(source.ino)
+        if data is None:
+            raise Unavailable(f"the bytes of inode {source.ino} are not here and cannot be fetched now")
+        return data
+
+
+def made(source: Source, data: bytes) -> Document | None:
+    """The document of a file; None: it holds no text."""
+    facts = {name: value for name, value in source.xattrs.items() if name.startswith(FACTS)}
+    return document(source.path, data, facts, mtime_ns=source.mtime_ns) if data else None
+
+
+def is_never_text(path: bytes) -> bool:
+    """By the ending of its name."""
+    return f" {_ending(path)} " in _NO_TEXT
+
+
+def _ending(path: bytes) -> str:
+    return os.path.splitext(path)[1][1:].lower().decode("latin-1")
+
+
+def _stamp(source: Source) -> str:
+    """What a document is made of: equal while it would come out equal."""
+    facts = sorted((name, value) for name, value in source.xattrs.items() if name.startswith(FACTS))
+    return f"{source.content_change}.{source.mtime_ns}.{zlib.crc32(repr(facts).encode())}.{_ending(source.path)}"
+
+
+def _is_known(it: Listed, looked: Looked | None) -> bool:
+    return looked is not None and looked.change == it.change and looked.path in (None, it.path)
