@@ -131,6 +131,12 @@ class Detached(TreeError):
     errno, code = _errno.ESTALE, "detached"
 
 
+class FileBusy(TreeError):
+    """A program has the file open for writing, so that it cannot be changed beside it: try again when it is closed."""
+
+    errno, code = _errno.EBUSY, "file-busy"
+
+
 class TooBig(TreeError):
     errno, code = _errno.E2BIG, "too-big"
 
@@ -161,6 +167,12 @@ class LockLost(TreeError):
     """Another machine took a lock over while it was held here. What was changed under it was kept aside."""
 
     errno, code = _errno.EIO, "lock-lost"
+
+
+class IndexOff(TreeError):
+    """Search and recall are switched off for this home (the setting `index`)."""
+
+    errno, code = _errno.EOPNOTSUPP, "index-off"
 
 
 class Replaced(TreeError):

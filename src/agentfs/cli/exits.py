@@ -8,6 +8,7 @@ from agentfs.errors import (
     ConfigInvalid,
     Corrupt,
     HistoryBroken,
+    IndexOff,
     InvalidArgument,
     NameTooLong,
     NotFound,
@@ -52,7 +53,7 @@ _CODES: tuple[tuple[tuple[type[AgentFSError], ...], int], ...] = (
     ((StoreDenied, AccessDenied, NotPermitted, ReadOnly), DENIED),
     ((SyncTimedOut,), STILL_LOCAL),
     ((Corrupt, HistoryBroken, ReplicaDamaged), DAMAGED),
-    ((ConfigInvalid, AgentIdInvalid, StoreURLInvalid, InvalidArgument, NameTooLong), USAGE),
+    ((ConfigInvalid, AgentIdInvalid, StoreURLInvalid, InvalidArgument, NameTooLong, IndexOff), USAGE),
 )
 
 

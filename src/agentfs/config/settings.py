@@ -78,6 +78,14 @@ SETTINGS: tuple[Setting, ...] = (
             "patterns of files whose locks (flock, fcntl) hold across machines"),
     Setting("lock_ttl", "lock_ttl_seconds", 30.0, seconds, "AGENTFS_LOCK_TTL",
             "how long a machine that holds a lock may give no sign of life before others take it over"),
+    Setting("index", "index", True, switch, "AGENTFS_INDEX",
+            "keep an index on this machine, for search, recall and the end of memories that expire"),
+    Setting("index_ignore", "index_ignore", (), globs, "AGENTFS_INDEX_IGNORE",
+            "patterns of files that are kept, and not found by search and recall"),
+    Setting("embedder", "embedder", "static", text, "AGENTFS_EMBEDDER",
+            "what makes vectors of passages (docs/memory.md): static needs no network, off leaves it to words"),
+    Setting("recall_half_life", "recall_half_life_seconds", 30 * 86400.0, seconds, "AGENTFS_RECALL_HALF_LIFE",
+            "after how long a memory counts half as recent"),
     Setting("passthrough", "passthrough", "auto", one_of("auto", "off"), "AGENTFS_PASSTHROUGH",
             "let the kernel read and write local files directly where it can"),
     Setting("allow_other", "allow_other", False, switch, "AGENTFS_ALLOW_OTHER",
@@ -109,6 +117,11 @@ class Settings:
     ignore: tuple[str, ...]
     shared_locks: tuple[str, ...]
     lock_ttl_seconds: float
+    index: bool
+    index_ignore: tuple[str, ...]
+    embedder: str
+    """See `memory.embedding`."""
+    recall_half_life_seconds: float
     passthrough: Literal["auto", "off"]
     allow_other: bool
     read_only: bool

@@ -17,7 +17,7 @@ _UNITS = {
     "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
 }  # fmt: skip
 _NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*\Z")
-_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _SHOWN = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 _BYTES_MAX = 1 << 62
 
@@ -61,7 +61,8 @@ def seconds(value: object) -> float:
 
 
 def shown_seconds(value: float) -> str:
-    return f"{value:g}s"
+    days, rest = divmod(value, 86400)
+    return f"{days:.0f}d" if days and not rest else f"{value:.15g}s"
 
 
 def switch(value: object) -> bool:

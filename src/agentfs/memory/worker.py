@@ -30,7 +30,8 @@ from agentfs.replica.journal import ChangeKind, JournalRow
 from agentfs.replica.transaction import ROOT
 
 Fetch = Callable[[Sequence[Source]], Mapping[int, bytes]]
-"""The bytes of files that are not here, by inode, as the log has them; what the answer lacks cannot be had now. Raises `AgentFSError` when the store cannot be asked."""
+"""The bytes of files that are not here, by inode, as the log has them; what the answer lacks cannot be had now.
+Raises `AgentFSError` when the store cannot be asked."""
 
 FACTS = b"user.agentfs."
 """Extended attributes that say something about a document."""
