@@ -165,4 +165,8 @@ class Machine:
 
 def _copy(source: Path, target: Path) -> None:
     """Also the times of the files, as `file_times` has them: by name, as `copy2` itself asks the kernel."""
-    shutil.copytree(source, target, copy_function=lambda old, new: shutil.copy2(old, new))
+    shutil.copytree(source, target, copy_function=_copy_file)
+
+
+def _copy_file(source: str, target: str) -> None:
+    shutil.copy2(source, target)

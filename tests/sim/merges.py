@@ -48,10 +48,13 @@ def _judge(
     if lost and is_text(kind):
         raise Broken(f"lost {lost} in a {place}")
     known, one, other = (Counter(units(side)) for side in (base or b"", earlier, later))
-    twice = [unit for unit, times in Counter(units(merged.data)).items() if times > max(1, one[unit], other[unit])]
-    if any(known[unit] and not tokens(unit) & oracle.moved for unit in twice):
+    found = Counter(units(merged.data))
+    twice = [unit for unit, times in found.items() if times > max(1, one[unit], other[unit])]
+    # Each side may have brought a further copy as new. What is more than all of these is the base's, doubled.
+    doubled = [it for it in twice if known[it] and found[it] > one[it] + other[it] - known[it]]
+    if any(not tokens(unit) & oracle.moved for unit in doubled):
         raise Broken(f"twice {twice} in a {place}")
     if twice:
-        moved = any(known[unit] for unit in twice)
+        moved = bool(doubled)
         oracle.counts[f"merges of text: twice a line that {'was moved' if moved else 'two brought as new'}"] += 1
         oracle.copied.update(token for unit in twice for token in tokens(unit))

@@ -206,3 +206,26 @@ def test_a_log_that_stays_open_while_another_deletes_it(pair: Pair, how: str) ->
     assert a.show() == b.show()
     assert a.read("job.log") == b"one\ntwo\nthree\n"
     assert not broken(b.replica)
+
+
+def test_two_rotate_a_log_that_is_being_written(pair: Pair) -> None:
+    """The bytes that one moved aside are those that the other renames over them: they stay."""
+    a, b = pair
+    a.write("job.log", b"old\n")
+    a.sync()
+    b.engine.pull_now()
+    handle = b.open("job.log", os.O_WRONLY | os.O_APPEND)
+    b.tree.write(handle, 0, b"bob\n")
+    b.tree.flush(handle)
+    a.rename("job.log", "job.log.1")
+    a.write("job.log", b"ann\n")
+    a.sync()
+    b.engine.pull_now()
+    assert (b.read("job.log.1"), b.read("job.log")) == (b"old\n", b"old\nbob\n")  # one is open, and to be merged
+    b.rename("job.log", "job.log.1")
+    b.tree.release(handle)
+    b.sync()
+    a.engine.pull_now()
+    assert a.show() == b.show()
+    assert a.read("job.log.1") == b"ann\nold\nbob\n"
+    assert not broken(b.replica)

@@ -26,7 +26,7 @@ def file_digest(files: BackingFiles, ino: int) -> bytes | None:
 def settle_detached(tx: Transaction, ino: int, *, digest: bytes | None, agent: str, while_open: bool = False) -> bool:
     """Give a detached inode whose bytes are now `digest` (None: not here) a name again if they are not what it was
     opened with. Returns whether it has one; if not, the caller purges it. Does nothing to an inode that is not
-    detached. One that somebody still writes stays as it is, but with `while_open` it gets a name if it has changed."""
+    detached, nor to one that somebody still writes, unless `while_open`: then it gets a name if it has changed."""
     row = tx.sql.one(
         "SELECT d.parent, d.name, d.digest, i.size_bytes FROM detached d JOIN inode i USING(ino) WHERE d.ino=?",
         (ino,),

@@ -2,7 +2,8 @@
 
 Another machine deleted the file; here it was renamed, or stands in a directory that was, without its bytes. When it
 is to be committed as a file of its own and the bytes were collected meanwhile (this machine was away for longer than
-the history is kept), nothing is left to keep: the delete holds, and is recorded.
+the history is kept), nothing is left to keep: the delete holds, and is recorded. That a small content was collected
+the log tells; of the chunks of a large one only that they are nowhere, and nothing of the log needs them.
 """
 
 from agentfs.replica.apply_show import Show

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from agentfs.model.records import Kind
 from agentfs.replica.past import write_from
-from agentfs.replica.transaction import RESIDENCY_LOCAL, InodeRow, Transaction
+from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, InodeRow, Transaction
 
 
 def succeed(
@@ -41,6 +41,17 @@ def succeed(
         write_from(tx, old.ino, change, into=new)
     tx.sql.execute("UPDATE dentry SET base=?3, pending=0 WHERE parent=?1 AND name=?2", (parent, name, new))
     return old.ino if old.nlink == 0 else None
+
+
+def stand_for(tx: Transaction, new: int, replaced: int) -> None:
+    """Call before `new` takes the name of the file `replaced`. Another machine may have moved the bytes that `new`
+    came from into `replaced`, and given `new` others, which are still to be merged (as when both rotate a log): then
+    what goes with `replaced` is here only, and nothing that `new` shows counts as removed by the log."""
+    tx.sql.execute(
+        "UPDATE fork SET digest=NULL, size_bytes=NULL, sequence=NULL, offset=NULL, chunks=NULL WHERE ino=?1 "
+        "AND digest=(SELECT c.digest FROM content c JOIN inode i USING(ino) WHERE c.ino=?2 AND NOT i.pending & ?3)",
+        (new, replaced, PENDING_CONTENT),
+    )
 
 
 def _pass_on(tx: Transaction, old: InodeRow, new: InodeRow) -> None:

@@ -3,8 +3,9 @@
 A file counts as *quiet* when it has been open for a while and its backing file was not written for a moment. What was
 written shows in the backing file only (the writer's last close is yet to come), so a quiet file whose size or time
 differ from its row is marked pending here. One that is never quiet is taken as it is from time to time: else a log
-that is written every second would stay on this machine alone, and nothing would say so. The same goes for a file whose
-name the log took away meanwhile (`replica.detached`): once it was written it gets a name again, without its close.
+that is written every second would stay on this machine alone, and nothing would say so. The same goes for a file
+whose name the log took away meanwhile (`replica.detached`): once it was written it gets a name again, without its
+close.
 """
 
 from collections.abc import Iterable

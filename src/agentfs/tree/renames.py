@@ -4,7 +4,7 @@ from agentfs.errors import Exists, InvalidArgument, IsADirectory, NotADirectory,
 from agentfs.model.names import check_name
 from agentfs.model.records import Kind
 from agentfs.replica.replica import ROOT
-from agentfs.replica.succession import succeed
+from agentfs.replica.succession import stand_for, succeed
 from agentfs.replica.transaction import Place, Transaction
 from agentfs.tree import locality
 from agentfs.tree.ground import Ground
@@ -61,6 +61,7 @@ class Renames:
                         succeed(tx, *place, ino, seen=ground.seen_by(reader))
                 return None
             if target.ino is not None:
+                stand_for(tx, source.ino, target.ino)
                 gone = self._replace(tx, new_parent, new_name, target, directory=kind == Kind.DIRECTORY)
             self._move(tx, (parent, name, source, kind), (new_parent, new_name, target))
             if target.base is not None and kind == Kind.FILE:
