@@ -21,13 +21,14 @@ LAYERS: dict[str, int] = {
 
 WITHIN_LAYER = {("format", "model"), ("merge", "model"), ("model", "errors"), ("config", "errors"),
                 ("config", "model"), ("format", "errors"), ("merge", "errors"), ("crypto", "errors"),
-                ("cli", "fuse")}  # fmt: skip
-"""The few imports allowed between packages of one layer: the ground floor's words, and the command that mounts."""
+                ("cli", "fuse"), ("cli", "mcp")}  # fmt: skip
+"""The few imports allowed between packages of one layer: the ground floor's words, and what mounts and serves."""
 
 HOMES = {
     "apsw": {"replica", "sync", "history"}, "obstore": {"stores"}, "msgpack": {"format", "sync", "replica"},
     "numpy": {"memory"}, "tokenizers": {"memory"}, "safetensors": {"memory"}, "wordllama": {"memory"},
     "Stemmer": {"memory"}, "click": {"cli"}, "tomlkit": {"config", "merge"}, "loro": {"merge"}, "yaml": {"merge"},
+    "mcp": {"mcp"}, "anyio": {"mcp"}, "pydantic": {"mcp"}, "starlette": {"mcp"}, "uvicorn": {"mcp"},
 }  # fmt: skip
 """Each third-party library → the packages that may import it."""
 

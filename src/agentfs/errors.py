@@ -306,6 +306,12 @@ class ConfigInvalid(AgentFSError):
     errno, code = _errno.EINVAL, "config-invalid"
 
 
+class NotInstalled(AgentFSError):
+    """What was asked for needs a package that is an extra of AgentFS, and is not installed."""
+
+    errno, code = _errno.ENOPKG, "not-installed"
+
+
 class AgentIdInvalid(AgentFSError):
     errno, code = _errno.EINVAL, "agent-id-invalid"
 

@@ -38,6 +38,7 @@ COMMANDS = {
     "fork": ("agentfs.cli.fork", "Make a new home that begins as another one is; merge it back."),
     "retention": ("agentfs.cli.clean", "Show or set what a home keeps of its history."),
     "clean": ("agentfs.cli.clean", "Remove from the store what the retention policy does not keep."),
+    "mcp": ("agentfs.cli.mcp", "Serve a home to MCP clients, over stdio or HTTP."),
     "fsck": ("agentfs.cli.fsck", "Check this machine's replica and the store; repair."),
     "doctor": ("agentfs.cli.doctor", "Say what this machine and this store can and cannot do."),
     "config": ("agentfs.cli.config", "Show and change settings, and where each comes from."),
