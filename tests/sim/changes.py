@@ -1,5 +1,8 @@
 """Changes of the tree that are one call, or a few without anything in between."""
 
+import os
+from collections import defaultdict
+
 from machine import Machine
 from oracle import Oracle
 from programs import LOCKED
@@ -42,10 +45,16 @@ class Changes:
         return f"{directory}/{name}" if directory else name
 
     def _paths(self) -> tuple[list[str], list[str]]:
+        """With one query: it is asked before every change. `Node.show`, which judges, reads directories as users do."""
+        children: dict[int, list[tuple[str, int, Kind]]] = defaultdict(list)
+        for parent, name, ino, kind in self.node.replica.connection.rows(
+            "SELECT d.parent, d.name, i.ino, i.kind FROM dentry d JOIN inode i ON i.ino=d.ino"
+        ):
+            children[parent].append((os.fsdecode(name), ino, Kind(kind)))
         files, directories, work = [], [""], [(1, "")]
         while work:
             ino, prefix = work.pop()
-            for name, child, kind in self.node._children(ino):
+            for name, child, kind in children[ino]:
                 if kind is Kind.DIRECTORY:
                     directories.append(prefix + name)
                     work.append((child, f"{prefix}{name}/"))
