@@ -45,7 +45,7 @@ class Changes:
         return f"{directory}/{name}" if directory else name
 
     def _paths(self) -> tuple[list[str], list[str]]:
-        """With one query: it is asked before every change. `Node.show`, which judges, reads directories as users do."""
+        """With one query, as every change begins here. `Node.show`, which judges, reads directories as users do."""
         children: dict[int, list[tuple[str, int, Kind]]] = defaultdict(list)
         for parent, name, ino, kind in self.node.replica.connection.rows(
             "SELECT d.parent, d.name, i.ino, i.kind FROM dentry d JOIN inode i ON i.ino=d.ino"
