@@ -286,8 +286,9 @@ class Worker:
     # ---- bytes ----
 
     def _bytes_here(self, source: Source) -> bytes | None:
-        """The bytes, where this machine has them; empty for a file that is never read (too large)."""
-        if source.size_bytes > BYTES_MAX or not (source.here or source.size_bytes):
+        """The bytes, where this machine has them; empty for a file that is never read: it is too large, or nothing of
+        it was closed or flushed yet."""
+        if not 0 < source.size_bytes <= BYTES_MAX:
             return b""
         if not source.here:
             return b"" if is_never_text(source.path) else None
