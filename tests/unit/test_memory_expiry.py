@@ -1,0 +1,228 @@
+"""Memories that are over are deleted: at the moment, on their own word, and never on anything else."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
+from memory_world import Indexed
+from node import Node, TestClock
+
+from agentfs.errors import AgentFSError, Replaced
+from agentfs.replica import backing
+from agentfs.stores.memory import MemoryStore
+from agentfs.sync.options import EngineOptions
+
+Make = Callable[..., Indexed]
+LAZY = EngineOptions(parallel=1, poll_idle_max_s=4, prefetch=False)
+
+
+@pytest.fixture
+def clock() -> TestClock:
+    return TestClock()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, clock: TestClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    monkeypatch.setattr(backing, "DIRECTORIES", 4)
+    made: list[Indexed] = []
+    store = MemoryStore()
+
+    def make(name: str, *, options: EngineOptions | None = None) -> Indexed:
+        made.append(Indexed(Node(tmp_path / name, store, clock, agent=name, options=options)))
+        return made[-1]
+
+    yield make
+    for it in made:
+        it.close()
+        it.node.close()
+
+
+def until(clock: TestClock, seconds: float) -> bytes:
+    """A memory that is over so many seconds from now."""
+    end = datetime.fromtimestamp(clock.wall_ns() // 10**9 + seconds, UTC)
+    return b"---\nexpires: %s\n---\n\nThe code is 4711.\n" % end.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+
+
+def turn(it: Indexed) -> int:
+    it.catch_up()
+    gone = it.expiry.run()
+    it.catch_up()
+    return gone
+
+
+def test_a_memory_goes_at_its_moment_and_everywhere(machine: Make, clock: TestClock) -> None:
+    a, b = machine("a"), machine("b")
+    a.node.write("code.md", until(clock, 60))
+    a.node.write("kept.md", b"for ever")
+    a.node.sync()
+    b.node.sync()
+    assert (turn(a), turn(b)) == (0, 0)
+    assert a.expiry.next_ns() == clock.wall_ns() // 10**9 * 10**9 + 60 * 10**9
+    clock.now_s += 59
+    assert (turn(a), turn(b)) == (0, 0)
+    clock.now_s += 1
+    assert turn(a) == 1
+    assert a.node.names() == ["kept.md"]
+    assert [os.fsdecode(it.path) for it in a.index.documents()] == ["kept.md"]
+    assert a.expiry.next_ns() is None
+    a.node.sync()
+    b.node.sync()
+    assert b.node.names() == ["kept.md"]
+    assert turn(b) == 0
+
+
+def test_two_machines_delete_the_same_memory(machine: Make, clock: TestClock) -> None:
+    a, b = machine("a"), machine("b")
+    a.node.write("code.md", until(clock, 5))
+    a.node.sync()
+    b.node.sync()
+    clock.now_s += 6
+    assert (turn(a), turn(b)) == (1, 1)
+    for it in (a, b, a):
+        it.node.sync()
+    assert a.node.names() == b.node.names() == []
+
+
+def test_what_became_over_while_nobody_was_here_goes_first(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    it.node.write("code.md", until(clock, 5))
+    it.catch_up()
+    it.close()
+    clock.now_s += 100
+    it._open()
+    assert it.expiry.run() == 1
+    assert it.node.names() == []
+
+
+def test_an_edit_that_prolongs_a_life_wins(machine: Make, clock: TestClock) -> None:
+    a, b = machine("a"), machine("b")
+    for name in ("here.md", "there.md"):
+        a.node.write(name, until(clock, 5))
+    a.node.sync()
+    b.node.sync()
+    turn(a)
+    turn(b)
+    clock.now_s += 6
+    a.node.write("here.md", until(clock, 1000))  # not indexed yet
+    b.node.write("there.md", until(clock, 1000))
+    assert a.expiry.run() == 1  # there.md, as this machine knows it
+    assert a.node.names() == ["here.md"]
+    for it in (b, a, b, a):
+        it.node.sync()
+    for it in (a, b):
+        turn(it)
+        assert it.node.names() == ["here.md", "there.md"]
+
+
+def test_an_attribute_that_is_taken_away_saves_a_file(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    it.node.write("code.txt", b"the code is 4711")
+    it.node.tree.set_xattr(it.node.at("code.txt"), b"user.agentfs.ttl", b"5s", 0)
+    it.catch_up()
+    clock.now_s += 6
+    it.node.tree.remove_xattr(it.node.at("code.txt"), b"user.agentfs.ttl")
+    assert it.expiry.run() == 0
+    it.catch_up()
+    assert it.expiry.next_ns() is None
+    assert it.node.names() == ["code.txt"]
+
+
+def test_a_file_that_is_being_written_waits(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    it.node.write("code.md", until(clock, 5))
+    it.catch_up()
+    clock.now_s += 6
+    handle = it.node.open("code.md", os.O_RDWR)
+    assert turn(it) == 0
+    assert "writing" in it.expiry.problem
+    it.node.tree.write(handle, 0, until(clock, 100))
+    it.node.tree.flush(handle)
+    it.node.tree.release(handle)
+    clock.now_s += 6
+    assert turn(it) == 0
+    assert it.expiry.problem == ""
+    clock.now_s += 100
+    assert turn(it) == 1
+
+
+def test_facts_that_cannot_be_read_delete_nothing(machine: Make, clock: TestClock) -> None:
+    a, b = machine("a"), machine("b", options=LAZY)
+    a.node.write("code.md", until(clock, 5))
+    a.node.sync()
+    b.node.sync()
+    b.catch_up()
+    clock.now_s += 6
+    b.away = True
+    assert b.expiry.run() == 0
+    assert "away" in b.expiry.problem
+    assert b.node.names() == ["code.md"]
+    b.away = False
+    assert b.expiry.run() == 0, "not at once again"
+    clock.now_s += 6
+    assert b.expiry.run() == 1
+    assert b.node.names() == []
+
+
+def test_all_names_of_a_file_go(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    it.node.write("b.md", until(clock, 5))
+    it.node.mkdir("d")
+    it.node.link("b.md", "d/a.md")
+    it.catch_up()
+    clock.now_s += 6
+    assert turn(it) == 1
+    assert it.node.names() == ["d"]
+    assert it.node.names("d") == []
+
+
+def test_a_change_between_the_look_and_the_deletion_keeps_the_file(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    it.node.write("code.md", until(clock, 5))
+    it.catch_up()
+    clock.now_s += 6
+    unlink = it.expiry._unlink
+
+    def late(directory: int, name: bytes, ino: int, change: int) -> None:
+        it.expiry._unlink = unlink
+        it.node.write("code.md", until(clock, 500))
+        with pytest.raises(Replaced):
+            unlink(directory, name, ino, change)
+        raise Replaced("as it says")
+
+    it.expiry._unlink = late
+    assert turn(it) == 0
+    assert it.node.names() == ["code.md"]
+    assert it.expiry.next_ns() is not None
+
+
+def test_a_machine_that_may_not_write_deletes_nothing(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    it.node.write("code.md", until(clock, 5))
+    it.catch_up()
+    it.expiry._unlink = None
+    clock.now_s += 6
+    assert it.expiry.run() == 0
+    assert it.expiry.next_ns() is None
+
+
+def test_a_deletion_that_fails_is_tried_again(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    it.node.write("code.md", until(clock, 5))
+    it.catch_up()
+    clock.now_s += 6
+    unlink = it.expiry._unlink
+
+    def refuse(*_: object) -> None:
+        raise AgentFSError("no")
+
+    it.expiry._unlink = refuse
+    assert turn(it) == 0
+    assert it.expiry.next_ns() > clock.wall_ns()
+    it.expiry._unlink = unlink
+    clock.now_s += 6
+    assert turn(it) == 1
