@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TARGET = 400
-"""Characters. A longer paragraph is cut at the borders of lines and sentences into pieces of about this."""
+"""Characters. A longer unit is cut at the borders of sentences and lines into pieces of at most this."""
+WHOLE_MAX = 500
+"""Characters. So long a unit stays whole: the last piece of a cut is never a crumb."""
+CODE_MAX = 1000
+"""Characters of a piece of code that stays whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,49 +34,93 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A passage before it is cut and located: characters of the whole text."""
+    """A unit of the text before it is cut and located."""
 
     start: int
+    """Character of the whole text."""
     end: int
     headings: tuple[str, ...] = ()
     author: str = ""
     said_ns: int | None = None
+    code: bool = False
+    """Not prose: longer pieces stay whole, and `#` and `[[` mean nothing."""
 
 
-_SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+|(?<=[。！？])|\n")
-_NO_TEXT = re.compile("[\udc80-\udcff\0]+")
+_TEXT = re.compile("[^\udc80-\udcff\0]+")
+"""What is not text (bytes that are not UTF-8, and NUL) is in no passage: it is a border."""
+_AFTER_SENTENCE = re.compile(r"[.!?…][\"'”’)\]*_]*\s+(?![a-z])|[。！？]+[”』」]?\s*|\n[ \t\r]*\n\s*")
+_AFTER_LINE = re.compile(r"\n")
+_AFTER_CLAUSE = re.compile(r"[,;:—]\s+|[，、；：]")
+_AFTER_WORD = re.compile(r"\s+")
+_PROSE_BORDERS = (_AFTER_SENTENCE, _AFTER_LINE, _AFTER_CLAUSE, _AFTER_WORD)
+_CODE_BORDERS = (re.compile(r"\n[ \t\r]*\n(?=\S)"), re.compile(r"\n[ \t\r]*\n"), _AFTER_LINE, _AFTER_WORD)
+_TRIMMED_LEFT = re.compile(r"(?:[ \t\r\f\v]*\n|\ufeff)*")
 
 
 def located(text: str, spans: Iterable[Span]) -> tuple[Passage, ...]:
-    """Passages of spans in ascending order that do not overlap; blank ones are left out."""
+    """The passages of units that stand in ascending order and do not overlap. Blank ones are left out."""
     found = []
     at, byte, line = 0, 0, 1
+    ascii_ = text.isascii()
     for span in spans:
-        for start, end in _pieces(text, span.start, span.end):
-            byte += len(text[at:start].encode("utf-8", "surrogateescape"))
-            line += text.count("\n", at, start)
+        for start, end in _pieces(text, span):
             piece = text[start:end]
-            length = len(piece.encode())
+            byte += start - at if ascii_ else len(text[at:start].encode("utf-8", "surrogateescape"))
+            line += text.count("\n", at, start)
+            until = byte + (end - start if ascii_ else len(piece.encode()))
             last = line + piece.count("\n")
-            found.append(Passage(line, last, byte, byte + length, piece, span.headings, span.author, span.said_ns))
-            at, byte, line = end, byte + length, last
+            found.append(Passage(line, last, byte, until, piece, span.headings, span.author, span.said_ns))
+            at, byte, line = end, until, last
     return tuple(found)
 
 
-def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    for begin, stop in _cuts(text, start, end):
-        for found in re.finditer("[^\udc80-\udcff\0]+", text[begin:stop]):
+def joined(spans: Iterable[Span]) -> Iterator[Span]:
+    """Neighbours of one kind as one, up to a piece's size: for texts with too many units."""
+    last: Span | None = None
+    for span in spans:
+        if last is not None and span.end - last.start <= TARGET and _alike(last, span):
+            last = replace(last, end=span.end)
+            continue
+        if last is not None:
+            yield last
+        last = span
+    if last is not None:
+        yield last
+
+
+def _alike(one: Span, other: Span) -> bool:
+    return (one.headings, one.author, one.code) == (other.headings, other.author, other.code)
+
+
+def _pieces(text: str, span: Span) -> Iterator[tuple[int, int]]:
+    for start, end in _cuts(text, span):
+        for found in _TEXT.finditer(text, start, end):
             run = found[0]
-            if run.strip():
-                lead = len(run) - len(run.lstrip("\r\n\ufeff"))
-                yield begin + found.start() + lead, begin + found.start() + len(run.rstrip())
+            begin = _TRIMMED_LEFT.match(run)
+            kept = len(run.rstrip())
+            lead = begin.end() if begin is not None else 0
+            if lead < kept:
+                yield found.start() + lead, found.start() + kept
 
 
-def _cuts(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    while end - start > TARGET:
-        borders = [found.end() for found in _SENTENCE.finditer(text, start, start + TARGET)]
-        stop = borders[-1] if borders and borders[-1] > start else start + TARGET
+def _cuts(text: str, span: Span) -> Iterator[tuple[int, int]]:
+    start, end = span.start, span.end
+    whole, target = (CODE_MAX, CODE_MAX) if span.code else (WHOLE_MAX, TARGET)
+    borders = _CODE_BORDERS if span.code else _PROSE_BORDERS
+    while end - start > whole:
+        stop = _border(text, start, start + target, borders)
         yield start, stop
         start = stop
-    if end > start:
-        yield start, end
+    yield start, end
+
+
+def _border(text: str, start: int, limit: int, borders: Iterable[re.Pattern[str]]) -> int:
+    """The last of the best borders in the second half, else the limit itself."""
+    middle = (start + limit) // 2
+    for border in borders:
+        stop = 0
+        for found in border.finditer(text, middle, limit):
+            stop = found.end()
+        if stop > middle:
+            return stop
+    return limit

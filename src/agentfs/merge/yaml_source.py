@@ -17,23 +17,23 @@ _DEPTH_MAX = 32
 _MERGE_KEY = "tag:yaml.org,2002:merge"
 _EMPTY: dict[type, str] = {dict: "{}", list: "[]"}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_RESOLVER = yaml.resolver.Resolver()
+RESOLVER = yaml.resolver.Resolver()
 
 
 @dataclass(slots=True)
-class _Node:
+class Node:
     """A value and where it is written. `entries` are of a mapping (key, value) or a sequence ("", value)."""
 
     start: int
     end: int = 0
     value: Value = None
     flow: bool = False
-    entries: list[tuple["_Node | None", "_Node"]] = field(default_factory=list)
+    entries: list[tuple["Node | None", "Node"]] = field(default_factory=list)
 
 
 def parse(text: str) -> Value:
     """Raises Unusual: not a mapping or sequence, or not plain YAML as this module understands it."""
-    return _composed(text).value
+    return composed(text).value
 
 
 def valid(text: str) -> bool:
@@ -47,7 +47,7 @@ def valid(text: str) -> bool:
 
 def write(merged: Value, earlier: str, later: str) -> str:
     """The source of `merged`, made of the two sources. Raises Unusual if that cannot be done by whole entries."""
-    one, other = _composed(earlier), _composed(later)
+    one, other = composed(earlier), composed(later)
     if not one.entries:
         earlier, later, one, other = later, earlier, other, one
     if one.flow or (other.flow and other.entries):
@@ -56,7 +56,8 @@ def write(merged: Value, earlier: str, later: str) -> str:
     return earlier[:begin] + _block(merged, (earlier, one), (later, other)) + earlier[end:]
 
 
-def _composed(text: str) -> _Node:
+def composed(text: str) -> Node:
+    """The one mapping or sequence of a text, with where its parts are written. Raises Unusual, as `parse`."""
     if len(text) > BYTES_MAX:
         raise Unusual("too large")
     try:
@@ -68,28 +69,28 @@ def _composed(text: str) -> _Node:
     return documents[0]
 
 
-def _documents(text: str, *, plain: bool = True) -> Iterator[_Node]:
+def _documents(text: str, *, plain: bool = True) -> Iterator[Node]:
     """The documents of a text, by a stack of open collections. Not `plain`: the unusual is only walked over."""
-    open_: list[tuple[_Node, list[_Node]]] = []
+    open_: list[tuple[Node, list[Node]]] = []
     for event in yaml.parse(text, Loader=_LOADER):
         if isinstance(event, yaml.NodeEvent) and plain:
             _refuse(event)
         if isinstance(event, yaml.CollectionStartEvent):
             if len(open_) >= _DEPTH_MAX:
                 raise Unusual("too deep")
-            open_.append((_Node(event.start_mark.index, flow=bool(event.flow_style)), []))
+            open_.append((Node(event.start_mark.index, flow=bool(event.flow_style)), []))
             continue
         if isinstance(event, yaml.CollectionEndEvent):
             node, members = open_.pop()
             node.end = event.end_mark.index
             _close(node, members, isinstance(event, yaml.MappingEndEvent), plain)
         elif isinstance(event, yaml.ScalarEvent):
-            tag = _RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
+            tag = RESOLVER.resolve(yaml.ScalarNode, event.value, event.implicit)
             if tag == _MERGE_KEY and plain:
                 raise Unusual("a merge key")
-            node = _Node(event.start_mark.index, event.end_mark.index, Leaf(tag.rpartition(":")[2], event.value))
+            node = Node(event.start_mark.index, event.end_mark.index, Leaf(tag.rpartition(":")[2], event.value))
         elif isinstance(event, yaml.AliasEvent):
-            node = _Node(event.start_mark.index, event.end_mark.index, Leaf("alias", f"*{event.anchor}"))
+            node = Node(event.start_mark.index, event.end_mark.index, Leaf("alias", f"*{event.anchor}"))
         else:
             continue
         if open_:
@@ -103,7 +104,7 @@ def _refuse(event: yaml.NodeEvent) -> None:
         raise Unusual("an anchor, an alias, or a tag")
 
 
-def _close(node: _Node, members: list[_Node], mapping: bool, plain: bool) -> None:
+def _close(node: Node, members: list[Node], mapping: bool, plain: bool) -> None:
     if not mapping:
         node.entries = [(None, member) for member in members]
         node.value = [member.value for member in members]
@@ -121,7 +122,7 @@ def _close(node: _Node, members: list[_Node], mapping: bool, plain: bool) -> Non
     node.value = value
 
 
-_Written = tuple[str, _Node]
+_Written = tuple[str, Node]
 """A text and a node in it."""
 
 
@@ -156,7 +157,7 @@ class _Chunk:
     text: str
     start: int
     end: int
-    node: _Node
+    node: Node
 
 
 def _nested(wanted: Value, first: _Chunk, second: _Chunk) -> str:
@@ -192,12 +193,12 @@ def _name(member: Value, key: str | None) -> Hashable:
     return frozen(member[key]) if key is not None and isinstance(member, dict) else frozen(member)
 
 
-def _chunks(text: str, node: _Node, merged: Value) -> dict[Hashable, _Chunk]:
+def _chunks(text: str, node: Node, merged: Value) -> dict[Hashable, _Chunk]:
     """The entries of a block collection, by key or by what names them."""
     begin, end = _region(text, node)
     starts = [begin]
     for (_, before), (key, member) in zip(node.entries, node.entries[1:], strict=False):
-        starts.append(_above(text, _line_start(text, (key or member).start), _line_end(text, before.end)))
+        starts.append(_above(text, line_start(text, (key or member).start), line_end(text, before.end)))
     starts.append(end)
     name = naming_key(node.value, merged) if isinstance(node.value, list) and isinstance(merged, list) else None
     found = {}
@@ -207,22 +208,22 @@ def _chunks(text: str, node: _Node, merged: Value) -> dict[Hashable, _Chunk]:
     return found
 
 
-def _region(text: str, node: _Node) -> tuple[int, int]:
+def _region(text: str, node: Node) -> tuple[int, int]:
     """The whole lines of a block collection. Raises Unusual if it shares a line with something else."""
     first = node.entries[0][0] or node.entries[0][1] if node.entries else node
-    begin = _line_start(text, first.start)
+    begin = line_start(text, first.start)
     lead = text[begin : first.start].strip(" ")
     if node.flow or lead not in ("", "-") or (lead == "-" and isinstance(node.value, dict)):
         raise Unusual("not whole lines")
     for key, member in node.entries:
-        start = _line_start(text, (key or member).start)
+        start = line_start(text, (key or member).start)
         if text[start : (key or member).start].strip(" ") != lead:
             raise Unusual("not whole lines")
     last = node.entries[-1][1] if node.entries else node
-    return begin, _line_end(text, _last_end(last))
+    return begin, line_end(text, last_end(last))
 
 
-def _last_end(node: _Node) -> int:
+def last_end(node: Node) -> int:
     """Where the content ends; the parser lets a block collection reach up to the next token."""
     while node.entries and not node.flow:
         key, member = node.entries[-1]
@@ -232,11 +233,12 @@ def _last_end(node: _Node) -> int:
     return node.end
 
 
-def _line_start(text: str, at: int) -> int:
+def line_start(text: str, at: int) -> int:
+    """The start of the line that `at` is in."""
     return text.rfind("\n", 0, at) + 1
 
 
-def _line_end(text: str, at: int) -> int:
+def line_end(text: str, at: int) -> int:
     """Behind the line feed of the line that `at` ends in."""
     if at > 0 and text[at - 1] == "\n":
         return at
@@ -247,7 +249,7 @@ def _line_end(text: str, at: int) -> int:
 def _above(text: str, start: int, limit: int) -> int:
     """The start of the comments and blank lines directly above a line, not before `limit`."""
     while start > limit:
-        line = _line_start(text, start - 1)
+        line = line_start(text, start - 1)
         content = text[line:start].strip()
         if line < limit or (content and not content.startswith("#")):
             break
@@ -255,7 +257,7 @@ def _above(text: str, start: int, limit: int) -> int:
     return start
 
 
-def _column(text: str, node: _Node) -> int:
+def _column(text: str, node: Node) -> int:
     begin, _ = _region(text, node)
     return len(text[begin:]) - len(text[begin:].lstrip(" "))
 
@@ -292,7 +294,7 @@ def _flow(merged: Value, one: _Written, other: _Written) -> str:
     return opening + space + ", ".join(parts) + space + closing
 
 
-def _flow_members(merged: Value, text: str, node: _Node) -> dict[Hashable, tuple[str, _Written]]:
+def _flow_members(merged: Value, text: str, node: Node) -> dict[Hashable, tuple[str, _Written]]:
     name = naming_key(node.value, merged) if isinstance(node.value, list) and isinstance(merged, list) else None
     found: dict[Hashable, tuple[str, _Written]] = {}
     for key, member in node.entries:

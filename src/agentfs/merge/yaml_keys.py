@@ -1,0 +1,234 @@
+"""Keys of a YAML mapping read leniently and set byte for byte: what is not changed stays as it was written.
+
+Reading looks at each top-level entry by itself, so that what one of them says is known even where another is broken.
+Setting is strict: a mapping that is not plain YAML (`yaml_source`) is Unusual, and nobody edits it.
+"""
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeAlias
+
+import yaml
+
+from agentfs.merge import yaml_source
+from agentfs.merge.values import Leaf, Unusual, Value
+from agentfs.merge.yaml_source import Node, line_end, line_start
+
+Said: TypeAlias = str | list[str] | None
+"""What an entry says: a scalar's text, the scalars of a sequence (however nested), or None: nothing readable."""
+Setting: TypeAlias = str | int | float | bool | Sequence[str]
+
+_KEY = re.compile(r"""[ ]{0,8}(?:"([^"\n\\]*)"|'([^'\n]*)'|([^\W\d][^\s:#,\[\]{}"']*))[ \t]*:(?=[ \t\r\n]|\Z)""")
+_ITEM = re.compile(r"[ \t]*-[ \t]+")
+_PLAIN = re.compile(r"[^\W_][^:#\[\]{},&*!|>%@`\"'\n\\]*(?::[^\s:#\[\]{},\"'\\]+)*")
+"""A plain scalar that needs no parser, whatever stands around it."""
+_QUOTED = re.compile(r"\"([^\"\\\n]*)\"|'([^'\n]*)'")
+_CONTENT = re.compile(r"^(?![ \t\r]*(?:#|$))", re.MULTILINE)
+_PROSE = re.compile(rf"^(?![ \t\r#\-\]}}]|$|{_KEY.pattern})", re.MULTILINE)
+"""A line at the left edge that is no entry."""
+_COMMENT = re.compile(r"[ \t]+#.*")
+_NOTHING = ("", "~", "null", "Null", "NULL")
+_UNSAFE = re.compile(r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+
+def is_mapping(text: str) -> bool:
+    """Whether this looks like a mapping, broken as it may be: its first line that says something is a key, and no
+    line at its left edge is prose."""
+    first = _CONTENT.search(text)
+    if first is None:
+        return True
+    key = _KEY.match(text, first.start())
+    return key is not None and (text[first.start()] == " " or _PROSE.search(text, key.end()) is None)
+
+
+def said(text: str, keys: Collection[str]) -> dict[str, Said]:
+    """What the entries of these keys (lower case; case does not matter) say. The first of a key counts."""
+    found: dict[str, Said] = {}
+    lines = text.splitlines()
+    at = 0
+    column = None
+    while at < len(lines):
+        key = _KEY.match(lines[at])
+        indent = len(lines[at]) - len(lines[at].lstrip(" "))
+        if key is None or (column is not None and indent != column):
+            at += 1
+            continue
+        column = indent
+        stop = at + 1
+        while stop < len(lines) and not _begins_entry(lines[stop], column):
+            stop += 1
+        name = (key[1] or key[2] or key[3] or "").lower()
+        if name in keys and name not in found:
+            found[name] = _entry_says(lines[at][key.end() :].strip(" \t\r"), lines[at + 1 : stop])
+        at = stop
+    return found
+
+
+def _begins_entry(line: str, column: int) -> bool:
+    return line[column : column + 1] not in ("", " ", "\t", "-", "#", "\r", "]", "}") and not line[:column].strip()
+
+
+def _entry_says(rest: str, below: Sequence[str]) -> Said:
+    """`rest`: behind the colon; `below`: the lines under it. Simple forms take no parser (0.5 ms a note)."""
+    below = [line for line in below if line.strip() and not line.lstrip().startswith("#")]
+    value = _COMMENT.sub("", rest, count=1) if "#" in rest and rest[:1] not in "\"'[{|>" else rest
+    if not below:
+        if rest.startswith("#"):
+            return rest if re.match(r"#\w", rest) else None
+        simple = _simple(value)
+        if simple is not None:
+            return simple
+        if value.startswith("[") and value.endswith("]"):
+            members = [_simple(member.strip()) for member in value[1:-1].split(",")] if value[1:-1].strip() else []
+            if None not in members:
+                return [member for member in members if member]
+    elif not value and all(_ITEM.match(line) for line in below):
+        items = [_simple(_COMMENT.sub("", _ITEM.sub("", line, count=1)).strip()) for line in below]
+        if None not in items:
+            return [item for item in items if item]
+    return _parsed(rest, below)
+
+
+def _simple(value: str) -> str | None:
+    """A scalar that needs no parser; "": nothing; None: it does need one."""
+    if value in _NOTHING:
+        return ""
+    if _PLAIN.fullmatch(value):
+        return value
+    quoted = _QUOTED.fullmatch(value)
+    return None if quoted is None else quoted[1] or quoted[2] or ""
+
+
+def _parsed(rest: str, below: Sequence[str]) -> Said:
+    try:
+        value = yaml_source.parse("\n".join(["x: " + rest, *below]) + "\n")
+    except Unusual:
+        # Not YAML, but it says something: `title: Berlin: a plan`.
+        return rest.strip("\"'") if rest and rest[0] not in "[{|>&*!" else None
+    inner = value.get("x") if isinstance(value, dict) else None
+    if isinstance(inner, Leaf):
+        return None if inner.kind == "null" else inner.text
+    return _scalars(inner) if isinstance(inner, list) else None
+
+
+def _scalars(value: Value) -> list[str]:
+    if isinstance(value, Leaf):
+        return [] if value.kind == "null" else [value.text]
+    return [text for member in value for text in _scalars(member)] if isinstance(value, list) else []
+
+
+def with_keys(
+    text: str, changes: Mapping[str, Setting | None], *, ending: str = "\n", dates: Collection[str] = ()
+) -> str:
+    """The mapping with these entries set (None: removed), every other byte as it was.
+
+    A key that is there is found whatever its case, and keeps its place, its form and its comment where the new value
+    allows; a new one comes last. `ending`: how new lines end. `dates`: keys whose values are written without quotes
+    if they are dates. Raises Unusual: this text is not edited.
+    """
+    nothing = not re.sub(r"(?m)^[ \t]*#.*$", "", text).strip()
+    if not nothing and not isinstance(yaml_source.composed(text).value, dict):
+        raise Unusual("not a mapping")
+    for key, value in changes.items():
+        top = None if nothing else yaml_source.composed(text)
+        if top is not None and (not isinstance(top.value, dict) or top.flow):
+            raise Unusual("not a block mapping")
+        text = _with_key(text, top, key, value, ending=ending, date=key in dates)
+        nothing = nothing and value is None
+    return text
+
+
+def _with_key(text: str, top: Node | None, key: str, value: Setting | None, *, ending: str, date: bool) -> str:
+    entries = [] if top is None else top.entries
+    for name, node in entries:
+        assert name is not None
+        if isinstance(name.value, Leaf) and name.value.text.lower() == key.lower():
+            return _edited(text, name, node, value, ending=ending, date=date)
+    if value is None:
+        return text
+    if text and not text.endswith("\n"):
+        raise Unusual("an unfinished line")
+    column = "" if not entries or entries[0][0] is None else text[: entries[0][0].start].rpartition("\n")[2]
+    if column.strip(" "):
+        raise Unusual("not whole lines")
+    return f"{text}{column}{_scalar(key, False)}: {_value(value, date)}{ending}"
+
+
+def _edited(text: str, name: Node, node: Node, value: Setting | None, *, ending: str, date: bool) -> str:
+    begin = line_start(text, name.start)
+    stop = line_end(text, len(text[: _end(name, node)].rstrip()))
+    if text[begin : name.start].strip(" "):
+        raise Unusual("not whole lines")
+    if value is None:
+        return text[:begin] + text[stop:]
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    if listed and node.entries and not node.flow:
+        edited = _block_list(text, node, list(value), ending) if isinstance(value, Sequence) and value else None
+        if edited is not None:
+            return edited
+    elif "\n" not in text[name.start : node.end] and isinstance(node.value, Leaf | list):
+        new = _flow_list(text, node, value) if listed and node.flow else _value(value, date, text[node.start :])
+        gap = " " if node.start == node.end else ""
+        return text[: node.start] + gap + new + text[node.end :]
+    return f"{text[: name.end]}: {_value(value, date)}{ending}{text[stop:]}"
+
+
+def _end(name: Node, node: Node) -> int:
+    """Where the entry's content ends."""
+    if not node.entries and node.start == node.end:
+        return max(name.end, node.end)
+    return yaml_source.last_end(node)
+
+
+def _block_list(text: str, node: Node, wanted: Sequence[str], ending: str) -> str | None:
+    """The lines of a block sequence, those of the items that stay as they were. None: it has members that are none
+    of this function's."""
+    starts = [line_start(text, member.start) for _, member in node.entries]
+    lead = text[starts[0] : node.entries[0][1].start]
+    if len(set(starts)) < len(starts) or not re.fullmatch(r" *- *", lead):
+        return None
+    stop = line_end(text, yaml_source.last_end(node.entries[-1][1]))
+    have: dict[str, str] = {}
+    for (_, member), start, after in zip(node.entries, starts, [*starts[1:], stop], strict=True):
+        if not isinstance(member.value, Leaf) or text[start : member.start] != lead:
+            return None
+        have.setdefault(member.value.text, _whole(text[start:after], ending))
+    lines = [have.get(item) or f"{lead}{_scalar(item, False)}{ending}" for item in wanted]
+    return text[: starts[0]] + "".join(lines) + text[stop:]
+
+
+def _whole(lines: str, ending: str) -> str:
+    return lines if lines.endswith("\n") else lines + ending
+
+
+def _flow_list(text: str, node: Node, wanted: object) -> str:
+    have = {
+        member.value.text: text[member.start : member.end]
+        for _, member in node.entries
+        if isinstance(member.value, Leaf)
+    }
+    assert isinstance(wanted, Sequence)
+    return "[" + ", ".join(have.get(item) or _scalar(item, False) for item in wanted) + "]"
+
+
+def _value(value: Setting, date: bool, old: str = "") -> str:
+    """`old`: the source that it replaces; its quotes are kept."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if not isinstance(value, str):
+        return "[" + ", ".join(_scalar(item, False) for item in value) + "]"
+    if old.startswith("'") and not _UNSAFE.search(value):
+        return "'" + value.replace("'", "''") + "'"
+    return json.dumps(value, ensure_ascii=bool(_UNSAFE.search(value))) if old[:1] == '"' else _scalar(value, date)
+
+
+def _scalar(value: str, date: bool) -> str:
+    """Without quotes where every reader of YAML takes it for this string."""
+    if _PLAIN.fullmatch(value) and value == value.strip() and not _UNSAFE.search(value):
+        kind = yaml_source.RESOLVER.resolve(yaml.ScalarNode, value, (True, False)).rpartition(":")[2]
+        if kind == "str" or (date and kind == "timestamp"):
+            return value
+    return json.dumps(value, ensure_ascii=bool(_UNSAFE.search(value)))
