@@ -27,7 +27,8 @@ WITHIN_LAYER = {("format", "model"), ("merge", "model"), ("model", "errors"), ("
 HOMES = {
     "apsw": {"replica", "sync", "history"}, "obstore": {"stores"}, "msgpack": {"format", "sync", "replica"},
     "numpy": {"memory"}, "tokenizers": {"memory"}, "safetensors": {"memory"}, "wordllama": {"memory"},
-    "Stemmer": {"memory"}, "click": {"cli"}, "tomlkit": {"config", "merge"}, "loro": {"merge"}, "yaml": {"merge"},
+    "Stemmer": {"memory"}, "sentence_transformers": {"memory"},
+    "click": {"cli"}, "tomlkit": {"config", "merge"}, "loro": {"merge"}, "yaml": {"merge"},
     "mcp": {"mcp"}, "anyio": {"mcp"}, "pydantic": {"mcp"}, "starlette": {"mcp"}, "uvicorn": {"mcp"},
 }  # fmt: skip
 """Each third-party library → the packages that may import it."""
