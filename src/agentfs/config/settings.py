@@ -83,10 +83,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("index_ignore", "index_ignore", (), globs, "AGENTFS_INDEX_IGNORE",
             "patterns of files that are kept, and not found by search and recall"),
     Setting("embedder", "embedder", "static", text, "AGENTFS_EMBEDDER",
-            "what makes vectors of passages (docs/search.md): static (needs no network), minilm, sentence-transformers:<model>, "
-            "openai:<model>; off leaves it to words"),
-    Setting("embedder_url", "embedder_url", "", text, "AGENTFS_EMBEDDER_URL",
-            "where an OpenAI-compatible endpoint answers for openai:<model>, when it is not OpenAI's own"),
+            "what makes vectors of passages (docs/search.md): static (needs no network), minilm, "
+            "sentence-transformers:<model>, openai:<model>; off leaves it to words"),
     Setting("embedder_url", "embedder_url", "", text, "AGENTFS_EMBEDDER_URL",
             "where an embedder openai:<model> is, as https://host/v1; the key comes from the environment"),
     Setting("recall_half_life", "recall_half_life_seconds", 30 * 86400.0, seconds, "AGENTFS_RECALL_HALF_LIFE",
@@ -126,7 +124,6 @@ class Settings:
     index_ignore: tuple[str, ...]
     embedder: str
     """See `memory.embedding`."""
-    embedder_url: str
     embedder_url: str
     recall_half_life_seconds: float
     passthrough: Literal["auto", "off"]
