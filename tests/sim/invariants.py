@@ -15,6 +15,7 @@ def broken(replica: Replica) -> list[str]:
     }
     dentries = sql.rows("SELECT parent,name,ino,base,pending,local FROM dentry")
     contents = {row[0]: row for row in sql.rows("SELECT ino,digest,size_bytes FROM content")}
+    changing = {row[0] for row in sql.rows("SELECT ino FROM write_open UNION SELECT ino FROM fork")}
     shown, based, subdirectories = defaultdict(list), defaultdict(list), Counter()
     for parent, name, ino, base, pending, local in dentries:
         where = f"{parent}/{name!r}"
@@ -53,10 +54,7 @@ def broken(replica: Replica) -> list[str]:
             found.append(f"file {ino}: in the log without a content")
         if kind == 1 and nlink and residency == 1 and replica.files.stat(ino) is None:
             found.append(f"file {ino}: its bytes are missing")
-        is_open = sql.one("SELECT 1 FROM write_open WHERE ino=?", (ino,)) is not None
-        is_forked = sql.one("SELECT 1 FROM fork WHERE ino=?", (ino,)) is not None
-        clean = kind == 1 and nlink and residency == 1 and not pending & 2 and not local and not is_open
-        clean = clean and not is_forked
+        clean = kind == 1 and nlink and residency == 1 and not pending & 2 and not local and ino not in changing
         if clean and ino in contents and file_digest(replica.files.path(ino)) != contents[ino][1]:
             found.append(f"file {ino}: clean, and its bytes are not the log's")
     found += _circles("shown", shown, inodes) + _circles("log", based, inodes)
