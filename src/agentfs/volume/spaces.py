@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from agentfs.clock import Clock, SystemClock
 from agentfs.config.settings import Settings
 from agentfs.errors import (
-    AgentIdInvalid,
     Exists,
     InvalidArgument,
     NotFound,
@@ -24,25 +23,18 @@ from agentfs.format.layout import SPACES, parse_space_file_name, space_file_name
 from agentfs.format.space_file import encode_space_file, new_space_file
 from agentfs.model.names import check_id, check_name, shown
 from agentfs.model.records import Kind
-from agentfs.replica.database import Connection
 from agentfs.tree.tree import Tree
 from agentfs.tree.values import Caller
+from agentfs.volume.attached import DIRECTORY, TARGET, Attachment, attachments_in, peek_attachments, space_of
 from agentfs.volume.gate import check_space_file, pass_gate
 from agentfs.volume.opening import QUICK, opened_store
 from agentfs.volume.places import replica_directory
-from agentfs.volume.status import reading
 from agentfs.volume.volume import EngineMode, Volume
 
-DIRECTORY = b"spaces"
-"""Of a home's root: where spaces are attached."""
-TARGET = b"agentfs:space/"
+__all__ = ["DIRECTORY", "TARGET", "Attachment", "peek_attachments", "space_of"]
+
 _ROOT = 1
 _PAGE = 1000
-_LINKS = (
-    "SELECT d.name, i.target FROM dentry d JOIN inode i ON i.ino=d.ino "
-    f"WHERE d.parent=(SELECT ino FROM dentry WHERE parent={_ROOT} AND name=?) AND i.kind={int(Kind.SYMLINK)} "
-    "ORDER BY d.name"
-)
 
 
 # ---- on the store ----
@@ -135,47 +127,10 @@ def open_space(
 # ---- attached ----
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A space at a name of a home's directory `spaces`."""
-
-    name: bytes
-    space: str
-
-    @property
-    def place(self) -> str:
-        """Its path in the home, for people."""
-        return shown(DIRECTORY + b"/" + self.name)
-
-
-def space_of(target: bytes) -> str | None:
-    """The space that a symbolic link in `spaces` attaches; None when it is an ordinary link."""
-    if not target.startswith(TARGET):
-        return None
-    try:
-        return check_id(target[len(TARGET) :].decode("ascii", "replace"), what="space name")
-    except AgentIdInvalid:
-        return None
-
-
 def attachments(home: Volume) -> list[Attachment]:
     """What is attached to a home, by name."""
     with home.replica.lock:
-        return _attachments(home.replica.connection)
-
-
-def peek_attachments(directory: str) -> list[Attachment]:
-    """What is attached to a home, from its replica and without joining it."""
-    with reading(os.path.join(directory, "replica.db")) as connection:
-        return _attachments(connection)
-
-
-def _attachments(connection: Connection) -> list[Attachment]:
-    return [
-        Attachment(bytes(name), space)
-        for name, target in connection.rows(_LINKS, (DIRECTORY,))
-        if (space := space_of(bytes(target))) is not None
-    ]
+        return attachments_in(home.replica.connection)
 
 
 def attach(home: Volume, space: str, name: bytes | None = None) -> Attachment:
