@@ -1,0 +1,347 @@
+"""Search and recall of one engine's volume: the thread that feeds the index, and the words that ask it.
+
+The thread works in small pieces, waits while the engine pushes or pulls, and sleeps in between: a program that uses
+the home in this process must not feel it. A question first catches up with what changed, for a bounded time. The
+libraries that this needs are loaded when there is something to index, or when somebody asks.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agentfs.clock import Clock
+from agentfs.errors import AgentFSError, IndexOff, Unavailable
+from agentfs.memory.access import Reader
+from agentfs.memory.results import Asked
+from agentfs.memory.sources import Sources
+from agentfs.replica.replica import Replica
+from agentfs.replica.sessions import boot_id
+from agentfs.sync.engine import Engine
+from agentfs.tree.tree import Tree
+from agentfs.volume import memory_words as words
+from agentfs.volume.engine_plan import EnginePlan
+from agentfs.volume.log_bytes import LogBytes
+from agentfs.volume.messages import Message
+
+if TYPE_CHECKING:  # numpy, the tokenizer and the weights: half a second that not every engine needs
+    from agentfs.memory.embedding import Embedder
+    from agentfs.memory.expiry import Expiry
+    from agentfs.memory.index import Index
+    from agentfs.memory.tokens import TokenCounter
+    from agentfs.memory.vectors import VectorFiller
+    from agentfs.memory.worker import Worker
+
+_LOG = logging.getLogger(__name__)
+
+Progress = Callable[[Message], None]
+Answer = Callable[[Engine, Message, Progress], Message]
+Do = Callable[["Opened", Asked, Message], Message]
+
+_FIRST_SECONDS = 1.0
+"""A program that opens a home for a moment does not index it."""
+_LOOK_SECONDS = 0.5
+"""Between looks at the journal."""
+_SLICE_SECONDS = 0.02
+_REST_SECONDS = 0.01
+"""Between slices: others want the interpreter, too."""
+_BUSY_STEP_SECONDS = 0.005
+_BUSY_SECONDS_MAX = 0.25
+"""One file is indexed so often at least, however long the engine is at work."""
+_TROUBLE_SECONDS = 5.0
+_VECTOR_SECONDS = 0.3
+"""Of a question's time, for vectors of what just came."""
+_STATS_SECONDS = 5.0
+_WAIT_SECONDS_MAX = 600.0
+_NS = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Opened:
+    """What is there once the index is."""
+
+    sources: Sources
+    index: "Index"
+    worker: "Worker"
+    filler: "VectorFiller"
+    expiry: "Expiry"
+    embedder: "Embedder | None"
+    counter: "TokenCounter"
+    bytes_of: LogBytes
+
+    def close(self) -> None:
+        self.bytes_of.close()
+        self.index.close()
+        self.sources.close()
+
+
+class MemoryService:
+    """Made with the engine's services; `start` begins the thread."""
+
+    def __init__(self, plan: EnginePlan, replica: Replica, clock: Clock) -> None:
+        self._plan = plan
+        self._settings = plan.settings
+        self._replica = replica
+        self._clock = clock
+        self._stop = threading.Event()
+        self._opening = threading.Lock()
+        self._tending = threading.Lock()
+        """Who deletes what is over, or makes vectors."""
+        self._opened: Opened | None = None
+        self._thread: threading.Thread | None = None
+        self._problem = ""
+        self._embedder_problem = ""
+        """Why there is no embedder, though the settings name one."""
+        self._stats: tuple[float, Message] | None = None
+
+    # ---- the thread ----
+
+    def start(self, engine: Engine) -> None:
+        """Begin to index in the background. An engine that lives for one command only answers."""
+        if self._settings.index and self._plan.prefetch:
+            self._thread = threading.Thread(target=self._run, args=(engine,), name="index", daemon=True)
+            self._thread.start()
+
+    def _run(self, engine: Engine) -> None:
+        seconds = _FIRST_SECONDS
+        while not self._clock.wait(self._stop, seconds):
+            try:
+                seconds = self._piece(engine)
+                self._problem = ""
+            except AgentFSError as error:
+                if self._stop.is_set():
+                    return
+                self._note(str(error))
+                seconds = _TROUBLE_SECONDS
+            except Exception:  # noqa: BLE001 - the index is derived: an engine must not end with it
+                _LOG.exception("indexing failed; trying again")
+                self._note("indexing failed: see the engine's log")
+                seconds = _TROUBLE_SECONDS
+
+    def _note(self, problem: str) -> None:
+        if problem != self._problem:
+            _LOG.warning("the index: %s", problem)
+        self._problem = problem
+
+    def _piece(self, engine: Engine) -> float:
+        """Do a little. Returns the seconds until there is more to do."""
+        if self._opened is None and not self._has_files():
+            return _LOOK_SECONDS
+        it = self.opened(engine)
+        self._end_what_is_over(engine, it)
+        it.worker.look()
+        if it.worker.work(_SLICE_SECONDS, patient=True, pause=lambda: self._give_way(engine)):
+            return _REST_SECONDS
+        with self._tending:
+            self._give_way(engine)
+            if it.filler.work(_SLICE_SECONDS, indexed=it.worker.indexed):
+                return _REST_SECONDS
+        over_ns = it.expiry.next_ns()
+        if over_ns is None:
+            return _LOOK_SECONDS
+        return min(max((over_ns - self._clock.wall_ns()) / _NS, 0.001), _LOOK_SECONDS)
+
+    def _give_way(self, engine: Engine) -> None:
+        """Wait while the engine pushes or pulls, for a moment."""
+        until = self._clock.monotonic() + _BUSY_SECONDS_MAX
+        while engine.busy and self._clock.monotonic() < until and not self._stop.is_set():
+            self._clock.wait(self._stop, _BUSY_STEP_SECONDS)
+
+    def _has_files(self) -> bool:
+        with self._replica.lock:
+            return self._replica.connection.one("SELECT 1 FROM inode WHERE kind=1 LIMIT 1") is not None
+
+    def _end_what_is_over(self, engine: Engine, it: Opened) -> None:
+        with self._tending:
+            if it.expiry.run():
+                engine.wake()
+
+    def close(self) -> None:
+        """End the thread. Repeating it is harmless."""
+        self._stop.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_TROUBLE_SECONDS)
+        with self._opening:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    # ---- opening ----
+
+    def opened(self, engine: Engine) -> Opened:
+        """The index and who feeds it, made at the first call. Raises `IndexOff`, and what opening it raises."""
+        if not self._settings.index:
+            raise IndexOff("search and recall are off here: agentfs config set index true, and mount again")
+        with self._opening:
+            if self._stop.is_set():
+                raise Unavailable("this process is closing the home")
+            if self._opened is None:
+                self._opened = self._made(engine)
+            return self._opened
+
+    def _made(self, engine: Engine) -> Opened:
+        from agentfs.memory.embedders import embedder_named  # noqa: PLC0415 - see above
+        from agentfs.memory.expiry import Expiry  # noqa: PLC0415
+        from agentfs.memory.index import Index  # noqa: PLC0415
+        from agentfs.memory.tokens import default_counter  # noqa: PLC0415
+        from agentfs.memory.vectors import VectorFiller  # noqa: PLC0415
+        from agentfs.memory.worker import Worker  # noqa: PLC0415
+
+        settings, clock = self._settings, self._clock
+        named = settings.embedder
+        embedder = None if named == "off" else embedder_named(named, url=settings.embedder_url)
+        counter = default_counter()
+        sources = Sources(self._replica, skipped=settings.index_ignore)
+        index = Index(self._replica.directory, counter=counter)
+        bytes_of = LogBytes(engine.ground)
+        era = f"{boot_id()} {self._replica.state('replica_id')} {' '.join(settings.index_ignore)}"
+        worker = Worker(sources, index, fetch=bytes_of.fetch, clock=clock, era=era)
+        tree = Tree(self._replica, clock=clock)
+
+        def unlink(directory: int, name: bytes, ino: int, change: int) -> None:
+            tree.unlink(directory, name, as_of=(ino, change))
+
+        expiry = Expiry(sources, index, worker, unlink=None if settings.read_only else unlink, clock=clock)
+        filler = VectorFiller(index, embedder, clock=clock)
+        return Opened(sources, index, worker, filler, expiry, embedder, counter, bytes_of)
+
+    # ---- answers ----
+
+    def answers(self) -> dict[str, Answer]:
+        """By the word in `{"do": word}`."""
+        return {
+            words.RECALL: self._asking(_recall),
+            words.SEARCH: self._asking(_search),
+            words.TAGS: self._asking(_tags),
+            words.STATS: self._word_stats,
+            words.REINDEX: self._reindex,
+        }
+
+    def _asking(self, do: Do) -> Answer:
+        def answer(engine: Engine, request: Message, progress: Progress) -> Message:
+            it = self.opened(engine)
+            behind = self._catch_up(engine, it, request, progress)
+            half_life_ns = int(self._settings.recall_half_life_seconds * _NS)
+            asked = words.asked_of(request, now_ns=self._clock.wall_ns(), half_life_ns=half_life_ns)
+            found = do(it, _with_reader(asked, request, it.sources), request)
+            return words.answered(found | {"behind": behind}, progress)
+
+        return answer
+
+    def _catch_up(self, engine: Engine, it: Opened, request: Message, progress: Progress) -> int:
+        """On return what changed before the question is indexed, as far as its time allows. Returns how many files
+        are not."""
+        wait = request.get("wait")
+        seconds = float(wait) if isinstance(wait, int | float) else words.WAIT_SECONDS
+        deadline = self._clock.monotonic() + min(max(seconds, 0.0), _WAIT_SECONDS_MAX)
+        self._end_what_is_over(engine, it)
+        behind = it.worker.catch_up(0.0)
+        most = behind
+        while behind and not it.worker.settled and self._clock.monotonic() < deadline:
+            behind = it.worker.catch_up(min(_VECTOR_SECONDS, deadline - self._clock.monotonic()))
+            progress({"indexed": max(most - behind, 0), "of": most})
+        # What was over before it was indexed is over all the same.
+        self._end_what_is_over(engine, it)
+        with self._tending:
+            left = min(_VECTOR_SECONDS, deadline - self._clock.monotonic())
+            with contextlib.suppress(Unavailable):
+                it.filler.work(max(left, 0.0), indexed=it.worker.indexed)
+        return behind
+
+    def _word_stats(self, engine: Engine, request: Message, progress: Progress) -> Message:
+        it = self.opened(engine)
+        self._catch_up(engine, it, request, progress)
+        return self._stats_of(it)
+
+    def _stats_of(self, it: Opened) -> Message:
+        stats = it.index.stats()
+        return {
+            "documents": stats.documents,
+            "passages": stats.passages,
+            "vectors": stats.vectors,
+            "tokens": stats.tokens,
+            "size_bytes": stats.size_bytes,
+            "embedder": it.embedder.name if it.embedder is not None else "",
+            "counter": it.counter.name,
+            "behind": it.worker.behind,
+            "away": it.worker.away,
+            "vectorless": max(stats.passages - stats.vectors, 0) if it.embedder is not None else 0,
+            "next_expiry_ns": it.index.next_expiry(),
+            "problem": self._trouble(it),
+        }
+
+    def _trouble(self, it: Opened | None) -> str:
+        problems = [self._problem, self._embedder_problem]
+        if it is not None:
+            problems += [it.worker.problem, it.filler.problem, it.expiry.problem]
+        return next((problem for problem in problems if problem), "")
+
+    def _reindex(self, engine: Engine, _request: Message, progress: Progress) -> Message:
+        """Drop the index and make it anew. `progress`: files that are done, and how many there are."""
+        it = self.opened(engine)
+        it.worker.start_over()
+        most = it.worker.look()
+        while it.worker.work(_VECTOR_SECONDS):
+            progress({"indexed": max(most - it.worker.behind, 0), "of": most})
+            it.worker.look()
+        while True:
+            with self._tending:
+                if not it.filler.work(_VECTOR_SECONDS, indexed=it.worker.indexed):
+                    break
+            progress({"indexed": max(most - it.worker.behind, 0), "of": most, "vectors": True})
+        self._end_what_is_over(engine, it)
+        return self._stats_of(it)
+
+    # ---- status ----
+
+    def facts(self) -> Message:
+        """For `status`: never waits, and opens nothing."""
+        it = self._opened
+        if not self._settings.index:
+            return {"memory": {"state": "off"}}
+        if it is None:
+            return {"memory": {"state": "waiting", "problem": self._problem}}
+        now = self._clock.monotonic()
+        if self._stats is None or now - self._stats[0] > _STATS_SECONDS:
+            with contextlib.suppress(AgentFSError):
+                self._stats = now, self._stats_of(it)
+        stats = self._stats[1] if self._stats is not None else {}
+        state = "indexing" if it.worker.behind > it.worker.away else "ready"
+        fresh = {"behind": it.worker.behind, "away": it.worker.away, "problem": self._trouble(it)}
+        return {"memory": {"state": state, **stats, **fresh}}
+
+
+# ---- words ----
+
+
+def _with_reader(asked: Asked, request: Message, sources: Sources) -> Asked:
+    """With what the caller may read. Without `uid` it is the volume's owner, who may read everything."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    uid, gids, owner = request.get("uid"), request.get("gids") or [], request.get("owner")
+    if not isinstance(uid, int) or uid == 0:
+        return asked
+    seems = (int(owner[0]), int(owner[1])) if isinstance(owner, list) and len(owner) == 2 else None
+    reader = Reader(sources, uid=uid, gids=frozenset(map(int, gids)), owner=seems)
+    return replace(asked, readable=reader)
+
+
+def _recall(it: Opened, asked: Asked, _request: Message) -> Message:
+    from agentfs.memory.recalling import recall  # noqa: PLC0415
+
+    return dict(words.message_of(recall(it.index, it.embedder, it.counter, asked)))
+
+
+def _search(it: Opened, asked: Asked, _request: Message) -> Message:
+    from agentfs.memory.recalling import search  # noqa: PLC0415
+
+    return {"found": words.message_of(search(it.index, it.embedder, it.counter, asked))}
+
+
+def _tags(it: Opened, asked: Asked, _request: Message) -> Message:
+    from agentfs.memory.recalling import tags  # noqa: PLC0415
+
+    return {"tags": words.message_of(tags(it.index, asked))}
