@@ -54,7 +54,7 @@ class Entries:
             found = self._tree.lookup(request.node, name)
         except NotFound:
             if (b":" in name or b"@" in name) and self._virtual is not None:
-                found_virtual = self._virtual.find(request.node, name)
+                found_virtual = self._virtual.find(request, name)
                 if found_virtual is not None:
                     return found_virtual
             if self._replies.negative is None:

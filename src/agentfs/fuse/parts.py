@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, Detached
 from agentfs.fuse import wire
+from agentfs.fuse.conversations import Conversations
 from agentfs.fuse.face import Face
 from agentfs.fuse.locks import Locks
 from agentfs.fuse.notify import Notifier
@@ -55,6 +56,8 @@ class _Part:
     notifier: Notifier
     has_news: bool
     table: list[Handler]
+    conversations: Conversations | None = None
+    """Of a part that serves virtual nodes."""
 
 
 class Parts:
@@ -87,6 +90,7 @@ class Parts:
         hold_back: HoldBack | None = None,
         shared_locks: SharedLocks | None = None,
         virtual: VirtualNodes | None = None,
+        conversations: Conversations | None = None,
     ) -> int:
         """Serve `tree` from now on; the first one is the home. Returns its part's number.
 
@@ -97,6 +101,7 @@ class Parts:
         `shared_locks`: where files that ask for it get locks across machines (with the option `locks`).
         `virtual`: what names that the tree does not have may mean; what they lead to is served by a part of its own,
         which goes with this one.
+        `conversations`: what is said to nodes of this part; of such a part.
         Raises `TooManyParts`.
         """
         names = None if virtual is None else VirtualNames(virtual, tree, clock=self._clock)
@@ -118,14 +123,17 @@ class Parts:
             table = face.table()
             if number == 0:
                 table[wire.BATCH_FORGET] = self._batch_forget  # of all parts in one request, and without a node
-            part = _Part(face, notifier, journal_end is not None, opcode_table(table))
+            if conversations is not None:
+                table = conversations.around(table)
+            part = _Part(face, notifier, journal_end is not None, opcode_table(table), conversations)
             self._parts[number] = part
             agreed = self._entry_flags
         if agreed is not None:
             self._begin(part, agreed)
         if names is not None:
-            behind = self._behind[number] = self.add(names.still, read_only=True)
-            names.serve(self._parts[behind].face.passing_entry)
+            behind = self.add(names.still, read_only=True, conversations=names.conversations)
+            self._behind[number] = behind
+            names.serve(self._parts[behind].face.passing_entry, tell=notifier.catch_up)
         return number
 
     def _locks(self, shared_locks: SharedLocks | None, notifier: Notifier) -> Locks | None:
@@ -179,6 +187,8 @@ class Parts:
             part = self._parts.get(number)
             if part is None:
                 return True
+            if part.conversations is not None and not part.conversations.close_if_idle():
+                return False
             if not part.face.files.close_if_idle():
                 return False
             del self._parts[number]
@@ -254,8 +264,9 @@ class Parts:
             self._forget(node, 1)
             return
         part = self._parts.get(request.part)
-        if part is not None:
-            part.face.unanswered(request.opcode, body)
+        if part is None or (part.conversations is not None and part.conversations.unanswered(request.opcode, body)):
+            return
+        part.face.unanswered(request.opcode, body)
 
     def _batch_forget(self, request: Request) -> None:
         count, _ = BATCH_FORGET_IN.unpack_from(request.data, BODY)

@@ -26,6 +26,7 @@ from agentfs.errors import (
     NotResident,
     ReadOnly,
 )
+from agentfs.fuse.conversations import Talk
 from agentfs.history.past import PastInode
 from agentfs.model.records import Kind
 from agentfs.replica.journal import JournalRow
@@ -47,6 +48,8 @@ class _Node:
     make: Callable[[], bytes] | None = None
     """A text's: makes it. May wait."""
     text: bytes | None = None
+    talk: Talk | None = None
+    """What may be said to it."""
     view: "_View | None" = None
     """None: it stands alone."""
     parent: int = 0
@@ -88,10 +91,15 @@ class StillTree:
 
     # ---- what there is ----
 
-    def add_text(self, like: PastInode, make: Callable[[], bytes]) -> int:
-        """A file whose bytes `make` says, once. `like` has its attributes, but for the size. Returns its number; it
-        goes when the kernel forgets it."""
-        return self._add(_Node(like, 0, make=make))
+    def add_text(self, like: PastInode, make: Callable[[], bytes], talk: Talk | None = None) -> int:
+        """A file whose bytes `make` says, once. `like` has its attributes, but for the size; `talk` is what may be
+        said to it. Returns its number; it goes when the kernel forgets it."""
+        return self._add(_Node(like, 0, make=make, talk=talk))
+
+    def talk_of(self, ino: int) -> Talk | None:
+        """What may be said to a node; None: nothing, or it is gone."""
+        node = self._nodes.get(ino)
+        return None if node is None else node.talk
 
     def add_file(self, past: PastInode, sequence: int) -> int:
         """A file as it was. As `add_text`."""
@@ -208,7 +216,7 @@ class StillTree:
         return Attributes(
             ino=ino,
             kind=past.kind,
-            mode=past.mode & ~0o222,
+            mode=past.mode & (~0o222 if node.talk is None else ~0),
             nlink=past.links,
             uid=past.uid,
             gid=past.gid,

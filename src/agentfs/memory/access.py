@@ -27,6 +27,13 @@ class Reader:
         above = self._sources.first_parents(ino)
         return above is not None and self._may(ino, _READ) and all(map(self._may_walk, above))
 
+    def lists(self, directory: int) -> bool:
+        """Whether the names in a directory may be seen."""
+        if self._uid == 0:
+            return True
+        above = self._sources.first_parents(directory)
+        return above is not None and self._may(directory, _READ) and all(map(self._may_walk, (directory, *above)))
+
     def _may_walk(self, directory: int) -> bool:
         known = self._walkable.get(directory)
         if known is None:

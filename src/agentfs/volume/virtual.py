@@ -7,63 +7,61 @@ is no such thing, and `Unavailable`, which is logged with its reason, where it c
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from agentfs.errors import AgentFSError, InvalidArgument, NotFound, Unavailable
+from agentfs.errors import AgentFSError, InvalidArgument, NotFound, ReadOnly, Unavailable
 from agentfs.history.moments import Moment
 from agentfs.history.past import PastInode
-from agentfs.history.rendering import time_text
 from agentfs.model.names import shown
 from agentfs.volume.messages import Message
 from agentfs.volume.past_messages import PAST_DIRECTORY, PAST_FILE, PAST_TREE, past_of
+from agentfs.volume.virtual_memory import MemoryWords, SpacesBelow, no_spaces
 from agentfs.volume.virtual_names import MomentName, Query, WordName, parse_moment_name, parse_word
+from agentfs.volume.virtual_texts import commit_line
+from agentfs.volume.virtual_words import Asked, Who, Word
 from agentfs.volume.volume import Volume
 
 _LOG = logging.getLogger(__name__)
 
 _COMMITS_SHOWN = 100
 _PATHS_SHOWN = 5
+_REFUSALS_KEPT = 20
+_REFUSALS_SHOWN = 5
 _FILE_TRIES = 3
 """A file of the engine's may be dropped to make room before it is opened."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a word is asked about."""
+class _Refusal:
+    """What somebody asked for, or wrote, and did not get."""
 
-    path: bytes
-    """From the root, without a slash at either end; empty: the root."""
-    is_directory: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A virtual node `:word`. Others are added to `VirtualNodes.words`."""
-
-    text: Callable[[Asked, Query], str]
-    """May wait, and raise any `AgentFSError`."""
-    help: str
-    """One line."""
-    takes_query: bool = False
-    of_deleted: bool = False
-    """It also says something of paths that are no more, and raises `NotFound` for what never was."""
+    uid: int | None
+    name: str
+    reason: str
 
 
 class VirtualNodes:
     """Safe from any thread."""
 
-    def __init__(self, volume: Volume) -> None:
+    def __init__(self, volume: Volume, *, spaces: SpacesBelow = no_spaces) -> None:
+        """`spaces`: what is attached at or below a path, for words that answer for that, too."""
         self._volume = volume
         self._problem = ""
         """What was logged last."""
+        self._refusals: deque[_Refusal] = deque(maxlen=_REFUSALS_KEPT)
+        self._refused = 0
+        """How often."""
+        self._owner = (os.getuid(), os.getgid()) if volume.settings.owner == "me" else None
         self.words: dict[str, Word] = {
             "history": Word(
                 self._history, "every version of a file; what changed lately in a directory", of_deleted=True
             ),
             "conflicts": Word(self._conflicts, "what met and could not be put together, and what to do about it"),
-            "help": Word(self._help, "this"),
+            "help": Word(self._help, "this", by_caller=True),
+            **MemoryWords(volume, spaces).words(),
         }
 
     # ---- names ----
@@ -79,10 +77,14 @@ class VirtualNodes:
         """`name` as a file or the tree at a moment; None when it is not."""
         return parse_moment_name(name, now_ns=self._volume.clock.wall_ns())
 
-    def state(self) -> tuple[int, int]:
-        """Two numbers that stay while nothing changes, here or in the log. Does not wait."""
+    def who(self, uid: int, groups: Sequence[int]) -> Who:
+        """Somebody who asks on this mount."""
+        return Who(uid, tuple(groups), self._owner)
+
+    def state(self) -> tuple[int, int, int]:
+        """Numbers that stay while nothing changes, here or in the log, and nobody was refused. Does not wait."""
         replica = self._volume.replica
-        return replica.journal_end(), int(replica.state("head_sequence"))
+        return replica.journal_end(), int(replica.state("head_sequence")), self._refused
 
     def path_of(self, directory: int, name: bytes = b"") -> bytes:
         """The path of a name in a directory of the tree (or of the directory). Raises `NotFound`."""
@@ -94,10 +96,21 @@ class VirtualNodes:
     # ---- words ----
 
     def text(self, word: str, asked: Asked, query: Query | None) -> bytes:
-        """What `:word` says of a path."""
-        with self._problems(b"%s:%s" % (asked.path, word.encode())):
+        """What `:word` says of a path. Also raises `InvalidArgument`, for what cannot be asked so; `:help` then tells
+        who asked the reason."""
+        name = b"%s:%s" % (asked.path, word.encode())
+        with self._problems(name), self._refusing(name, asked):
             text = self.words[word].text(asked, query or Query())
         return text.encode("utf-8", "surrogateescape")
+
+    def accept(self, word: str, asked: Asked, text: str) -> None:
+        """Do what was written to `:word` of a file: on return it survives `kill -9`. What is raised, as what the
+        program gets, is logged, and told by `:help` to who wrote."""
+        accept = self.words[word].accept
+        if accept is None:
+            raise ReadOnly("nothing can be written there")
+        with self._refusing(b"%s:%s" % (asked.path, word.encode()), asked):
+            accept(asked, text)
 
     def _history(self, asked: Asked, _query: Query) -> str:
         if asked.is_directory:
@@ -107,7 +120,7 @@ class VirtualNodes:
     def _lately(self, path: bytes) -> str:
         found = self._ask("history-log", path=os.fsdecode(path), limit=_COMMITS_SHOWN, paths=_PATHS_SHOWN)
         lines = [f"# What changed lately in {shown(path) or '/'}", ""]
-        lines += map(_commit_line, found["commits"])
+        lines += map(commit_line, found["commits"])
         if not found["commits"]:
             lines.append("Nothing of it is in the log yet.")
         elif found["next"] is not None:
@@ -117,7 +130,7 @@ class VirtualNodes:
     def _conflicts(self, asked: Asked, _query: Query) -> str:
         return str(self._ask("conflicts-text", path=os.fsdecode(asked.path))["text"])
 
-    def _help(self, _asked: Asked, _query: Query) -> str:
+    def _help(self, asked: Asked, _query: Query) -> str:
         lines = [
             "# Names that answer by being read",
             "",
@@ -135,19 +148,24 @@ class VirtualNodes:
             "- notes.md@yesterday  the file at the end of that day; also 2h, 3d, 2026-11-21T10:00, a snapshot's name",
             "- @yesterday/  at the root: the whole tree then, to read; also @1234 for a commit, and the others",
         ]
+        assert asked.who is not None
+        refused = [it for it in tuple(self._refusals) if it.uid == asked.who.uid][-_REFUSALS_SHOWN:]
+        if refused:
+            lines += ["", "What you were refused lately, the newest first:", ""]
+            lines += [f"- {it.name}: {it.reason}" for it in reversed(refused)]
         return "\n".join(lines) + "\n"
 
     # ---- the past ----
 
     def file_at(self, path: bytes, moment: Moment) -> tuple[PastInode, int]:
         """What the file at `path` was, and right after which commit."""
-        with self._problems(path):
+        with self._problems(path), self._past():
             found = self._ask(PAST_FILE, path=os.fsdecode(path), moment=asdict(moment))
             return past_of(found["past"]), found["sequence"]
 
     def tree_at(self, moment: Moment) -> tuple[PastInode, int]:
         """The root of the whole tree at a moment, and right after which commit that was."""
-        with self._problems(moment.text.encode(errors="replace")):
+        with self._problems(moment.text.encode(errors="replace")), self._past():
             found = self._ask(PAST_TREE, moment=asdict(moment))
             return past_of(found["past"]), found["sequence"]
 
@@ -155,7 +173,7 @@ class VirtualNodes:
         """What was in a directory right after a commit, by name."""
         found: list[tuple[bytes, PastInode]] = []
         more = True
-        with self._problems(b"a directory as it was"):
+        with self._problems(b"a directory as it was"), self._past():
             while more:
                 after = os.fsdecode(found[-1][0]) if found else ""
                 page = self._ask(PAST_DIRECTORY, inode=inode, sequence=sequence, after=after)
@@ -165,7 +183,7 @@ class VirtualNodes:
 
     def opened(self, inode: int, sequence: int) -> int:
         """A descriptor, for reading, of the bytes that a file had right after a commit. The caller closes it."""
-        with self._problems(b"the bytes of a version"):
+        with self._problems(b"the bytes of a version"), self._past():
             for _ in range(_FILE_TRIES):
                 path = self._ask("history-file", inode=inode, sequence=sequence)["file"]
                 with contextlib.suppress(FileNotFoundError):
@@ -182,24 +200,36 @@ class VirtualNodes:
         """Turn what goes wrong into `NotFound` or `Unavailable`: programs get an errno, the log the reason."""
         try:
             yield
-        except NotFound:
+        except (NotFound, InvalidArgument):
             raise
-        except InvalidArgument as error:
-            raise NotFound(str(error)) from error  # such as a commit that is yet to come
         except (AgentFSError, OSError) as error:
-            if str(error) != self._problem:  # programs try again and again
-                self._problem = str(error)
-                _LOG.warning("%s cannot be told: %s", shown(what), error)
+            self._log(what, error)
             raise Unavailable(str(error)) from error
 
+    @contextlib.contextmanager
+    def _past(self) -> Iterator[None]:
+        """A moment that cannot be, such as a commit that is yet to come, is `NotFound`."""
+        try:
+            yield
+        except InvalidArgument as error:
+            raise NotFound(str(error)) from error
 
-def _commit_line(commit: Message) -> str:
-    """`- @12 · 2026-11-21 10:00 · alice · changed notes.md, created b.md and 3 more`."""
-    changes = [f"{it['what']} {shown(os.fsencode(it['path']))}" for it in commit["changes"]]
-    left = sum(commit["counts"].values()) - len(changes)
-    more = f" and {left} more" if left > 0 else ""
-    parts = [f"@{commit['sequence']}", time_text(commit["time_ns"]), commit["author"], ", ".join(changes) + more]
-    return "- " + " · ".join(part for part in parts if part)
+    @contextlib.contextmanager
+    def _refusing(self, what: bytes, asked: Asked) -> Iterator[None]:
+        """Remember why somebody is refused something: an errno is all that a program gets."""
+        try:
+            yield
+        except (AgentFSError, OSError) as error:
+            if not isinstance(error, NotFound):
+                self._refusals.append(_Refusal(None if asked.who is None else asked.who.uid, shown(what), str(error)))
+                self._refused += 1
+                self._log(what, error)
+            raise
+
+    def _log(self, what: bytes, error: Exception) -> None:
+        if str(error) != self._problem:  # programs try again and again
+            self._problem = str(error)
+            _LOG.warning("%s cannot be told: %s", shown(what), error)
 
 
 def nothing_yet(path: bytes) -> bytes:

@@ -1,0 +1,143 @@
+"""What the words of search and recall say, as text: Markdown that is plain lines as well, or YAML. Pure."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from agentfs.config.values import about_size
+from agentfs.history.rendering import time_text
+from agentfs.memory import moments
+from agentfs.model.names import shown
+
+_KEYS = ("title", "type", "tags", "importance", "pinned", "expires", "created", "links")
+_DATES = ("expires", "created")
+_SECOND_NS = 10**9
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+_SNIPPET_CHARACTERS = 240
+
+RECALL_USAGE = """\
+# Ask
+
+- `cat ':recall?query=green+tea'`: the passages that serve the question best, below this directory
+- beside it, each behind `&`: `max_tokens=2000`, `strategy=balanced` (or recency, importance, relevance), `tags=a,b`,
+  `since=2h`, `path=projects`
+- a question that is too long for a name is written: `exec 3<>:recall; echo "a long question" >&3; cat <&3`
+"""
+SEARCH_USAGE = """\
+# Search
+
+- `cat ':search?q=green+tea'`: what the query finds below this directory, the best first
+- beside it, each behind `&`: `limit=20`, `tags=a,b`, `since=2h`, `path=projects`, `strategy=recency`
+- a query that is too long for a name is written: `exec 3<>:search; echo "a long query" >&3; cat <&3`
+"""
+
+
+def search_text(answer: Mapping[str, Any], query: str) -> str:
+    """Ranked, each with its place, date, score and a snippet."""
+    found = answer["found"]
+    lines = [f"# {len(found)} found for {_line(query, 120)}", ""]
+    for rank, it in enumerate(found, 1):
+        place = f"{shown(os.fsencode(it['path']))}:{it['first_line']}-{it['last_line']}"
+        parts = [place, _day(it["date_ns"]), f"{it['score']:.3f}", " ".join(f"#{tag}" for tag in it["tags"])]
+        lines.append(f"{rank}. " + " · ".join(part for part in parts if part))
+        lines.append(f"   {_line(it['text'], _SNIPPET_CHARACTERS)}")
+    if not found:
+        lines.append("Nothing.")
+    return "\n".join(lines + _behind(answer)) + "\n"
+
+
+def tag_counts_text(answer: Mapping[str, Any]) -> str:
+    """How many files have each tag, the most frequent first."""
+    return "".join(f"{count}\t{tag}\n" for tag, count in answer["tags"])
+
+
+def stats_text(answer: Mapping[str, Any]) -> str:
+    """`key: value` lines."""
+    return "".join(
+        f"{key.removesuffix('_bytes')}: {about_size(value) if key.endswith('_bytes') else value}\n"
+        for key, value in answer.items()
+        if value not in (None, "")
+    )
+
+
+def _behind(answer: Mapping[str, Any]) -> list[str]:
+    count = answer.get("behind", 0)
+    return ["", f"{count} changed files are not indexed yet: ask again in a moment."] if count else []
+
+
+def _line(text: str, characters: int) -> str:
+    """In one line, and not longer than that."""
+    words = " ".join(text.split())
+    words = "".join(it if it.isprintable() else "�" for it in words)
+    return words if len(words) <= characters else words[: characters - 1] + "…"
+
+
+def _day(ns: int) -> str:
+    return time_text(ns).partition(" ")[0]
+
+
+def meta_text(answer: Mapping[str, Any]) -> str:
+    """Facts as YAML, which can be written back; what cannot be written stands in comments."""
+    facts = answer["facts"]
+    about = [answer["kind"] or "no text", f"{answer['size_bytes']} bytes"]
+    if answer["passages"]:
+        about.append(f"{answer['passages']} passages")
+    lines = [f"# {json.dumps(answer['path'], ensure_ascii=False)}: {', '.join(about)}"]
+    lines.append(f"# changed {moments.written(answer['mtime_ns'])}, sha256 {answer['version'] or 'not known'}")
+    for key in _KEYS:
+        value = facts[key]
+        if value not in (None, "", [], False):
+            lines.append(f"{key}: {value if key in _DATES else json.dumps(value, ensure_ascii=False)}")
+    return "\n".join(lines) + "\n"
+
+
+def tags_text(answer: Mapping[str, Any]) -> str:
+    """One a line."""
+    return "".join(f"{tag}\n" for tag in answer["facts"]["tags"])
+
+
+def ttl_text(answer: Mapping[str, Any], *, now_ns: int) -> str:
+    expires = answer["facts"]["expires"]
+    found = None if expires is None else moments.moment(expires)
+    if found is None:
+        return "none\n"
+    return f"{expires} ({_left(found.ns - now_ns)})\n"
+
+
+def changes_text(answer: Mapping[str, Any], *, path: bytes, since: str) -> str:
+    """The newest first, a line for each commit."""
+    lines = [f"# What changed in {shown(path) or '/'} since {since}", ""]
+    waiting = answer["waiting"]
+    lines += [f"- not in the store yet · {shown(os.fsencode(it))}" for it in waiting]
+    lines += [commit_line(commit) for commit in answer["commits"]]
+    if answer["behind"]:
+        lines.append(f"- The store cannot be reached: the last {answer['behind']} commits are not known here.")
+    if answer["more"]:
+        lines.append("- … earlier ones are left out: ask for a shorter time")
+    if len(lines) == 2:
+        lines.append("Nothing.")
+    return "\n".join(lines) + "\n"
+
+
+def commit_line(commit: Mapping[str, Any]) -> str:
+    """`- @12 · 2026-11-21 10:00 · alice · changed notes.md, created b.md and 3 more`."""
+    changes = [f"{it['what']} {shown(os.fsencode(it['path']))}" for it in commit["changes"]]
+    left = sum(commit["counts"].values()) - len(changes)
+    more = f" and {left} more" if left > 0 else ""
+    parts = [f"@{commit['sequence']}", time_text(commit["time_ns"]), commit["author"], ", ".join(changes) + more]
+    return "- " + " · ".join(part for part in parts if part)
+
+
+def _left(ns: int) -> str:
+    """`in 6d 23h`, of which the two largest units are enough."""
+    if ns <= 0:
+        return "expired"
+    rest = ns // _SECOND_NS
+    parts: list[str] = []
+    for seconds, unit in _UNITS:
+        count, rest = divmod(rest, seconds)
+        if count and len(parts) < 2:
+            parts.append(f"{count}{unit}")
+    return "in " + (" ".join(parts) or "less than 1s")
