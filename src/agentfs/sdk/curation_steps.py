@@ -1,0 +1,146 @@
+"""Carrying out a plan of curation: each action checks that its files are still what the plan saw.
+
+The order inside an action is such that a kill between two steps loses nothing: what a merged file says is written
+before the others go, and a note is moved before it is marked.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from agentfs.errors import Exists, NotFound
+from agentfs.memory.curation import Action, Plan, Seen, archived
+from agentfs.memory.facts import with_facts
+from agentfs.memory.names import beside
+from agentfs.memory.uniting import united, with_text
+from agentfs.sdk.file_home import FileHome
+from agentfs.sdk.xattrs import set_attributes, set_facts, set_xattrs, xattrs_of
+
+What: TypeAlias = Literal["done", "skipped", "look"]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of an action."""
+
+    action: Action
+    what: What
+    detail: str
+    """Where files went; why it was skipped."""
+
+
+class _Changed(Exception):
+    """A file is not what the plan saw."""
+
+
+class CurationSteps:
+    """Carries out plans in one home."""
+
+    def __init__(self, home: FileHome) -> None:
+        self._home = home
+
+    def run(self, plan: Plan) -> Sequence[Done]:
+        return [self._carried_out(action) for action in plan.actions]
+
+    def _carried_out(self, action: Action) -> Done:
+        if action.do == "look":
+            return Done(action, "look", "")
+        steps: Mapping[str, Callable[[Action], str]] = {
+            "merge": self._merge,
+            "archive": self._archive,
+            "delete": self._delete,
+            "facts": self._facts,
+        }
+        try:
+            for seen in action.files:
+                self._unchanged(seen)
+            return Done(action, "done", steps[action.do](action))
+        except _Changed as changed:
+            return Done(action, "skipped", str(changed))
+
+    def _unchanged(self, seen: Seen) -> bytes:
+        """Its bytes. Raises _Changed."""
+        try:
+            data = self._home.read(seen.path)
+        except NotFound:
+            raise _Changed(f"{seen.path} is gone") from None
+        return _same(seen, data)
+
+    def _merge(self, action: Action) -> str:
+        first, *others = action.files
+        mtimes_ns = [self._home.stat(seen.path).modified_ns for seen in action.files]
+        data = [self._unchanged(seen) for seen in others]
+        name = os.fsencode(first.path)
+
+        def merged(now: bytes) -> bytes:
+            _same(first, now)
+            if action.text is not None:
+                return with_text(name, now, action.text)
+            found = united(name, now, data, mtimes_ns=mtimes_ns)
+            if found is None:
+                raise _Changed(f"{first.path} cannot be merged with the others: merge them by hand")
+            return found
+
+        self._home.edit(first.path, merged)
+        set_attributes(self._home, first.path, mtime_ns=max(mtimes_ns))
+        self._inherit(first, others)
+        gone = []
+        for seen in others:
+            self._unchanged(seen)
+            if action.rest == "delete":
+                self._home.delete(seen.path)
+                gone.append(f"{seen.path} was deleted")
+            else:
+                gone.append(f"{seen.path} is now {self._moved(seen.path, archived(seen.path))}")
+        return ", ".join(gone)
+
+    def _inherit(self, first: Seen, others: Sequence[Seen]) -> None:
+        """Attributes that only the others have."""
+        known = xattrs_of(self._home, first.path)
+        for seen in others:
+            more = xattrs_of(self._home, seen.path)
+            set_xattrs(self._home, first.path, {key: value for key, value in more.items() if key not in known})
+            known = {**more, **known}
+
+    def _archive(self, action: Action) -> str:
+        seen = action.files[0]
+        target = self._moved(seen.path, action.to)
+        if action.facts:
+            self._say(Seen(target, seen.sha256), action.facts)
+        return f"now {target}"
+
+    def _delete(self, action: Action) -> str:
+        self._home.delete(action.files[0].path)
+        return ""
+
+    def _facts(self, action: Action) -> str:
+        self._say(action.files[0], action.facts)
+        return ""
+
+    def _say(self, seen: Seen, facts: Mapping[str, object]) -> None:
+        """Write facts, in the frontmatter or as xattrs. The file's time stays: what it says is as old as before."""
+        modified_ns = self._home.stat(seen.path).modified_ns
+        name = os.fsencode(seen.path)
+        held = with_facts(name, self._unchanged(seen), facts)
+        if held is None:
+            set_facts(self._home, seen.path, facts)
+            return
+        self._home.edit(seen.path, lambda now: with_facts(name, _same(seen, now), facts) or now)
+        set_attributes(self._home, seen.path, mtime_ns=modified_ns)
+
+    def _moved(self, path: str, to: str) -> str:
+        for target in beside(to):
+            try:
+                self._home.move(path, target, overwrite=False)
+            except Exists:
+                continue
+            return target
+        raise AssertionError("there is always another name")
+
+
+def _same(seen: Seen, data: bytes) -> bytes:
+    if hashlib.sha256(data).hexdigest() != seen.sha256:
+        raise _Changed(f"{seen.path} has changed since the plan was made")
+    return data
