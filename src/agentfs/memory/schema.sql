@@ -58,9 +58,12 @@ CREATE TABLE passage (
     headings   TEXT NOT NULL,           -- joined by newlines
     author     TEXT NOT NULL,
     said_ns    INTEGER,
-    tokens     INTEGER NOT NULL         -- as the counter that `state` names counts them
+    tokens     INTEGER NOT NULL,        -- as the counter that `state` names counts them
+    length     INTEGER NOT NULL,        -- terms, in all columns of `words`
+    vectored   INTEGER NOT NULL         -- 1: `vector` has its row
 ) STRICT;
 CREATE UNIQUE INDEX passage_place ON passage(document, ordinal);
+CREATE INDEX passage_vectorless ON passage(id) WHERE vectored=0;
 
 CREATE TABLE vector (
     passage INTEGER PRIMARY KEY,
@@ -72,3 +75,5 @@ CREATE VIRTUAL TABLE words USING fts5(  -- the terms of each passage (memory.wor
     content='', contentless_delete=1,
     tokenize="ascii tokenchars '.'"     -- terms hold no other ASCII than letters, digits and dots, and are folded
 );
+CREATE VIRTUAL TABLE word USING fts5vocab(words, row);        -- each term: in how many passages
+CREATE VIRTUAL TABLE word_at USING fts5vocab(words, instance); -- … and where

@@ -1,0 +1,140 @@
+"""What is put into the index and what comes out of it, and the rows of its tables that hold it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agentfs.memory.documents import Document
+from agentfs.memory.facts import Facts
+from agentfs.memory.passages import Passage
+from agentfs.replica.database import Connection, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file as it is to be indexed."""
+
+    ino: int
+    path: bytes
+    """From the volume's root, without a slash before or behind."""
+    version: bytes
+    """SHA-256 of the bytes."""
+    mtime_ns: int
+    document: Document
+    looked: "Looked | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a file was when it was looked at."""
+
+    change: int
+    """Of the replica's inode."""
+    stamp: str
+    """What its document was made of: equal while that is the same."""
+    path: bytes | None = None
+    """Under which it is indexed; None: it holds no text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What may be found."""
+
+    path: bytes = b""
+    """This file, or what is below this directory; empty: everything."""
+    tags: tuple[str, ...] = ()
+    """Documents that have all of these, whatever the case."""
+    since_ns: int | None = None
+    """Passages whose date is this or later."""
+    now_ns: int = 0
+    """What is expired then is not there."""
+    readable: Callable[[int], bool] | None = None
+    """By inode number."""
+
+
+ALL = Filters()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    id: int
+    ino: int
+    path: bytes
+    version: bytes
+    mtime_ns: int
+    kind: str
+    extracted: bool
+    facts: Facts
+
+    @property
+    def date_ns(self) -> int:
+        """When it was created, else when the file was last changed."""
+        return self.facts.created_ns if self.facts.created_ns is not None else self.mtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class PassageRow:
+    id: int
+    document: DocumentRow
+    ordinal: int
+    """In its document, from 0."""
+    passage: Passage
+    tokens: int
+
+    @property
+    def date_ns(self) -> int:
+        """When it was said, else the document's date."""
+        return self.passage.said_ns if self.passage.said_ns is not None else self.document.date_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    documents: int
+    passages: int
+    vectors: int
+    tokens: int
+    size_bytes: int
+    """On disk."""
+    embedder: str
+    position: int
+
+
+LOOKED = "SELECT f.ino, f.change, f.stamp, d.path FROM file f LEFT JOIN document d ON d.ino=f.ino"
+_DOCUMENT = (
+    "d.id, d.ino, d.path, d.version, d.mtime_ns, d.kind, d.extracted, d.title, d.importance, d.expires_ns, d.type, "
+    "d.created_ns, d.pinned"
+)
+
+
+def documents_where(sql: Connection, where: str, bindings: Row) -> list[DocumentRow]:
+    return _with_facts(sql, sql.rows(f"SELECT {_DOCUMENT} FROM document d WHERE {where}", bindings))
+
+
+def _with_facts(sql: Connection, rows: Sequence[Row]) -> list[DocumentRow]:
+    found = []
+    for row in rows:
+        tags = sql.rows("SELECT tag FROM tag WHERE document=? ORDER BY place", (row[0],))
+        links = sql.rows("SELECT target FROM link WHERE document=? ORDER BY place", (row[0],))
+        facts = Facts(
+            title=row[7], tags=tuple(it[0] for it in tags), importance=row[8], expires_ns=row[9], type=row[10],
+            links=tuple(it[0] for it in links), created_ns=row[11], pinned=bool(row[12]),
+        )  # fmt: skip
+        found.append(DocumentRow(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), facts))
+    return found
+
+
+def passages_where(sql: Connection, where: str, bindings: Row) -> list[PassageRow]:
+    rows = sql.rows(
+        "SELECT p.id, p.ordinal, p.first_line, p.last_line, p.start, p.end, p.text, p.headings, p.author, p.said_ns, "
+        f"p.tokens, {_DOCUMENT} FROM passage p JOIN document d ON d.id=p.document WHERE {where}",
+        bindings,
+    )
+    documents: dict[int, DocumentRow] = {}
+    found = []
+    for row in rows:
+        of = documents.get(row[11])
+        if of is None:
+            of = documents[row[11]] = _with_facts(sql, [row[11:]])[0]
+        headings = tuple(row[7].split("\n")) if row[7] else ()
+        passage = Passage(row[2], row[3], row[4], row[5], row[6], headings, row[8], row[9])
+        found.append(PassageRow(row[0], of, row[1], passage, row[10]))
+    return found
