@@ -107,6 +107,8 @@ class Engine:
         self._turn = threading.RLock()
         self._wake = threading.Event()
         self._touched = False
+        self.busy = False
+        """Something is being pushed or pulled: who works in the background makes room."""
         self._journal_seen = replica.journal_end()
         self._failures = 0
         self._stuck_s = _STUCK_S
@@ -246,6 +248,13 @@ class Engine:
         return True
 
     def _pull_step(self, *, until_our_turn: bool = False) -> int:
+        self.busy = True
+        try:
+            return self._pulled(until_our_turn=until_our_turn)
+        finally:
+            self.busy = False
+
+    def _pulled(self, *, until_our_turn: bool) -> int:
         state = self._state
         self._databases.look()  # what only a `-wal` holds is a change of ours, before another version comes
         self._pull.meet()
@@ -272,12 +281,15 @@ class Engine:
 
     def _push_once(self, *, force: bool) -> Pushed:
         state = self._state
+        self.busy = True
         try:
             self._pull.meet()
             pushed = self._push.push(force=force)
         except StoreError:
             state.unsettled = self._pull.unsettled()
             raise
+        finally:
+            self.busy = False
         now = self._clock.monotonic()
         state.unsettled = self._pull.unsettled()
         state.pending = has_pending(self._replica)

@@ -3,7 +3,7 @@
 import functools
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +12,7 @@ from agentfs.errors import BucketNotFound, InvalidArgument, StoreDenied
 from agentfs.sync.engine import Engine
 from agentfs.sync.status import EngineStatus
 from agentfs.volume.messages import Message, error_of
-from agentfs.volume.services import Answer, Progress
+from agentfs.volume.services import EngineServices, Progress
 
 _ECHO_SECONDS = 0.06
 """Pokes come at most every 50 ms (`engine_link`): a second look this much later sees what the last one hid."""
@@ -59,7 +59,7 @@ class EngineDesk:
         self,
         engine: Engine,
         announcer: Announcer,
-        services: Mapping[str, Answer],
+        services: EngineServices,
         *,
         clock: Clock,
         on_stop: Callable[[], None],
@@ -80,7 +80,8 @@ class EngineDesk:
             "subscribe": self._subscribe,
             "stop": self._stop,
         }
-        for word, answer in services.items():
+        self._facts = tuple(services.facts)
+        for word, answer in services.answers.items():
             self._answers[word] = functools.partial(answer, engine)
         threading.Thread(target=self._echoes, name="engine-echo", daemon=True).start()
 
@@ -155,6 +156,8 @@ class EngineDesk:
         facts = asdict(status)
         facts["head_digest"] = status.head_digest.hex()
         problem = status.last_error if status.broken or status.failing or not status.online else ""
+        for more in self._facts:
+            facts |= more()
         return {"pid": os.getpid(), "online": status.online, "problem": problem, **facts}
 
     def _subscribe(self, _request: Message, progress: Progress) -> Message:

@@ -342,6 +342,7 @@ def _search(it: Opened, asked: Asked, _request: Message) -> Message:
 
 
 def _tags(it: Opened, asked: Asked, _request: Message) -> Message:
-    from agentfs.memory.recalling import tags  # noqa: PLC0415
+    from agentfs.memory.index import Filters  # noqa: PLC0415
 
-    return {"tags": words.message_of(tags(it.index, asked))}
+    filters = Filters(asked.path, asked.tags, asked.since_ns, asked.now_ns, asked.readable)
+    return {"tags": words.message_of(it.index.tags(filters))}

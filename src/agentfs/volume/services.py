@@ -1,8 +1,8 @@
 """What an engine does besides pushing, pulling and fetching: the one place where other parts are tied to it.
 
 A part adds itself in `engine_services`: an observer hears of every commit, a chore is done in quiet moments, an
-answer is a word that other processes of this machine may say to the engine's desk, a closer runs when the engine
-ends.
+answer is a word that other processes of this machine may say to the engine's desk, a starter and a closer run when
+the engine begins and ends.
 """
 
 import functools
@@ -16,10 +16,14 @@ from agentfs.replica.replica import Replica
 from agentfs.stores.protocol import Store
 from agentfs.sync.engine import Chore, Engine
 from agentfs.sync.ground import Observer
+from agentfs.volume.changes import ChangesAnswer
 from agentfs.volume.engine_plan import EnginePlan
+from agentfs.volume.facts import FileFacts
+from agentfs.volume.fusing import FUSE, answer_fused
 from agentfs.volume.history import HistoryService
 from agentfs.volume.keeping import KEEP, answer_keep_head, snapshot_sequence
 from agentfs.volume.lock_answers import lock_answers
+from agentfs.volume.memory import MemoryService
 from agentfs.volume.messages import Message
 from agentfs.volume.past import PastAnswers
 from agentfs.volume.retention import RetentionChore
@@ -36,7 +40,12 @@ class EngineServices:
     chores: list[Chore] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     """By the word in `{"do": word}`."""
+    starters: list[Callable[[Engine], None]] = field(default_factory=list)
+    """Called once, when the engine can be asked."""
+    facts: list[Callable[[], Message]] = field(default_factory=list)
+    """What they say is part of the engine's status. They do not wait."""
     closers: list[Callable[[], None]] = field(default_factory=list)
+    """Called once, before the engine's replica is closed."""
 
 
 def engine_services(plan: EnginePlan, replica: Replica, store: Store, clock: Clock) -> EngineServices:
@@ -44,7 +53,13 @@ def engine_services(plan: EnginePlan, replica: Replica, store: Store, clock: Clo
     services = EngineServices(answers={KEEP: answer_keep_head})
     _add_history(services, plan, replica, store)
     services.answers.update(lock_answers())
+    services.answers.update(FileFacts(replica).answers() | {FUSE: answer_fused})
     volume = volume_name(plan.kind, plan.volume_id)
+    memory = MemoryService(plan, replica, clock)
+    services.answers.update(memory.answers())
+    services.starters.append(memory.start)
+    services.facts.append(memory.facts)
+    services.closers.append(memory.close)
     services.chores.append(RetentionChore(plan.settings, volume, author=plan.agent, clock=clock))
     return services
 
@@ -57,3 +72,6 @@ def _add_history(services: EngineServices, plan: EnginePlan, replica: Replica, s
     services.answers.update(history.answers())
     services.answers.update(PastAnswers(history).answers())
     services.closers.append(history.close)
+    changes = ChangesAnswer(replica, history)
+    services.answers.update(changes.answers())
+    services.closers.append(changes.close)
