@@ -42,8 +42,9 @@ class Static:
     def embed(self, texts: Sequence[str]) -> Vectors:
         weights = self._weights if self._weights is not None else self._load()
         found = np.zeros((len(texts), self.dimensions), np.float32)
-        for row, ids in enumerate(self._tokenizer.pieces(texts)):
-            if ids:
+        for row, text in enumerate(texts):
+            ids = self._tokenizer.pieces(text)
+            if len(ids):
                 weights[ids].mean(axis=0, dtype=np.float32, out=found[row])
         return unit(found)
 

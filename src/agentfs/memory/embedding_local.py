@@ -39,7 +39,7 @@ class MiniLM:
     def embed(self, texts: Sequence[str]) -> Vectors:
         tokenizer, bert = self._load()
         found = np.zeros((len(texts), self.dimensions), np.float32)
-        tokens = tokenizer.encode_batch_fast([well_formed(text) for text in texts])
+        tokens = [tokenizer.encode(well_formed(text)) for text in texts]
         order = sorted(range(len(texts)), key=lambda at: len(tokens[at].ids))
         for start in range(0, len(order), _BATCH_TEXTS):
             batch = order[start : start + _BATCH_TEXTS]

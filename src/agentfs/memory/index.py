@@ -10,7 +10,6 @@ well (`memory.image`), from the first question on.
 
 import contextlib
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -219,6 +218,7 @@ class Index:
         passages = entry.document.passages
         texts = [well_formed(it.text) for it in passages]
         terms: dict[int, Mapping[str, float]] = {}
+        weighs = self._image is not None  # it comes and goes under the write lock
         for ordinal, (it, text, tokens) in enumerate(zip(passages, texts, self.counter.counts(texts), strict=True)):
             columns = _columns(entry.path, facts, it)
             made = sql.one(
@@ -234,7 +234,8 @@ class Index:
             if text in vectors:
                 sql.execute("INSERT INTO vector VALUES(?,?)", (made[0], vectors[text]))
             _add_words(sql, int(made[0]), columns)
-            terms[int(made[0])] = _weighted(columns)
+            if weighs:
+                terms[int(made[0])] = _weighted(columns)
         changes.documents[document] = terms
 
     def moved(self, ino: int, path: bytes, *, position: int | None = None) -> None:
@@ -496,10 +497,10 @@ def _add_words(sql: Connection, passage: int, columns: Iterable[list[str]]) -> N
 
 
 def _weighted(columns: Iterable[list[str]]) -> Mapping[str, float]:
-    found: Counter[str] = Counter()
+    found: dict[str, float] = {}
     for weight, terms in zip(COLUMNS.values(), columns, strict=True):
         for term in terms:
-            found[term] += weight  # type: ignore[assignment]
+            found[term] = found.get(term, 0.0) + weight
     return found
 
 

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from agentfs.errors import AgentFSError
 
-_BATCH_TEXTS = 256
+_KEPT_TEXTS = 8192
 
 
 class TokenCounter(Protocol):
@@ -29,31 +31,27 @@ class TokenCounter(Protocol):
 
 
 class Llama2:
-    """The tokenizer that comes with the default embedder's weights, read at the first use (0.2 s)."""
+    """The tokenizer that comes with the default embedder's weights, read at the first use (0.2 s).
+
+    One text at a time and on the caller's thread: a batch would take every core, and files are written meanwhile."""
 
     name = "llama-2"
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded: Tokenizer | None = None
+        self.pieces = functools.lru_cache(_KEPT_TEXTS)(self._pieces)
+        """The numbers of a text's tokens. Kept for a while: what is counted is embedded next."""
 
     def count(self, text: str) -> int:
-        return len(self.pieces([text])[0])
+        return len(self.pieces(text))
 
     def counts(self, texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in self.pieces(texts)]
+        return [len(self.pieces(text)) for text in texts]
 
-    def pieces(self, texts: Sequence[str]) -> list[list[int]]:
-        """The numbers of the tokens of each text."""
+    def _pieces(self, text: str) -> npt.NDArray[np.uint16]:
         tokenizer = self._loaded or self._load()
-        found: list[list[int]] = []
-        for start in range(0, len(texts), _BATCH_TEXTS):
-            batch = [well_formed(text) for text in texts[start : start + _BATCH_TEXTS]]
-            if len(batch) == 1:
-                found.append(tokenizer.encode(batch[0], add_special_tokens=False).ids)
-            else:
-                found += [it.ids for it in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
-        return found
+        return np.asarray(tokenizer.encode(well_formed(text), add_special_tokens=False).ids, np.uint16)
 
     def _load(self) -> Tokenizer:
         with self._lock:
