@@ -93,7 +93,8 @@ def test_meta(text: str, changes: dict[str, object]) -> None:
     [
         "", "x", "colour: green", "importance: high", "importance: 2", "importance: nan", "importance: [1]",
         "pinned: perhaps", "created: soon", "ttl: soon", "title: {a: b}",
-        '{"title": {}}', "{", "[1]", '{"tags": [[]]}', "\0", "title: a\x07", '{"title": "' + "x" * 1001 + '"}', "{" * 2000,
+        '{"title": {}}', "{", "[1]", '{"tags": [[]]}', "\0", "title: a\x07", '{"title": "' + "x" * 1001 + '"}',
+        "{" * 2000,
     ],
 )  # fmt: skip
 def test_no_meta(text: str) -> None:

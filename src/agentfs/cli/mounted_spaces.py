@@ -5,6 +5,7 @@ thread looks for that; each space has a thread of its own, which opens it (again
 and at the end waits until nobody has a file open in it.
 """
 
+import functools
 import logging
 import os
 import threading
@@ -17,6 +18,8 @@ from agentfs.fuse.mount import FuseMount
 from agentfs.fuse.parts import Parts
 from agentfs.replica.replica import ROOT
 from agentfs.tree.values import Attributes
+from agentfs.volume.asking import Memory
+from agentfs.volume.engine_link import EngineLink
 from agentfs.volume.locks import SharedLocks
 from agentfs.volume.messages import Message
 from agentfs.volume.spaces import DIRECTORY, TARGET, Attachment, attachments, open_space, space_directory, space_of
@@ -48,6 +51,8 @@ class _Shown:
     """It was opened, or could not be."""
     problem: str = "it is being opened"
     """Why nobody can enter it; empty when it is shown."""
+    volume: Volume | None = None
+    """While it is shown."""
     thread: threading.Thread | None = None
     left: Pending = field(default_factory=lambda: Pending(0, 0, None))
 
@@ -162,8 +167,10 @@ class MountedSpaces:
             )
             volume.on_news(lambda: parts.wake(number), own_changes=False)
             self._show(shown, number, "")
+            shown.volume = volume
             _LOG.info("the space %s is at %s", shown.attachment.space, shown.attachment.place)
             shown.ended.wait()
+            shown.volume = None
             while not self._closing and not parts.remove(number):
                 self._clock.wait(threading.Event(), _LEAVE_LOOK_SECONDS)
         finally:
@@ -230,6 +237,14 @@ class MountedSpaces:
             for shown in self._all()
         ]
 
+    def memories(self) -> list[Memory]:
+        """Those that can be asked."""
+        return [
+            Memory(DIRECTORY + b"/" + shown.attachment.name, functools.partial(_link_of, volume))
+            for shown in self._all()
+            if (volume := shown.volume) is not None
+        ]
+
     # ---- the end ----
 
     def begin_close(self, *, timeout_seconds: float | None) -> None:
@@ -259,3 +274,7 @@ class MountedSpaces:
             return peek_pending(space_directory(self._settings, shown.attachment.space, self._home.volume_id))
         except AgentFSError:
             return Pending(0, 0, None)
+
+
+def _link_of(volume: Volume) -> EngineLink:
+    return volume.link

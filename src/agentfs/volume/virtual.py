@@ -18,7 +18,7 @@ from agentfs.history.past import PastInode
 from agentfs.model.names import shown
 from agentfs.volume.messages import Message
 from agentfs.volume.past_messages import PAST_DIRECTORY, PAST_FILE, PAST_TREE, past_of
-from agentfs.volume.virtual_memory import MemoryWords, SpacesBelow, no_spaces
+from agentfs.volume.virtual_memory import MemoryWords, Spaces, no_spaces
 from agentfs.volume.virtual_names import MomentName, Query, WordName, parse_moment_name, parse_word
 from agentfs.volume.virtual_texts import commit_line
 from agentfs.volume.virtual_words import Asked, Who, Word
@@ -46,8 +46,8 @@ class _Refusal:
 class VirtualNodes:
     """Safe from any thread."""
 
-    def __init__(self, volume: Volume, *, spaces: SpacesBelow = no_spaces) -> None:
-        """`spaces`: what is attached at or below a path, for words that answer for that, too."""
+    def __init__(self, volume: Volume, *, spaces: Spaces = no_spaces) -> None:
+        """`spaces`: what is attached, for words that answer for that, too."""
         self._volume = volume
         self._problem = ""
         """What was logged last."""

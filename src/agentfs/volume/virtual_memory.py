@@ -1,40 +1,44 @@
 """The words of search and recall on a mount: what they ask of the engine, and what is written to them.
 
-Where spaces are attached at or below what is asked about, `:recall` and `:search` ask those, too, each its own
-engine, and the answers are put together. Everything here may wait, and raises any `AgentFSError`.
+Where spaces are attached at or below what is asked about, `:recall`, `:search` and `:tags` ask those, too, each its
+own engine, and the answers are put together. Everything here may wait, and raises any `AgentFSError`.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 from agentfs.errors import InvalidArgument
 from agentfs.history.moments import parse_moment
 from agentfs.memory.results import Asked as Question
-from agentfs.memory.results import Strategy
-from agentfs.volume import memory_words
+from agentfs.memory.results import Recalled, Strategy
+from agentfs.replica.replica import ROOT
+from agentfs.volume import asking, memory_words
 from agentfs.volume import virtual_texts as texts
+from agentfs.volume.asking import SPACES, Memory
 from agentfs.volume.fact_words import FACTS, SET_FACTS, check_tags, check_ttl
-from agentfs.volume.messages import Message
+from agentfs.volume.fusing import FUSE
+from agentfs.volume.messages import LINE_BYTES_MAX, Message, encode
 from agentfs.volume.virtual_names import Query
 from agentfs.volume.virtual_words import CHANGES, Accept, Asked, Word
 from agentfs.volume.volume import Volume
 
-SpacesBelow = Callable[[bytes], Sequence[tuple[bytes, Volume]]]
-"""Path → the spaces that are attached at or below it and open here: where, and which."""
+Spaces = Callable[[], Sequence[Memory]]
+"""The spaces that are attached and open here."""
 
 _OPTIONS = ("max_tokens", "strategy", "tags", "since", "path", "limit")
 _SEARCH_LIMIT = 20
 _CHANGES_SINCE = "1d"
+_ROOM_BYTES = 4096
+"""Of a line, for what else a question has."""
 
 
-def no_spaces(_path: bytes) -> Sequence[tuple[bytes, Volume]]:
+def no_spaces() -> Sequence[Memory]:
     return ()
 
 
 class MemoryWords:
-    def __init__(self, volume: Volume, spaces: SpacesBelow) -> None:
+    def __init__(self, volume: Volume, spaces: Spaces) -> None:
         self._volume = volume
         self._spaces = spaces
 
@@ -89,21 +93,38 @@ class MemoryWords:
         question = self._question(asked, query)
         if not question.query:
             return texts.RECALL_USAGE
-        (volume, at), *others = self._where(question.path)
-        assert not others
-        return str(_ask_memory(volume, memory_words.RECALL, replace(question, path=at), asked)["text"])
+        return asking.recall(self._memories(asked), question, who=_who(asked), fuse=self._fused).text
+
+    def _fused(self, parts: Sequence[Recalled], max_tokens: int) -> Recalled:
+        """By the engine: this process must not count tokens."""
+        fields = {"parts": memory_words.message_of(parts), "max_tokens": max_tokens}
+        if len(encode(fields)) > LINE_BYTES_MAX - _ROOM_BYTES:
+            raise InvalidArgument("that is more than can be put together: ask with a smaller max_tokens")
+        seconds = self._volume.settings.timeout_seconds
+        return memory_words.recalled_of(memory_words.ask(self._volume.link, FUSE, timeout_seconds=seconds, **fields))
 
     def _search(self, asked: Asked, query: Query) -> str:
         question = self._question(asked, query, limit=_SEARCH_LIMIT)
         if not question.query:
             return texts.SEARCH_USAGE
-        (volume, at), *others = self._where(question.path)
-        assert not others
-        found = _ask_memory(volume, memory_words.SEARCH, replace(question, path=at), asked)
-        return texts.search_text(found, question.query)
+        found, behind = asking.search(self._memories(asked), question, who=_who(asked))
+        return texts.search_text(found, question.query, behind=behind)
 
-    def _where(self, path: bytes) -> list[tuple[Volume, bytes]]:
-        return [(self._volume, path)]
+    def _memories(self, asked: Asked) -> Sequence[Memory]:
+        """This volume, and the spaces that who asks may enter."""
+        spaces = self._spaces()
+        if spaces and not self._enters_spaces(asked):
+            spaces = ()
+        return [Memory(b"", lambda: self._volume.link), *spaces]
+
+    def _enters_spaces(self, asked: Asked) -> bool:
+        """Whether who asks may walk into the directory of the spaces: none of their engines knows it."""
+        who = asked.who
+        assert who is not None
+        directory = self._volume.tree.lookup(ROOT, SPACES)
+        uid, gid = who.owner or (directory.uid, directory.gid)
+        bits = directory.mode >> 6 if uid == who.uid else directory.mode >> 3 if gid in who.gids else directory.mode
+        return who.uid == 0 or bool(bits & 1)
 
     def _question(self, asked: Asked, query: Query, *, limit: int = 200) -> Question:
         """Raises `InvalidArgument`."""
@@ -137,8 +158,8 @@ class MemoryWords:
     def _tags(self, asked: Asked, _query: Query) -> str:
         if not asked.is_directory:
             return texts.tags_text(self._facts(asked))
-        question = Question("", path=asked.path)
-        return texts.tag_counts_text(_ask_memory(self._volume, memory_words.TAGS, question, asked))
+        found = asking.tags(self._memories(asked), Question("", path=asked.path), who=_who(asked))
+        return texts.tag_counts_text(found)
 
     def _ttl(self, asked: Asked, _query: Query) -> str:
         return texts.ttl_text(self._facts(asked), now_ns=self._volume.clock.wall_ns())
@@ -165,16 +186,6 @@ class MemoryWords:
 
     def _ask(self, do: str, **fields: Any) -> Message:
         return self._volume.link.request(do, timeout_seconds=self._volume.settings.timeout_seconds, **fields)
-
-
-def _ask_memory(volume: Volume, do: str, question: Question, asked: Asked) -> Message:
-    return memory_words.ask(
-        volume.link,
-        do,
-        timeout_seconds=volume.settings.timeout_seconds,
-        **memory_words.asked_message(question),
-        **_who(asked),
-    )
 
 
 def _who(asked: Asked) -> Message:

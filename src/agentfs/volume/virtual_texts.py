@@ -2,12 +2,13 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agentfs.config.values import about_size
 from agentfs.history.rendering import time_text
 from agentfs.memory import moments
+from agentfs.memory.results import Found
 from agentfs.model.names import shown
 
 _KEYS = ("title", "type", "tags", "importance", "pinned", "expires", "created", "links")
@@ -34,23 +35,24 @@ SEARCH_USAGE = """\
 """
 
 
-def search_text(answer: Mapping[str, Any], query: str) -> str:
+def search_text(found: Sequence[Found], query: str, *, behind: int) -> str:
     """Ranked, each with its place, date, score and a snippet."""
-    found = answer["found"]
     lines = [f"# {len(found)} found for {_line(query, 120)}", ""]
     for rank, it in enumerate(found, 1):
-        place = f"{shown(os.fsencode(it['path']))}:{it['first_line']}-{it['last_line']}"
-        parts = [place, _day(it["date_ns"]), f"{it['score']:.3f}", " ".join(f"#{tag}" for tag in it["tags"])]
+        place = f"{shown(os.fsencode(it.path))}:{it.first_line}-{it.last_line}"
+        parts = [place, _day(it.date_ns), f"{it.score:.3f}", " ".join(f"#{tag}" for tag in it.tags)]
         lines.append(f"{rank}. " + " · ".join(part for part in parts if part))
-        lines.append(f"   {_line(it['text'], _SNIPPET_CHARACTERS)}")
+        lines.append(f"   {_line(it.text, _SNIPPET_CHARACTERS)}")
     if not found:
         lines.append("Nothing.")
-    return "\n".join(lines + _behind(answer)) + "\n"
+    if behind:
+        lines += ["", f"{behind} changed files are not indexed yet: ask again in a moment."]
+    return "\n".join(lines) + "\n"
 
 
-def tag_counts_text(answer: Mapping[str, Any]) -> str:
+def tag_counts_text(tags: Iterable[tuple[str, int]]) -> str:
     """How many files have each tag, the most frequent first."""
-    return "".join(f"{count}\t{tag}\n" for tag, count in answer["tags"])
+    return "".join(f"{count}\t{tag}\n" for tag, count in tags)
 
 
 def stats_text(answer: Mapping[str, Any]) -> str:
@@ -60,11 +62,6 @@ def stats_text(answer: Mapping[str, Any]) -> str:
         for key, value in answer.items()
         if value not in (None, "")
     )
-
-
-def _behind(answer: Mapping[str, Any]) -> list[str]:
-    count = answer.get("behind", 0)
-    return ["", f"{count} changed files are not indexed yet: ask again in a moment."] if count else []
 
 
 def _line(text: str, characters: int) -> str:
