@@ -58,10 +58,10 @@ class Listening:
     def at(cls, where: str, *, token: str = "", names: Sequence[str] = ()) -> "Listening":
         """`HOST:PORT`, `[::1]:PORT`, or a port of this machine alone. Raises `InvalidArgument`."""
         host, _, port = where.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not port.isdecimal() or int(port) > 0xFFFF:
+        bare = host.removeprefix("[").removesuffix("]")
+        if not port.isdecimal() or int(port) > 0xFFFF or (":" in host and bare == host):
             raise InvalidArgument(f"{where} is not HOST:PORT: for example 127.0.0.1:8765")
-        return cls(host or "127.0.0.1", int(port), token, names)
+        return cls(bare or "127.0.0.1", int(port), token, names)
 
     @property
     def is_loopback(self) -> bool:

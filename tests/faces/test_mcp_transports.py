@@ -1,0 +1,309 @@
+"""`agentfs mcp` as clients start it and reach it: over stdio and over HTTP, beside mounts and other machines."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from command import PROGRAM, Machine, machine
+from mcp_clients import memory, over_http, over_stdio, python, said, serving
+from mounted import needs_mount
+
+from agentfs.cli import exits
+
+TOKEN = "a-token-of-some-length"
+
+
+@pytest.fixture
+def me(tmp_path: Path) -> Iterator[Machine]:
+    with machine(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def elsewhere(me: Machine) -> Iterator[Machine]:
+    """Another machine with the same home."""
+    with machine(me.root, name="two") as made:
+        yield made
+
+
+class Wire:
+    """`agentfs mcp` over stdio, spoken to line by line."""
+
+    def __init__(self, me: Machine, *options: str) -> None:
+        self.child = subprocess.Popen(
+            [*PROGRAM, "mcp", *options],
+            env=me.environment,
+            cwd=me.root,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.watchdog = threading.Timer(90, self.child.kill)
+        self.watchdog.start()
+        self.number = 0
+        client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+        self.greeting = self.ask("initialize", client)
+        self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.child.stdin.write(json.dumps(message) + "\n")
+        self.child.stdin.flush()
+
+    def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        self.number += 1
+        self.send({"jsonrpc": "2.0", "id": self.number, "method": method, "params": params})
+        answer = json.loads(self.child.stdout.readline())
+        assert answer["id"] == self.number, answer
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    def memory(self, **arguments: object) -> str:
+        result = self.ask("tools/call", {"name": "memory", "arguments": arguments})
+        assert not result.get("isError"), result
+        text: str = result["content"][0]["text"]
+        return text
+
+    def close(self) -> None:
+        self.watchdog.cancel()
+        if self.child.poll() is None:
+            self.child.kill()
+        self.child.wait(10)
+        for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+@pytest.fixture
+def wire(me: Machine) -> Iterator[Wire]:
+    made = Wire(me)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+async def until_seen(client: Any, path: str, text: str, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while text not in (shown := (await said(client, "memory", command="view", path=path)).text):
+        assert time.monotonic() < deadline, shown
+        await asyncio.sleep(0.05)
+
+
+# ---- stdio ----
+
+
+def test_two_clients_see_each_others_writes(me: Machine, elsewhere: Machine) -> None:
+    """Two of one machine at once, one of another machine within seconds."""
+
+    async def talk() -> None:
+        async with over_stdio(me) as one, over_stdio(me) as two, over_stdio(elsewhere) as far:
+            await memory(one, "create", path="/memories/a.md", file_text="one\n")
+            assert "one" in await memory(two, "view", path="/memories/a.md")
+            assert (await two.read_resource("agentfs://me/a.md")).contents
+            await memory(two, "insert", path="/memories/a.md", insert_line=1, insert_text="two")
+            assert "two" in await memory(one, "view", path="/memories/a.md")
+            await until_seen(far, "/memories/a.md", "two")
+            await memory(far, "str_replace", path="/memories/a.md", old_str="one", new_str="1")
+            await until_seen(one, "/memories/a.md", "1\t1")
+
+    asyncio.run(talk())
+    assert me.ok("cat", "a.md").out == b"1\ntwo\n"
+
+
+def test_when_standard_input_ends(me: Machine, elsewhere: Machine, wire: Wire) -> None:
+    assert wire.greeting["serverInfo"]["name"] == "agentfs"
+    wire.memory(command="create", path="/memories/a.md", file_text="one\n")
+    wire.child.stdin.close()
+    assert wire.child.wait(30) == 0
+    assert wire.child.stdout.read() == ""
+    assert wire.child.stderr.read() == ""
+    assert elsewhere.ok("cat", "a.md").out == b"one\n"
+
+
+def test_when_it_is_told_to_end(elsewhere: Machine, wire: Wire) -> None:
+    """Although it waits for standard input, which stays open."""
+    wire.memory(command="create", path="/memories/a.md", file_text="one\n")
+    wire.child.send_signal(signal.SIGTERM)
+    assert wire.child.wait(30) == 0
+    assert wire.child.stderr.read() == ""
+    assert elsewhere.ok("cat", "a.md").out == b"one\n"
+
+
+def test_killed_it_loses_nothing_that_was_answered(me: Machine, wire: Wire) -> None:
+    wire.memory(command="create", path="/memories/a.md", file_text="0\n")
+    for number in range(20):
+        wire.memory(command="create", path=f"/memories/d/{number}.md", file_text=str(number))
+        wire.memory(command="str_replace", path="/memories/a.md", old_str=f"{number}\n", new_str=f"{number + 1}\n")
+    wire.child.send_signal(signal.SIGKILL)
+    wire.child.wait(10)
+    assert me.ok("cat", "a.md").out == b"20\n"
+    assert len(me.ok("ls", "d", "--json").json["entries"]) == 20
+    assert me.ok("cat", "d/19.md").out == b"19"
+    assert me.ok("fsck", "--json").json["findings"] == []
+
+
+def test_without_the_store(me: Machine) -> None:
+    """What this machine has is served, what is written waits."""
+    me.ok("put", "-", "a.md", stdin=b"one\n")
+    (me.root / "store").rename(me.root / "away")
+    me.extra["AGENTFS_TIMEOUT"] = "1s"
+
+    async def talk() -> None:
+        async with over_stdio(me) as client:
+            assert "one" in await memory(client, "view", path="/memories/a.md")
+            await memory(client, "create", path="/memories/b.md", file_text="two\n")
+
+    asyncio.run(talk())
+    (me.root / "away").rename(me.root / "store")
+    assert me.ok("cat", "b.md").out == b"two\n"
+
+
+# ---- HTTP ----
+
+
+def test_over_http(me: Machine, elsewhere: Machine) -> None:
+    """Two clients of one server; no web page of a browser, and nobody without the token where there is one."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    accept = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+
+    def status(url: str, **headers: str) -> int:
+        return httpx2.post(url, json=body, headers=accept | headers, timeout=30).status_code
+
+    async def talk(url: str, **headers: str) -> None:
+        async with over_http(url, **headers) as one, over_http(url, **headers) as two:
+            await memory(one, "create", path="/memories/a.md", file_text="one\n")
+            assert "one" in await memory(two, "view", path="/memories/a.md")
+            assert [it.name for it in (await two.list_resources()).resources] == ["a.md"]
+
+    (me.root / "token").write_text(TOKEN + "\n")
+    with serving(me, "--token-file", str(me.root / "token"), "--allow-host", "memory.example") as served:
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        assert status(served.url) == 401
+        assert status(served.url, Authorization=f"Bearer {TOKEN}x") == 401
+        assert status(served.url, Authorization=f"Basic {TOKEN}") == 401
+        assert status(served.url, **right, Host="evil.example") == 421
+        assert status(served.url, **right, Origin="http://evil.example") == 403
+        assert status(served.url, **right, Host="memory.example", Origin="https://memory.example") not in (
+            401,
+            403,
+            421,
+        )
+        asyncio.run(talk(served.url, **right))
+        assert served.end(signal.SIGINT) == 0
+        assert TOKEN not in served.process.stderr.read()
+    assert elsewhere.ok("cat", "a.md").out == b"one\n"
+
+
+def test_what_is_refused_before_anything_is_served(me: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert "in use" in me.refused(exits.USAGE, "mcp", "--http", f"127.0.0.1:{port}")
+    me.extra["AGENTFS_MCP_TOKEN"] = "short"
+    assert "too short" in me.refused(exits.USAGE, "mcp", "--http", "127.0.0.1:0")
+    assert "cannot be read" in me.refused(exits.USAGE, "mcp", "--http", "127.0.0.1:0", "--token-file", "none")
+    me.ok("put", "-", "a.md", stdin=b"one\n")
+    assert "not a directory" in me.refused(exits.USAGE, "mcp", "--root", "a.md")
+
+
+def test_without_the_extra(me: Machine) -> None:
+    """As where only `agentfs-home` is installed: one line that says what to install."""
+    code = (
+        "import sys\n"
+        "for name in ('mcp', 'mcp_types', 'uvicorn', 'starlette', 'anyio', 'pydantic'): sys.modules[name] = None\n"
+        "sys.argv = ['agentfs', 'mcp']\n"
+        "from agentfs.cli.main import main\n"
+        "main()\n"
+    )
+    done = python(me, code)
+    assert (done.returncode, done.stdout) == (exits.FAILED, "")
+    assert done.stderr == "agentfs: the MCP server needs the extra mcp: pip install 'agentfs-home[mcp]'\n"
+    helped = python(me, code.replace("'mcp']\nfrom", "'mcp', '--help']\nfrom"))
+    assert helped.returncode == 0 and "--http" in helped.stdout
+
+
+# ---- beside mounts ----
+
+
+@needs_mount
+def test_beside_a_mount_of_the_same_machine(me: Machine) -> None:
+    place = me.directory()
+    me.ok("mount", str(place))
+
+    async def talk() -> None:
+        async with over_stdio(me) as client:
+            await memory(client, "create", path="/memories/a.md", file_text="one\ntwo\n")
+            assert (place / "a.md").read_text() == "one\ntwo\n"
+            with open(place / "log.md", "a") as log:  # a program that goes on writing
+                log.write("first\n")
+                log.flush()
+                await memory(client, "str_replace", path="/memories/log.md", old_str="first", new_str="1st")
+                log.write("second\n")
+            assert (place / "log.md").read_text() == "1st\nsecond\n"
+            (place / "a.md").write_text("one\n2\n")
+            await memory(client, "str_replace", path="/memories/a.md", old_str="one", new_str="1")
+            assert (place / "a.md").read_text() == "1\n2\n"
+            await memory(client, "rename", old_path="/memories/a.md", new_path="/memories/b.md")
+            assert sorted(os.listdir(place)) == ["b.md", "log.md"]
+
+    asyncio.run(talk())
+    me.ok("unmount", str(place))
+    assert me.ok("fsck", "--json").json["findings"] == []
+
+
+@needs_mount
+def test_two_agents_edit_one_file(me: Machine, elsewhere: Machine) -> None:
+    """One over MCP, one on a mount of another machine, at the same time: all that both wrote is there."""
+    lines = [f"line {number}\n" for number in range(40)]
+    me.ok("put", "-", "a.md", stdin="".join(lines).encode())
+    place = elsewhere.directory()
+    elsewhere.ok("mount", str(place))
+    note = place / "a.md"
+
+    def theirs() -> None:
+        for number in range(4):
+            text = note.read_text()
+            time.sleep(0.2)  # they think, and then write the whole file
+            note.write_text(text.replace(f"line {number}\n", f"line {number} from the mount\n"))
+
+    async def talk() -> None:
+        async with over_stdio(me) as client:
+            thread = threading.Thread(target=theirs)
+            thread.start()
+            for number in range(4):
+                old = f"line {number + 20}\n"
+                await memory(
+                    client,
+                    "str_replace",
+                    path="/memories/a.md",
+                    old_str=old,
+                    new_str=f"line {number + 20} over MCP\n",
+                )
+                await asyncio.sleep(0.2)
+            await asyncio.to_thread(thread.join)
+
+    asyncio.run(talk())
+    elsewhere.ok("sync")
+    me.ok("sync")
+    elsewhere.ok("sync")
+    expected = "".join(
+        line.replace("\n", " from the mount\n" if number < 4 else " over MCP\n")
+        if number < 4 or 20 <= number < 24
+        else line
+        for number, line in enumerate(lines)
+    )
+    assert me.ok("cat", "a.md").text == expected
+    assert note.read_text() == expected
+    elsewhere.ok("unmount", str(place))
+    assert me.ok("conflicts", "--json").json["conflicts"] == []
