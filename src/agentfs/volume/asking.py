@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from agentfs.errors import AgentFSError
 from agentfs.memory.results import Asked, Found, Recalled
 from agentfs.volume import memory_words as words
-from agentfs.volume.engine_link import EngineLink
 from agentfs.volume.messages import Message
 
 _LOG = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ class Memory:
 
     place: bytes
     """Where it is in the home, without a slash at either end; empty: it is the home's own."""
-    link: Callable[[], EngineLink]
+    link: Callable[[], words.Link]
     """May open the space. Raises what that raises."""
 
 

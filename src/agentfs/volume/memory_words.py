@@ -10,11 +10,10 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from agentfs.errors import InvalidArgument
 from agentfs.memory.results import Asked, Found, Recalled, Strategy
-from agentfs.volume.engine_link import EngineLink
 from agentfs.volume.messages import Message
 
 RECALL = "recall"
@@ -40,8 +39,21 @@ _SLACK_SECONDS = 60.0
 # ---- asking ----
 
 
+class Link(Protocol):
+    """A way to an engine (`engine_link.EngineLink`)."""
+
+    def request(
+        self,
+        do: str,
+        *,
+        timeout_seconds: float,
+        progress: Callable[[Message], None] | None = None,
+        **fields: Any,
+    ) -> Message: ...
+
+
 def ask(
-    link: EngineLink,
+    link: Link,
     do: str,
     *,
     timeout_seconds: float,
