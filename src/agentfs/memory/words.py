@@ -179,7 +179,7 @@ def _joined(word: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def _whole(word: str) -> str:
     """An identifier as one term: `snake_case`, `snake-case` and `snakeCase` are the same, 1.2.3 and 12.3 are not."""
     number = re.sub(r"(?<=\d)[.\-/:](?=\d)", ".", word)
-    return _folded(re.sub(rf"(?!\.)[{_JOINTS}]|(?<!\d)\.|\.(?!\d)", "", number))
+    return _stemmed(_folded(re.sub(rf"(?!\.)[{_JOINTS}]|(?<!\d)\.|\.(?!\d)", "", number)))
 
 
 def _folded(word: str) -> str:
