@@ -97,24 +97,24 @@ def _names(path: str, everything: bool) -> tuple[list[str], list[str]]:
 
 def _told_apart(path: str) -> Kind:
     """What a file is, by what it begins with."""
-    if _begins_as_json(path):
-        document = json.loads(_text(path)) if _is_one_document(path) else None
-        if isinstance(document, dict) and ("entities" in document or "relations" in document):
-            return "graph"
-        first, _ = next(_rows(path), (None, ""))
-        if first is not None:
-            return _kind_of_row(first)
-    elif is_list(_text(path)):
+    begins = _begins(path)
+    document = _document(path) if begins in (b"{", b"[") else None
+    if isinstance(document, dict) and ("entities" in document or "relations" in document):
+        return "graph"
+    if document is not None or begins == b"{":
+        return _kind_of_row(next(_rows(path), ({}, ""))[0])
+    if is_list(_text(path)):
         return "list"
-    elif form_of(os.fsencode(os.path.basename(path))) is Form.PROSE:
+    if form_of(os.fsencode(os.path.basename(path))) is Form.PROSE:
         raise InvalidArgument(f"{path} is one note: agentfs put stores it, or say --from list for a list of memories")
     raise InvalidArgument(f"{path}: nobody knows what this is: say --from {', '.join(KINDS[2:])}")
 
 
-def _begins_as_json(path: str) -> bool:
+def _begins(path: str) -> bytes:
+    """The first byte that is no space."""
     try:
         with open(path, "rb") as file:
-            return file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+            return file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     except OSError as error:
         raise InvalidArgument(f"{path}: {error.strerror}") from None
 
@@ -139,9 +139,10 @@ def _rows(path: str) -> Iterator[tuple[dict[str, Any], str]]:
     """The objects of JSON lines, of a JSON list, or of the `results` of an object, with where they are."""
     try:
         with open(path, "rb") as file:
-            if _is_one_document(path):
-                document = json.loads(_text(path))
-                rows = document.get("results", [document]) if isinstance(document, dict) else document
+            document = _document(path)
+            if isinstance(document, dict | list):
+                within = document.get("results") if isinstance(document, dict) else document
+                rows = within if isinstance(within, list) else [document]
                 numbered = ((row, f"{path}: entry {number}") for number, row in enumerate(rows, 1))
             else:
                 lines = enumerate(file, 1)
@@ -161,26 +162,22 @@ def _row(line: bytes, path: str, number: int) -> Any:
         raise InvalidArgument(f"{path}, line {number}: it is not JSON") from None
 
 
-def _is_one_document(path: str) -> bool:
-    """Whether a file is one JSON document, and not lines of them: its first line is none by itself, or it is a list,
-    or there is nothing behind it."""
+def _document(path: str) -> Any:
+    """The file as one JSON document; None: it is none, or lines of them. An object on one line is a line, unless it
+    has `results`."""
     with open(path, "rb") as file:
-        first = b""
-        while not first.strip():
-            first = file.readline()
-            if not first:
-                return False
-        if first.lstrip(b"\xef\xbb\xbf \t").startswith(b"["):
-            return True
-        try:
+        first = next((line for line in file if line.strip()), b"")
+    try:
+        if first.lstrip(b"\xef\xbb\xbf \t").startswith(b"{"):
             row = json.loads(first.decode("utf-8-sig"))
-        except ValueError:
-            try:
-                json.loads(_text(path))
-            except ValueError:
-                return False
-            return True
-        return isinstance(row, dict) and isinstance(row.get("results"), list)
+            if not isinstance(row.get("results"), list) and "entities" not in row:
+                return None
+    except ValueError:
+        pass  # it goes on behind its first line
+    try:
+        return json.loads(_text(path).removeprefix("\ufeff"))
+    except ValueError:
+        return None
 
 
 def _jsonl(path: str) -> Iterator[Incoming]:
@@ -197,10 +194,9 @@ def _mem0(path: str) -> Iterator[Incoming]:
 
 def _graph(path: str) -> Iterator[Incoming]:
     rows: Iterator[tuple[Mapping[str, Any], str]] = iter(_rows(path))
-    if _is_one_document(path):
-        document = json.loads(_text(path))
-        if isinstance(document, dict):
-            rows = graph_of(document, path)
+    document = _document(path)
+    if isinstance(document, dict):
+        rows = graph_of(document, path)
     return graph(rows)
 
 
