@@ -361,6 +361,24 @@ class Index:
             found = documents_where(sql, "d.ino=?", (ino,))
         return found[0] if found else None
 
+    def linking(self, word: str, *, now_ns: int) -> list[tuple[int, bytes, str]]:
+        """Inode, path and link of documents with a link that has `word` in it, whatever the case; by path."""
+        pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        with self._file.reading() as sql:
+            return sql.rows(
+                "SELECT d.ino, d.path, l.target FROM link l JOIN document d ON d.id=l.document "
+                "WHERE l.target LIKE ? ESCAPE '\\' AND (d.expires_ns IS NULL OR d.expires_ns > ?) "
+                "ORDER BY d.path, l.place",
+                (pattern, now_ns),
+            )
+
+    def named(self, *, now_ns: int) -> list[tuple[int, bytes]]:
+        """Inode and path of every document, by path."""
+        with self._file.reading() as sql:
+            return sql.rows(
+                "SELECT ino, path FROM document WHERE expires_ns IS NULL OR expires_ns > ? ORDER BY path", (now_ns,)
+            )
+
     def tags(self, filters: Filters = ALL) -> list[tuple[str, int]]:
         """Each tag and how many documents have it, the most frequent first."""
         count: dict[str, int] = {}

@@ -216,6 +216,7 @@ class MemoryService:
             words.RECALL: self._asking(_recall),
             words.SEARCH: self._asking(_search),
             words.TAGS: self._asking(_tags),
+            words.LINKS: self._asking(_links),
             words.STATS: self._word_stats,
             words.REINDEX: self._reindex,
         }
@@ -346,3 +347,9 @@ def _tags(it: Opened, asked: Asked, _request: Message) -> Message:
 
     filters = Filters(asked.path, asked.tags, asked.since_ns, asked.now_ns, asked.readable)
     return {"tags": words.message_of(it.index.tags(filters))}
+
+
+def _links(it: Opened, asked: Asked, _request: Message) -> Message:
+    from agentfs.memory.links import links  # noqa: PLC0415
+
+    return dict(words.message_of(links(it.index, asked.path, now_ns=asked.now_ns, readable=asked.readable)))

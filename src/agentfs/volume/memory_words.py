@@ -22,6 +22,7 @@ RELATED = "related"
 TIMELINE = "timeline"
 TOPICS = "topics"
 TAGS = "tags"
+LINKS = "links"
 STATS = "memory-stats"
 REINDEX = "reindex"
 

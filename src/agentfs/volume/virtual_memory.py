@@ -29,6 +29,7 @@ Spaces = Callable[[], Sequence[Memory]]
 _OPTIONS = ("max_tokens", "strategy", "tags", "since", "path", "limit")
 _SEARCH_LIMIT = 20
 _CHANGES_SINCE = "1d"
+_OF_FILES = "this is about a file: write its name in front, as in notes.md:meta"
 _ROOM_BYTES = 4096
 """Of a line, for what else a question has."""
 
@@ -58,6 +59,7 @@ class MemoryWords:
                 by_caller=True,
                 asks=True,
             ),
+            "links": Word(self._links, "what a file leads to, and what leads to it", by_caller=True),
             "stats": Word(self._stats, "how much is indexed here, and what is still to be", by_caller=True),
             "changes": Word(
                 self._changes,
@@ -164,9 +166,17 @@ class MemoryWords:
     def _ttl(self, asked: Asked, _query: Query) -> str:
         return texts.ttl_text(self._facts(asked), now_ns=self._volume.clock.wall_ns())
 
+    def _links(self, asked: Asked, _query: Query) -> str:
+        if asked.is_directory:
+            raise InvalidArgument(_OF_FILES)
+        question = Question("", path=asked.path)
+        own = [Memory(b"", lambda: self._volume.link)]
+        ((_, found),) = asking.ask_all(own, memory_words.LINKS, question, who=_who(asked))
+        return texts.links_text(found, path=asked.path)
+
     def _facts(self, asked: Asked) -> Message:
         if asked.is_directory:
-            raise InvalidArgument("this is about a file: write its name in front, as in notes.md:meta")
+            raise InvalidArgument(_OF_FILES)
         return self._ask(FACTS, ino=asked.ino)
 
     def _set(self, word: str) -> Accept:

@@ -103,6 +103,19 @@ def ttl_text(answer: Mapping[str, Any], *, now_ns: int) -> str:
     return f"{expires} ({_left(found.ns - now_ns)})\n"
 
 
+def links_text(answer: Mapping[str, Any], *, path: bytes) -> str:
+    """Both ways, one link a line."""
+    lines = [f"# Links of {shown(path)}", ""]
+    for link in answer["out"]:
+        target = _line(link["target"], _SNIPPET_CHARACTERS)
+        place = shown(os.fsencode(link["path"]))
+        lines.append(f"- to {place}" + (f" ({target})" if place != target else "") if place else f"- to {target}")
+    lines += [f"- from {shown(os.fsencode(it))}" for it in answer["back"]]
+    if len(lines) == 2:
+        lines.append("None.")
+    return "\n".join(lines) + "\n"
+
+
 def changes_text(answer: Mapping[str, Any], *, path: bytes, since: str) -> str:
     """The newest first, a line for each commit."""
     lines = [f"# What changed in {shown(path) or '/'} since {since}", ""]
