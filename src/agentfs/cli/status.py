@@ -148,6 +148,8 @@ def _print(
         click.echo(f"{found.volume}{whose}: {_state(found)}, entry {found.head_sequence} of the log")
         click.echo(f"  {_pending(found, now_ns, settings)}")
         click.echo(f"  {about_size(found.cached_bytes)} of contents on this machine")
+        if (index := _index(found)) is not None:
+            click.echo(f"  {index}")
         for text in (found.engine.more.get("waiting_files") or ())[:_WAITING_SHOWN] if found.engine else ():
             click.echo(f"  waits: {text}")
         if found.lock_breaches:
@@ -173,6 +175,23 @@ def _state(found: Status) -> str:
     if found.engine.online:
         return f"TROUBLE ({found.engine.problem})" if found.engine.problem else "online"
     return f"OFFLINE ({found.engine.problem})"
+
+
+def _index(found: Status) -> str | None:
+    """How far search and recall are; None where that is not known."""
+    facts = found.engine.more.get("memory") if found.engine is not None else None
+    if not facts or facts["state"] == "waiting":
+        return f"index: TROUBLE ({facts['problem']})" if facts and facts.get("problem") else None
+    if facts["state"] == "off":
+        return "index: off, nothing can be recalled and nothing expires here"
+    text = f"index: {facts.get('documents', 0)} documents"
+    if facts["behind"]:
+        text += f", {facts['behind']} files to go"
+    if facts["away"]:
+        text += f" ({facts['away']} of them cannot be fetched now)"
+    if facts.get("vectorless"):
+        text += f", {facts['vectorless']} passages without a vector yet"
+    return f"{text}, TROUBLE ({facts['problem']})" if facts["problem"] else text
 
 
 def _pending(found: Status, now_ns: int, settings: Settings) -> str:

@@ -57,10 +57,15 @@ def recall(
 
 
 def search(
-    memories: Sequence[Memory], asked: Asked, *, wait: float | None = None, who: Message | None = None
+    memories: Sequence[Memory],
+    asked: Asked,
+    *,
+    wait: float | None = None,
+    progress: Progress | None = None,
+    who: Message | None = None,
 ) -> tuple[Sequence[Found], int]:
     """The best, and how many files are not indexed yet."""
-    answers = ask_all(memories, words.SEARCH, asked, wait=wait, who=who)
+    answers = ask_all(memories, words.SEARCH, asked, wait=wait, progress=progress, who=who)
     found = [it for place, answer in answers for it in _below(place, map(words.found_of, answer["found"]))]
     found.sort(key=lambda it: (-it.score, it.path, it.first_line))
     return found[: asked.limit], sum(answer["behind"] for _, answer in answers)
