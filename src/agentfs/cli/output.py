@@ -49,8 +49,9 @@ def age(seconds: float) -> str:
 class Progress:
     """A line that is redrawn: `pushing ████░░ 12 of 40 (3.1 MiB left)`. Silent without a terminal."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, *, what: str = "changes") -> None:
         self._label = label
+        self._what = what
         self._shown = sys.stderr.isatty()
         self._most = 0
         self._drawn = False
@@ -63,7 +64,7 @@ class Progress:
         done = self._most - changes
         full = _BAR_CHARACTERS * done // self._most
         bar = "█" * full + "░" * (_BAR_CHARACTERS - full)
-        text = f"\r{self._label} {bar} {done} of {self._most} changes ({about_size(size_bytes)} left)\x1b[K"
+        text = f"\r{self._label} {bar} {done} of {self._most} {self._what} ({about_size(size_bytes)} left)\x1b[K"
         click.echo(text, err=True, nl=False)
         self._drawn = True
 

@@ -1,12 +1,14 @@
 """`AsyncHome`: `Home` for asyncio. Every call runs on a thread; the core is synchronous."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from agentfs.config.settings import Settings
+from agentfs.memory.results import Found, Recalled
 from agentfs.sdk.home import Home
 from agentfs.sdk.locking import HeldLock, LockInForce
 from agentfs.sdk.past import History, Keep, LoggedCommit, MetConflict, Moments, Restored, Side, Was
@@ -17,6 +19,13 @@ from agentfs.volume.fork_merge import Merged
 from agentfs.volume.snapshots import NamedSnapshot
 from agentfs.volume.spaces import Attachment
 from agentfs.volume.status import Status, SyncResult
+
+if TYPE_CHECKING:
+    from agentfs.memory.curation import Plan
+    from agentfs.memory.facts import Facts
+    from agentfs.sdk.curation_steps import Done
+    from agentfs.sdk.exporting import Exported
+    from agentfs.sdk.importing import Imported
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -176,6 +185,22 @@ class AsyncHome:
     async def merge_fork(self, fork_id: str) -> Merged:
         return await self._run(self._home.merge_fork, fork_id)
 
+    async def curate(self, path: Path = "", **options: Any) -> "Plan":
+        """See `Home.curate`."""
+        return await self._run(self._home.curate, path, **options)
+
+    async def apply_plan(self, plan: "Plan") -> Sequence["Done"]:
+        """See `Home.apply_plan`."""
+        return await self._run(self._home.apply_plan, plan)
+
+    async def export_memories(self, to: Any, path: Path = "", **options: Any) -> "Exported":
+        """See `Home.export_memories`."""
+        return await self._run(self._home.export_memories, to, path, **options)
+
+    async def import_memories(self, source: str | os.PathLike[str], **options: Any) -> "Imported":
+        """See `Home.import_memories`."""
+        return await self._run(self._home.import_memories, source, **options)
+
     async def conflicts(self, path: Path = "", *, resolved: bool = False) -> Sequence[MetConflict]:
         return await self._run(self._home.conflicts, path, resolved=resolved)
 
@@ -184,6 +209,36 @@ class AsyncHome:
 
     async def resolve(self, what: str, *, keep: Keep = "both") -> Sequence[str]:
         return await self._run(self._home.resolve, what, keep=keep)
+
+    async def remember(self, text: str, **options: Any) -> Entry:
+        """See `Home.remember`."""
+        return await self._run(self._home.remember, text, **options)
+
+    async def recall(self, query: str, max_tokens: int = 2000, **options: Any) -> Recalled:
+        """See `Home.recall`."""
+        return await self._run(self._home.recall, query, max_tokens, **options)
+
+    async def search(self, query: str, limit: int = 20, **options: Any) -> Sequence[Found]:
+        """See `Home.search`."""
+        return await self._run(self._home.search, query, limit, **options)
+
+    async def tags(self, path: Path = "") -> Sequence[tuple[str, int]]:
+        return await self._run(self._home.tags, path)
+
+    async def facts(self, path: Path) -> "Facts":
+        return await self._run(self._home.facts, path)
+
+    async def set_facts(self, path: Path, **changes: object) -> None:
+        await self._run(self._home.set_facts, path, **changes)
+
+    async def forget(self, path: Path) -> None:
+        await self._run(self._home.forget, path)
+
+    async def memory_stats(self) -> dict[str, Any]:
+        return await self._run(self._home.memory_stats)
+
+    async def reindex(self) -> dict[str, Any]:
+        return await self._run(self._home.reindex)
 
     async def watch(self, path: Path = "", *, timeout: float | None = None) -> AsyncIterator[Change]:
         """See `Home.watch`."""

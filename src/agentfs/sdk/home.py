@@ -29,11 +29,13 @@ from agentfs.errors import (
 )
 from agentfs.model.names import check_id, shown
 from agentfs.model.records import Kind
+from agentfs.sdk.curating import HomeCurating
 from agentfs.sdk.editing import edit
 from agentfs.sdk.errors import speaks_python, translated
 from agentfs.sdk.files import HomeFile, open_flags
 from agentfs.sdk.history import HomeHistory
 from agentfs.sdk.locking import HeldLock, LockInForce, break_lock, locked, locks_in_force
+from agentfs.sdk.memory import HomeMemory
 from agentfs.sdk.paths import ROOT, Path, Place, existing, parts, resolve, text
 from agentfs.sdk.states import HomeStates
 from agentfs.sdk.values import Change, Entry, EntryKind
@@ -58,7 +60,7 @@ _KINDS: Mapping[Kind, EntryKind] = {
 }
 
 
-class Home(HomeHistory, HomeStates):
+class Home(HomeHistory, HomeStates, HomeMemory, HomeCurating):
     """An open home. Use `Home.open` as a context manager."""
 
     def __init__(self, volumes: Volumes) -> None:
