@@ -39,6 +39,9 @@ COMMANDS = {
     "retention": ("agentfs.cli.clean", "Show or set what a home keeps of its history."),
     "clean": ("agentfs.cli.clean", "Remove from the store what the retention policy does not keep."),
     "mcp": ("agentfs.cli.mcp", "Serve a home to MCP clients, over stdio or HTTP."),
+    "curate": ("agentfs.cli.curate", "Propose what to tidy among notes, as a plan; apply it."),
+    "export": ("agentfs.cli.export", "Write passages, or whole files, as JSON lines."),
+    "import": ("agentfs.cli.import_", "Bring in Markdown, a vault, JSON lines, another tool's memories."),
     "fsck": ("agentfs.cli.fsck", "Check this machine's replica and the store; repair."),
     "doctor": ("agentfs.cli.doctor", "Say what this machine and this store can and cannot do."),
     "config": ("agentfs.cli.config", "Show and change settings, and where each comes from."),
@@ -46,6 +49,7 @@ COMMANDS = {
 }
 """Command → the module that has it (as the attribute of the same name) and its line in `agentfs --help`."""
 ALIASES = {"umount": "unmount"}
+_ATTRIBUTES = {"config": "config_group", "import": "import_"}
 
 
 class LazyGroup(click.Group):
@@ -59,7 +63,7 @@ class LazyGroup(click.Group):
         if name not in COMMANDS:
             return None
         module = importlib.import_module(COMMANDS[name][0])
-        command = getattr(module, name if name != "config" else "config_group")
+        command = getattr(module, _ATTRIBUTES.get(name, name))
         assert isinstance(command, click.Command)
         return command
 
