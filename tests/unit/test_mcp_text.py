@@ -10,9 +10,10 @@ from agentfs.errors import InvalidArgument
 from agentfs.mcp import arguments
 from agentfs.mcp.edits import inserted, replaced
 from agentfs.mcp.http import Listening
-from agentfs.mcp.pages import ANSWER_BYTES, capped, listed, page, size
+from agentfs.mcp.pages import ANSWER_BYTES, ANSWER_TOKENS, capped, listed, page, size
 from agentfs.mcp.paths import Root, printable
 from agentfs.mcp.refusals import Refused
+from agentfs.memory.tokens import default_counter
 
 WHOLE = Root(cast(Any, None))
 
@@ -94,7 +95,7 @@ def test_a_page() -> None:
     assert page("p", "\n" * 999_998, [999_999, -1]).endswith("999999\t")
 
 
-@pytest.mark.parametrize("unit", ["word and word ", "日本語の文", "🙂", "x"])
+@pytest.mark.parametrize("unit", ["word and word ", "日本語の文", "🙂", "0.8172", "x"])
 def test_pages_hold_everything_once(unit: str) -> None:
     """Reading on as each page says gives every line, each page small enough."""
     lines = [f"{number}: {unit * (number % 37)}" for number in range(1, 4000)]
@@ -103,6 +104,7 @@ def test_pages_hold_everything_once(unit: str) -> None:
     for _ in range(100):
         shown = page("/memories/n", "\n".join(lines), view_range)
         assert len(shown.encode()) <= ANSWER_BYTES + 300
+        assert default_counter().count(shown) <= ANSWER_TOKENS + 100
         body, _, hint = shown.partition("\n\n[")
         seen += [line.split("\t", 1)[1] for line in body.split("\n")[1:]]
         if not hint:
@@ -127,8 +129,11 @@ def test_lists_and_answers_are_bounded() -> None:
     assert len(shown.encode()) <= ANSWER_BYTES + 300
     assert shown.splitlines()[-1] == f"[{10_000 - len(shown.splitlines()) + 3:,} more are not shown. Look below.]"
     assert listed("title", lines[:3], hint="") == "\n".join(["title", *lines[:3]])
-    assert capped("x" * 48_000) == "x" * 48_000
-    assert capped("ä" * 100_000).endswith("is more than one answer holds.]") and len(capped("ä" * 99_999)) < 25_000
+    english = "The quick brown fox jumps over the lazy dog. " * 1800
+    assert capped(english) == english  # by tokens, not by bytes: a recall of 20,000 tokens passes whole
+    for text in ("0.123 " * 10_000, "x" * 10_000_000, "日本" * 20_000):
+        assert capped(text).endswith("is more than one answer holds.]")
+        assert default_counter().count(capped(text)) < 25_000
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,22 @@
 """Text as a model reads it: numbered lines, and no more of them than an answer may hold.
 
-Clients refuse results of more than 25,000 tokens and warn at 10,000; how many tokens a text has, only the model's own
-tokenizer knows. So answers are bounded in bytes of UTF-8: 40,000 are some 10,000 tokens of English, 13,000 of
-Chinese, and no text of use has more than one token for every two bytes.
+Clients warn of results of more than 10,000 tokens and refuse more than 25,000, by a count that only they know. A page
+is 40,000 bytes of UTF-8 at most, which is 10,000 tokens of English, and 20,000 tokens as the counter of this project
+counts, which is what bounds numbers, base64 and other scripts. No text has more tokens than bytes: what is short is
+not counted.
 """
 
 from collections.abc import Sequence
 
 from agentfs.mcp.refusals import Refused
+from agentfs.memory.tokens import default_counter
 
 ANSWER_BYTES = 40_000
-_ANSWER_BYTES_MAX = 48_000
-"""Whatever is answered; above `ANSWER_BYTES`, which does not count the words around a page."""
+ANSWER_TOKENS = 20_000
+_ANSWER_TOKENS_MAX = 24_000
+"""Of an answer as a whole: a page, and the words around it."""
+_TOKEN_BYTES_MAX = 16
+"""No text of use has so many bytes for each token."""
 LINES_MAX = 999_999
 _NUMBER_WIDTH = 6
 _SIZES = ("B", "K", "M", "G", "T")
@@ -29,14 +34,15 @@ def page(path: str, text: str, view_range: Sequence[int] | None, *, title: str |
     if len(lines) > LINES_MAX:
         raise Refused(f"File {path} exceeds maximum line limit of {LINES_MAX:,} lines.")
     first, last = _bounds(view_range, len(lines))
-    shown, left = [title or f"Here's the content of {path} with line numbers:"], ANSWER_BYTES
-    for number in range(first, last + 1):
-        line = numbered([lines[number - 1]], number)[0]
-        left -= len(line.encode("utf-8", "replace")) + 1
-        if left < 0:
-            return "\n".join(shown + _cut(lines, number, first, last, room=left + len(line.encode()) + 1))
-        shown.append(line)
-    return "\n".join(shown)
+    wanted = numbered(lines[first - 1 : last], first)
+    count = _fitting(wanted)
+    rest: list[str] = []
+    if count == 0:
+        rest = _part(lines, first, last)
+    elif count < len(wanted):
+        on = first + count
+        rest = ["", f"[Lines {first}-{on - 1} of {len(lines)}. To read on: view_range [{on}, {last}]]"]
+    return "\n".join([title or f"Here's the content of {path} with line numbers:", *wanted[:count], *rest])
 
 
 def _bounds(view_range: Sequence[int] | None, count: int) -> tuple[int, int]:
@@ -53,12 +59,28 @@ def _bounds(view_range: Sequence[int] | None, count: int) -> tuple[int, int]:
     return first, min(last, count)
 
 
-def _cut(lines: Sequence[str], number: int, first: int, last: int, *, room: int) -> list[str]:
-    """The end of a page that line `number` does not fit in any more."""
-    if number > first:
-        return ["", f"[Lines {first}-{number - 1} of {len(lines)}. To read on: view_range [{number}, {last}]]"]
+def _fitting(lines: Sequence[str]) -> int:
+    """How many of the lines, from the first, an answer holds."""
+    size_bytes = count = 0
+    for line in lines:
+        more = len(line.encode("utf-8", "replace")) + 1
+        if size_bytes + more > ANSWER_BYTES:
+            break
+        size_bytes, count = size_bytes + more, count + 1
+    if size_bytes <= ANSWER_TOKENS:
+        return count
+    tokens = 0
+    for number, cost in enumerate(default_counter().counts(lines[:count])):
+        tokens += cost + 1
+        if tokens > ANSWER_TOKENS:
+            return number
+    return count
+
+
+def _part(lines: Sequence[str], number: int, last: int) -> list[str]:
+    """The beginning of line `number`, which is longer than a page."""
     line = lines[number - 1]
-    part = line.encode("utf-8", "replace")[:room].decode("utf-8", "ignore")
+    part = line.encode("utf-8", "replace")[:ANSWER_TOKENS].decode("utf-8", "ignore")
     on = f" To read on: view_range [{number + 1}, {last}]" if number < last else ""
     note = f"[Line {number} has {len(line):,} characters, of which the first {len(part):,} are shown.{on}]"
     return [*numbered([part], number), "", note]
@@ -66,23 +88,20 @@ def _cut(lines: Sequence[str], number: int, first: int, last: int, *, room: int)
 
 def listed(title: str, lines: Sequence[str], *, hint: str) -> str:
     """A title and as many lines as an answer holds; `hint` says what to do about the rest."""
-    left, count = ANSWER_BYTES, 0
-    for line in lines:
-        left -= len(line.encode("utf-8", "replace")) + 1
-        if left < 0:
-            break
-        count += 1
+    count = _fitting(lines)
     rest = [] if count == len(lines) else ["", f"[{len(lines) - count:,} more are not shown. {hint}]"]
     return "\n".join([title, *lines[:count], *rest])
 
 
 def capped(text: str) -> str:
-    """`text`, or as much of it as an answer holds."""
+    """`text`, or as much of it as an answer holds whatever it is."""
     data = text.encode("utf-8", "replace")
-    if len(data) <= _ANSWER_BYTES_MAX:
+    if len(data) <= _ANSWER_TOKENS_MAX:
         return data.decode()
-    part = data[:_ANSWER_BYTES_MAX].decode("utf-8", "ignore")
-    return f"{part}\n\n[The rest, {size(len(data) - _ANSWER_BYTES_MAX)}, is more than one answer holds.]"
+    if len(data) <= _ANSWER_TOKENS_MAX * _TOKEN_BYTES_MAX and default_counter().count(text) <= _ANSWER_TOKENS_MAX:
+        return data.decode()
+    part = data[:ANSWER_TOKENS].decode("utf-8", "ignore")
+    return f"{part}\n\n[The rest, {size(len(data) - ANSWER_TOKENS)}, is more than one answer holds.]"
 
 
 def size(count: int) -> str:
