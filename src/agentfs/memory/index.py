@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from agentfs.errors import ReplicaDamaged, Unavailable
+from agentfs.errors import ReplicaDamaged
 from agentfs.memory import words
 from agentfs.memory.embedding import Vectors
 from agentfs.memory.facts import Facts
@@ -93,15 +93,15 @@ class Index:
 
     @contextmanager
     def _imaged(self) -> Iterator[Image]:
-        image = self._image
-        if image is None or image.worn or self._image_generation != self._file.generation:
+        """What stands in memory, under its lock; read first where it is not there."""
+        while True:
+            with self._image_lock:
+                image = self._image
+                if image is not None and not image.worn and self._image_generation == self._file.generation:
+                    yield image
+                    return
             with self._file.write_lock, self._image_lock, self._file.reading() as sql:
                 self._image, self._image_generation = Image(sql), self._file.generation
-        with self._image_lock:
-            image = self._image
-            if image is None or self._image_generation != self._file.generation:
-                raise Unavailable("the index of search is being made anew: try again")
-            yield image
 
     def _forget(self) -> None:
         with self._image_lock:
