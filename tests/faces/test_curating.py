@@ -20,7 +20,7 @@ from agentfs.cli.main import main
 from agentfs.config.settings import load
 from agentfs.memory.curation import Action, Seen
 from agentfs.memory.notes import Note
-from agentfs.sdk.xattrs import set_attributes, set_facts, xattrs_of
+from agentfs.sdk.xattrs import set_attributes, set_facts, set_xattrs, xattrs_of
 
 DAY = 86400 * 10**9
 LONG = (
@@ -177,11 +177,16 @@ def test_a_merge_has_the_facts_of_all(home: Home) -> None:
     home.write("a.md", f"---\ntags: [one]\nexpires: 2040-01-01\n---\n{LONG}")
     home.write("b.md", f"---\ntags: [two]\nimportance: 0.7\n---\n{LONG}")
     home.write("c.txt", LONG)
+    set_facts(home, "c.txt", {"tags": ["three"], "importance": 0.6})
+    set_facts(home, "b.md", {"importance": 0.65})
+    set_xattrs(home, "c.txt", {b"user.other": b"kept"})
     [merge] = home.curate().actions
     assert merge.files[0].path == "b.md"
     home.apply_plan(home.curate())
     text = home.read_text("b.md")
-    assert "tags: [two, one]" in text or "tags: [one, two]" in text
+    assert set(home.facts("b.md").tags) == {"one", "two", "three"}
+    assert home.facts("b.md").importance == 0.65
+    assert xattrs_of(home, "b.md") == {b"user.agentfs.importance": b"0.65", b"user.other": b"kept"}
     assert "expires" not in text
     assert text.endswith(f"---\n{LONG}")
     assert sorted(tree(home)) == ["archive/a.md", "archive/c.txt", "b.md"]

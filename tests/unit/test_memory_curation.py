@@ -16,7 +16,7 @@ from agentfs.memory.alike import alike
 from agentfs.memory.curation import Action, Plan, Policy, Seen, importance, propose
 from agentfs.memory.notes import Note, is_curated, note
 from agentfs.memory.sameness import additions, compared, is_harmless, sentences
-from agentfs.memory.uniting import united, with_text
+from agentfs.memory.uniting import Part, united, with_text
 
 DAY = 86400 * 10**9
 NOW = 1_795_000_000 * 10**9
@@ -408,9 +408,9 @@ def test_what_a_person_does_to_a_plan() -> None:
 
 
 def joined(first: str, *others: str, name: bytes = b"x/a.md") -> str:
-    found = united(name, first.encode(), [other.encode() for other in others], mtimes_ns=[NOW] * (1 + len(others)))
+    found = united(name, [Part(text.encode(), NOW) for text in (first, *others)])
     assert found is not None
-    return found.decode()
+    return found.data.decode()
 
 
 def test_a_union_has_everything_once() -> None:
@@ -430,6 +430,19 @@ def test_a_union_ends_when_the_last_one_would() -> None:
     assert "2030-01-02" in joined(first, other)
     assert "ttl" not in joined(first, "Tea.\n")
     assert "expires" not in joined("Tea.\n", other)
+
+
+def test_facts_that_the_file_cannot_hold_are_for_attributes() -> None:
+    weighed = Part(b"Tea.\n", NOW, {b"user.agentfs.importance": b"0.9", b"user.agentfs.tags": b"x"})
+    plain = united(b"a.txt", [Part(b"Tea.\n", NOW), weighed])
+    assert plain is not None
+    assert (plain.data, plain.facts) == (b"Tea.\n", {"importance": 0.9, "tags": ["x"]})
+    marked = united(b"a.md", [Part(b"Tea.\n", NOW, {b"user.agentfs.importance": b"0.1"}), weighed])
+    assert marked is not None
+    assert (marked.data, marked.facts) == (
+        b"---\nimportance: 0.9\ntags: [x]\n---\nTea.\n",
+        {"importance": None, "tags": None},
+    )
 
 
 def test_code_stays_whole() -> None:

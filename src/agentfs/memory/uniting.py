@@ -2,39 +2,60 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from agentfs.memory.documents import document
-from agentfs.memory.facts import Facts, front, with_facts
+from agentfs.memory.facts import Facts, facts_of, front, with_facts
 from agentfs.memory.moments import written
 from agentfs.memory.sameness import sentences
 from agentfs.merge.contents import Merged, merge_contents
+from agentfs.merge.forms import may_have_frontmatter
 from agentfs.merge.yaml_keys import said
 
 _FENCE = re.compile(r"\s*(```+|~~~+)")
 
 
-def united(name: bytes, first: bytes, others: Sequence[bytes], *, mtimes_ns: Sequence[int]) -> bytes | None:
-    """The bytes of a note that says all that `first` and the `others` say: the first as it is, with what only the
-    others say where merging puts it, all their tags and keys, the greatest importance and the latest end.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the notes."""
 
-    `name` is the first one's; `mtimes_ns` of all, in order: what a `ttl` counts from. None: they cannot be merged, or
-    the file cannot hold the facts.
+    data: bytes
+    modified_ns: int
+    """What a `ttl` counts from."""
+    xattrs: Mapping[bytes, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class United:
+    data: bytes
+    facts: Mapping[str, object]
+    """What the bytes cannot hold: for xattrs. None takes one away."""
+
+
+def united(name: bytes, parts: Sequence[Part]) -> United | None:
+    """A note that says all that `parts` say: the first as it is, with what only the others say where merging puts it,
+    all their tags and keys, the greatest importance and the latest end. `name` is the first one's. None: they cannot
+    be merged.
     """
     base = os.path.basename(name)
-    head, text = _divided(base, first)
+    first, *others = parts
+    head, text = _divided(base, first.data)
     for other in others:
-        other_head, other_text = _divided(base, other)
+        other_head, other_text = _divided(base, other.data)
         keys = merge_contents(base, None, other_head, head) if head else Merged(other_head, ())
         body = merge_contents(base, None, text, _unsaid(other_text, text))
         if keys is None or body is None:
             return None
         head, text = keys.data, body.data
-    facts = [_facts(name, data, mtime_ns) for data, mtime_ns in zip((first, *others), mtimes_ns, strict=True)]
-    changes = _changes(facts[0], facts[1:])
+    changes = _changes([_facts(name, part) for part in parts], [_outer(base, part) for part in parts])
     known = said(front(base, head.decode("utf-8", "surrogateescape"))[0], changes.keys())
-    changes = {key: value for key, value in changes.items() if value is not None or key in known}
-    return with_facts(name, head + text, changes) if changes else head + text
+    inner = {key: value for key, value in changes.items() if value is not None or key in known}
+    held = with_facts(name, head + text, inner) if inner else head + text
+    if held is None:
+        return United(head + text, changes)
+    # An attribute would win over what the file says now.
+    return United(held, dict.fromkeys(changes) if may_have_frontmatter(base) else {})
 
 
 def with_text(name: bytes, data: bytes, text: str) -> bytes:
@@ -80,28 +101,38 @@ def _blocks(text: str) -> list[str]:
     return found
 
 
-def _facts(name: bytes, data: bytes, mtime_ns: int) -> Facts:
-    found = document(name, data, {}, mtime_ns=mtime_ns)
+def _facts(name: bytes, part: Part) -> Facts:
+    found = document(name, part.data, part.xattrs, mtime_ns=part.modified_ns)
     return Facts() if found is None else found.facts
 
 
-def _changes(first: Facts, others: Sequence[Facts]) -> dict[str, object]:
-    """What the first one must say besides, so that nothing of the others is lost. Their ends, so that nothing ends
-    early: without one where any has none."""
-    everything = [first, *others]
+def _outer(base: bytes, part: Part) -> Facts:
+    """What its attributes alone say."""
+    return facts_of(base, "", part.xattrs, mtime_ns=part.modified_ns)
+
+
+def _changes(facts: Sequence[Facts], outer: Sequence[Facts]) -> dict[str, object]:
+    """What the first one must say besides, so that nothing of the others is lost, and nothing ends early: without an
+    end where any has none. `outer`: what attributes say; the frontmatters are merged already."""
+    first, *others = facts
     changes: dict[str, object] = {}
-    weights = [facts.importance for facts in everything if facts.importance is not None]
+    weights = [one.importance for one in facts if one.importance is not None]
     if weights and max(weights) != first.importance:
         changes["importance"] = max(weights)
-    ends = [facts.expires_ns for facts in everything]
+    ends = [one.expires_ns for one in facts]
     known = [end for end in ends if end is not None]
     if known and len(known) < len(ends):
         changes.update({"expires": None, "ttl": None})
     elif known and max(known) != min(known):
         changes["expires"] = written(max(known))
-    begun = [facts.created_ns for facts in everything if facts.created_ns is not None]
+    begun = [one.created_ns for one in facts if one.created_ns is not None]
     if begun and min(begun) != first.created_ns:
         changes["created"] = written(min(begun))
-    if any(facts.pinned for facts in others) and not first.pinned:
+    if any(one.pinned for one in others) and not first.pinned:
         changes["pinned"] = True
+    types = [one.type for one in outer if one.type]
+    if types and not first.type:
+        changes["type"] = types[0]
+    if any(one.tags for one in outer[1:]):
+        changes["tags"] = list(dict.fromkeys(tag for one in facts for tag in one.tags))
     return changes

@@ -12,9 +12,9 @@ from typing import Literal, TypeAlias
 
 from agentfs.errors import Exists, NotFound
 from agentfs.memory.curation import Action, Plan, Seen, archived
-from agentfs.memory.facts import with_facts
+from agentfs.memory.facts import XATTR_PREFIX, with_facts
 from agentfs.memory.names import beside
-from agentfs.memory.uniting import united, with_text
+from agentfs.memory.uniting import Part, united, with_text
 from agentfs.sdk.file_home import FileHome
 from agentfs.sdk.xattrs import set_attributes, set_facts, set_xattrs, xattrs_of
 
@@ -70,22 +70,24 @@ class CurationSteps:
 
     def _merge(self, action: Action) -> str:
         first, *others = action.files
-        mtimes_ns = [self._home.stat(seen.path).modified_ns for seen in action.files]
-        data = [self._unchanged(seen) for seen in others]
         name = os.fsencode(first.path)
+        rest = [self._part(seen, self._unchanged(seen)) for seen in others]
+        modified_ns = max(part.modified_ns for part in (self._part(first, b""), *rest))
+        facts: Mapping[str, object] = {}
 
         def merged(now: bytes) -> bytes:
+            nonlocal facts
             _same(first, now)
-            if action.text is not None:
-                return with_text(name, now, action.text)
-            found = united(name, now, data, mtimes_ns=mtimes_ns)
+            found = united(name, [self._part(first, now), *rest])
             if found is None:
                 raise _Changed(f"{first.path} cannot be merged with the others: merge them by hand")
-            return found
+            facts = found.facts
+            return found.data if action.text is None else with_text(name, found.data, action.text)
 
         self._home.edit(first.path, merged)
-        set_attributes(self._home, first.path, mtime_ns=max(mtimes_ns))
+        set_facts(self._home, first.path, facts)
         self._inherit(first, others)
+        set_attributes(self._home, first.path, mtime_ns=modified_ns)
         gone = []
         for seen in others:
             self._unchanged(seen)
@@ -96,12 +98,16 @@ class CurationSteps:
                 gone.append(f"{seen.path} is now {self._moved(seen.path, archived(seen.path))}")
         return ", ".join(gone)
 
+    def _part(self, seen: Seen, data: bytes) -> Part:
+        return Part(data, self._home.stat(seen.path).modified_ns, xattrs_of(self._home, seen.path))
+
     def _inherit(self, first: Seen, others: Sequence[Seen]) -> None:
-        """Attributes that only the others have."""
+        """Attributes, other than facts, that only the others have."""
         known = xattrs_of(self._home, first.path)
         for seen in others:
             more = xattrs_of(self._home, seen.path)
-            set_xattrs(self._home, first.path, {key: value for key, value in more.items() if key not in known})
+            new = {name: value for name, value in more.items() if name not in known}
+            set_xattrs(self._home, first.path, {n: v for n, v in new.items() if not n.startswith(XATTR_PREFIX)})
             known = {**more, **known}
 
     def _archive(self, action: Action) -> str:
@@ -128,6 +134,7 @@ class CurationSteps:
             set_facts(self._home, seen.path, facts)
             return
         self._home.edit(seen.path, lambda now: with_facts(name, _same(seen, now), facts) or now)
+        set_facts(self._home, seen.path, dict.fromkeys(facts))  # an attribute would win over what the file says now
         set_attributes(self._home, seen.path, mtime_ns=modified_ns)
 
     def _moved(self, path: str, to: str) -> str:
