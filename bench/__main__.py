@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentfs.testing.servers import ServerMissing
-from bench import contention_cases, history_cases, merge_cases, network_cases, report, retention_cases
+from bench import contention_cases, history_cases, index_cases, merge_cases, network_cases, report, retention_cases
 from bench.figures import LOCAL, MOUNT, MOUNT_WITHOUT, Finding, Row
 from bench.local_cases import WORKS, Work, make_repository, measured
 from bench.machine import facts, passthrough_possible
@@ -30,10 +30,13 @@ _NETWORK = (
     "cold-read",
     "history",
     "background",
+    "indexing",
+    "first-recall",
     "contention",
     "merge",
     "idle",
 )
+_WITHOUT_SERVER = ("background", "indexing", "first-recall", "contention", "merge")
 _FAILURES = (LoopError, CommandError, subprocess.SubprocessError, OSError)
 """What one measurement may fail with while the others go on."""
 
@@ -139,7 +142,11 @@ def local_and_mount(run: Run) -> None:
 @contextmanager
 def _server(run: Run) -> Iterator[network_cases.Network | None]:
     """The S3 server and its proxy, or None, with the reason printed."""
-    if not any(run.wanted(name) for name in _NETWORK if name not in ("background", "contention", "merge")):
+    if not any(
+        run.wanted(name)
+        for name in _NETWORK
+        if name not in ("background", "indexing", "first-recall", "contention", "merge")
+    ):
         yield None
         return
     with ExitStack() as stack:
@@ -167,6 +174,8 @@ def everything(run: Run) -> None:
         print(flush=True)
         quick, loops = run.quick, run.worker
         run.attempt("background", lambda: network_cases.background(run.work / "background", loops, quick=quick))
+        run.attempt("indexing", lambda: index_cases.indexing(run.work / "indexing", loops, quick=quick))
+        run.attempt("first-recall", lambda: index_cases.first_recall(run.work / "first-recall", quick=quick))
         run.attempt("contention", lambda: contention_cases.contention(run.work / "contention", quick=quick))
         run.attempt("merge", lambda: merge_cases.merges(run.work / "merge", quick=quick))
         run.attempt("retention", lambda: retention_cases.retention(run.work / "retention", quick=quick))

@@ -311,7 +311,12 @@ class MemoryService:
                 self._stats = now, self._stats_of(it)
         stats = self._stats[1] if self._stats is not None else {}
         state = "indexing" if it.worker.behind > it.worker.away else "ready"
-        fresh = {"behind": it.worker.behind, "away": it.worker.away, "problem": self._trouble(it)}
+        fresh = {
+            "indexed": it.worker.indexed,
+            "behind": it.worker.behind,
+            "away": it.worker.away,
+            "problem": self._trouble(it),
+        }
         return {"memory": {"state": state, **stats, **fresh}}
 
 
