@@ -18,7 +18,7 @@ _STEP_NS = 1_000_000
 
 @contextmanager
 def steady(directory: Path) -> Iterator[None]:
-    """For the files below `directory`."""
+    """For the backing files below `directory`."""
     times = _FileTimes(str(directory))
     os.stat, os.fstat, os.utime = times.stat, times.fstat, times.utime  # type: ignore[assignment]
     try:
@@ -50,7 +50,10 @@ class _FileTimes:
             self._given[found.st_ino] = found.st_mtime_ns
 
     def _is_ours(self, path: Any) -> bool:
-        return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(self._directory)
+        if not isinstance(path, str | os.PathLike):
+            return False
+        name = os.fspath(path)
+        return name.startswith(self._directory) and "/files/" in name
 
     def _steady(self, path: Any, found: os.stat_result) -> os.stat_result:
         if not stat.S_ISREG(found.st_mode):

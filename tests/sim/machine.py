@@ -79,8 +79,9 @@ class Machine:
             failpoint=self.failpoint,
         )  # fmt: skip
         self.node.replica.connection.execute("PRAGMA synchronous=OFF")
-        if is_new:  # one from chance would make each run of a seed another
+        if is_new:  # else each run of a seed, by each user, would be another
             self.node.replica.set_state("replica_id", hashlib.sha256(self.name.encode()).hexdigest()[:32])
+            self.node.replica.connection.execute("UPDATE inode SET uid=0, gid=0 WHERE ino=1")
 
     def crash(self) -> None:
         """Nothing is closed properly; what was acknowledged is in the files."""

@@ -229,3 +229,20 @@ def test_two_rotate_a_log_that_is_being_written(pair: Pair) -> None:
     assert a.show() == b.show()
     assert a.read("job.log.1") == b"ann\nold\nbob\n"
     assert not broken(b.replica)
+
+
+def test_a_file_is_not_committed_empty_in_the_middle_of_a_save(pair: Pair) -> None:
+    """However long the program takes between emptying it and writing."""
+    a, b = pair
+    a.write("notes.md", b"one\n")
+    a.sync()
+    b.engine.pull_now()
+    handle = b.open("notes.md", os.O_WRONLY | os.O_TRUNC)
+    b.settle(60)
+    a.engine.pull_now()
+    assert a.read("notes.md") == b"one\n"
+    b.tree.write(handle, 0, b"two\n")
+    b.settle(20)
+    a.engine.pull_now()
+    assert a.read("notes.md") == b"two\n"
+    b.tree.release(handle)

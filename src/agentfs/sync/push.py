@@ -84,9 +84,7 @@ class Push:
             self.ground.replica,
             state,
             forked=frozenset(self._forks),
-            may_take=lambda ino: (
-                force or ino in self._locks.now or self.open_files.is_quiet(ino) or self.databases.is_capturable(ino)
-            ),
+            may_take=lambda ino: force or ino in self._locks.now or self._may_take_open(state, ino),
         )
         absent = (*wanted.absent, *leaving_absent(self.ground.replica, state, limit=_ABSENT_MAX))
         if absent and self._fetch_absent(absent):
@@ -98,6 +96,15 @@ class Push:
             return Pushed(committed=False, rest=bool(self.transfers.later))
         batch, taken = chosen
         return self._commit(state, batch, taken)
+
+    def _may_take_open(self, state: PendingState, ino: int) -> bool:
+        """Not a file that was emptied and not written since: a program is about to save, and others should not see
+        (nor merge with) what is in between."""
+        if self.databases.is_capturable(ino):
+            return True
+        known, facts = state.contents.get(ino), self.ground.replica.files.stat(ino)
+        emptied = known is not None and known.size_bytes > 0 and facts is not None and facts.st_size == 0
+        return self.open_files.is_quiet(ino) and not emptied
 
     def _just_vacated(self, state: PendingState) -> frozenset[int]:
         """Files that lost their name here a moment ago, with nothing at it yet: most likely a program is saving, and
