@@ -14,7 +14,7 @@ from bench.worker import Worker
 _WORDS = """release deploy rollback retry latency budget owner review quarter forecast invoice contract meeting
 decision customer region cluster token session cache index vector passage memory agent prefers never always monday
 friday database migration schema queue worker timeout alert dashboard metric export import license security
-audit""".split()
+audit"""
 
 
 def indexing(work: Path, worker: Worker, *, quick: bool) -> list[Finding]:
@@ -93,7 +93,7 @@ def write_notes(directory: Path, count: int, *, seed: int) -> None:
 
 
 def _sentence(chance: random.Random, words: int) -> str:
-    return " ".join(chance.choices(_WORDS, k=words)).capitalize()
+    return " ".join(chance.choices(_WORDS.split(), k=words)).capitalize()
 
 
 def _paced(worker: Worker, directory: Path, operations: int) -> list[float]:

@@ -1,8 +1,12 @@
 """Giving passages their vectors, after their words: an embedder may be slow, or away, and words answer meanwhile."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError
-from agentfs.memory.embedding import Embedder
+from agentfs.memory.embedding import Embedder, Vectors
 from agentfs.memory.index import Index
 
 _TEXTS = 128
@@ -37,13 +41,34 @@ class VectorFiller:
             if not wanted:
                 self._full_at = indexed
                 return False
-            try:
-                vectors = self._embedder.embed([text for _, text in wanted])
-            except AgentFSError as error:
-                self.problem = str(error)
-                self._retry_at = self._clock.monotonic() + _RETRY_SECONDS
+            vectors = self.embedded([text for _, text in wanted])
+            if vectors is None:
                 return False
-            self.problem = ""
             self._index.put_vectors([passage for passage, _ in wanted], vectors)
             if self._clock.monotonic() >= deadline:
                 return True
+
+    def embedded(self, texts: Sequence[str]) -> Vectors | None:
+        """None: the embedder fails, or failed a moment ago; `problem` says why."""
+        if self._embedder is None or self._clock.monotonic() < self._retry_at:
+            return None
+        try:
+            vectors = self._embedder.embed(texts)
+        except AgentFSError as error:
+            self.problem = str(error)
+            self._retry_at = self._clock.monotonic() + _RETRY_SECONDS
+            return None
+        self.problem = ""
+        return vectors
+
+
+class ForQuestions:
+    """An embedder for questions: where it fails, the vector is zeros, and words answer alone."""
+
+    def __init__(self, embedder: Embedder, filler: VectorFiller) -> None:
+        self.name = embedder.name
+        self._filler = filler
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        found = self._filler.embedded(texts)
+        return np.zeros((len(texts), 1), np.float32) if found is None else found

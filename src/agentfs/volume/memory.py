@@ -187,7 +187,7 @@ class MemoryService:
         from agentfs.memory.expiry import Expiry  # noqa: PLC0415
         from agentfs.memory.index import Index  # noqa: PLC0415
         from agentfs.memory.tokens import default_counter  # noqa: PLC0415
-        from agentfs.memory.vectors import VectorFiller  # noqa: PLC0415
+        from agentfs.memory.vectors import ForQuestions, VectorFiller  # noqa: PLC0415
         from agentfs.memory.worker import Worker  # noqa: PLC0415
 
         settings, clock = self._settings, self._clock
@@ -206,7 +206,8 @@ class MemoryService:
 
         expiry = Expiry(sources, index, worker, unlink=None if settings.read_only else unlink, clock=clock)
         filler = VectorFiller(index, embedder, clock=clock)
-        return Opened(sources, index, worker, filler, expiry, embedder, counter, bytes_of)
+        asking = None if embedder is None else ForQuestions(embedder, filler)
+        return Opened(sources, index, worker, filler, expiry, asking, counter, bytes_of)
 
     # ---- answers ----
 
@@ -348,10 +349,9 @@ def _search(it: Opened, asked: Asked, _request: Message) -> Message:
 
 
 def _tags(it: Opened, asked: Asked, _request: Message) -> Message:
-    from agentfs.memory.index import Filters  # noqa: PLC0415
+    from agentfs.memory.recalling import filters_of  # noqa: PLC0415
 
-    filters = Filters(asked.path, asked.tags, asked.since_ns, asked.now_ns, asked.readable)
-    return {"tags": words.message_of(it.index.tags(filters))}
+    return {"tags": words.message_of(it.index.tags(filters_of(asked)))}
 
 
 def _links(it: Opened, asked: Asked, _request: Message) -> Message:
