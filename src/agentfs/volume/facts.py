@@ -44,9 +44,8 @@ class _Read:
     version: int
     """`Handle.content_change`."""
     data: bytes | None
-    """None: larger than a document may be."""
+    """None: it was not read, for it is no document."""
     xattrs: Mapping[bytes, bytes]
-    digest: str
 
     def document(self) -> Document | None:
         if self.data is None:
@@ -83,7 +82,7 @@ class FileFacts:
             "passages": len(about.passages) if about is not None else 0,
             "size_bytes": found.attributes.size_bytes,
             "mtime_ns": found.attributes.mtime_ns,
-            "version": found.digest,
+            "version": hashlib.sha256(found.data).hexdigest() if found.data is not None else "",
         }
 
     def set_facts(self, engine: Engine, request: Message) -> Message:
@@ -130,18 +129,17 @@ class FileFacts:
         path = self._replica.path_of(ino)
         if place is None or path is None:
             raise NotFound("the file is gone")
-        data, version, digest = None, 0, ""
-        handle = open_resident(tree, ino, os.O_RDONLY, direct=True)
-        try:
-            version = handle.content_change
-            if attributes.size_bytes <= BYTES_MAX:
+        data, version = None, 0
+        if attributes.size_bytes <= BYTES_MAX and not _is_never_text(path):  # else it is not fetched for this
+            handle = open_resident(tree, ino, os.O_RDONLY, direct=True)
+            try:
+                version = handle.content_change
                 with open(handle.fd, "rb", buffering=0, closefd=False) as file:
-                    data = file.read(BYTES_MAX + 1) or b""
-                digest = hashlib.sha256(data).hexdigest()
-        finally:
-            tree.release(handle)
+                    data = file.readall()
+            finally:
+                tree.release(handle)
         xattrs = {name: tree.get_xattr(ino, name) for name in tree.list_xattrs(ino) if name.startswith(XATTR_PREFIX)}
-        return _Read(path, place[0], bytes(place[1]), attributes, version, data, xattrs, digest)
+        return _Read(path, place[0], bytes(place[1]), attributes, version, data, xattrs)
 
     def _changes(self, found: _Read, word: object, text: str) -> dict[str, Value]:
         """What is not so already, by key."""
@@ -218,3 +216,9 @@ def _ino(request: Message) -> int:
     if not isinstance(ino, int) or isinstance(ino, bool):
         raise InvalidArgument("ino must be a number")
     return ino
+
+
+def _is_never_text(path: bytes) -> bool:
+    from agentfs.memory.worker import is_never_text  # noqa: PLC0415 - loads the index
+
+    return is_never_text(path)

@@ -82,7 +82,8 @@ def meta_text(answer: Mapping[str, Any]) -> str:
     if answer["passages"]:
         about.append(f"{answer['passages']} passages")
     lines = [f"# {json.dumps(answer['path'], ensure_ascii=False)}: {', '.join(about)}"]
-    lines.append(f"# changed {moments.written(answer['mtime_ns'])}, sha256 {answer['version'] or 'not known'}")
+    version = f", sha256 {answer['version']}" if answer["version"] else ""
+    lines.append(f"# changed {moments.written(answer['mtime_ns'])}{version}")
     for key in _KEYS:
         value = facts[key]
         if value not in (None, "", [], False):
