@@ -23,7 +23,7 @@ from agentfs.errors import AgentFSError
 from agentfs.fuse import device
 from agentfs.testing.servers import S3Server
 
-MOUNT_SECONDS_MAX = 60.0
+MOUNT_SECONDS_MAX = 150.0
 COMMAND_SECONDS_MAX = 60.0
 
 
@@ -305,18 +305,23 @@ def tree(top: Path | bytes, *, times: bool = True) -> dict[bytes, Facts]:
     found: dict[bytes, tuple[os.stat_result, str, tuple[tuple[str, bytes], ...]]] = {}
     names: dict[int, list[bytes]] = {}
     stack = [(b"", os.open(top, os.O_RDONLY | os.O_DIRECTORY))]
-    while stack:
-        path, fd = stack.pop()
-        try:
-            for name in os.listdir(fd):
-                raw = os.fsencode(name)
-                place = path + b"/" + raw if path else raw
-                info = os.stat(raw, dir_fd=fd, follow_symlinks=False)
-                found[place] = (info, *_content(raw, fd, info))
-                names.setdefault(info.st_ino, []).append(place)
-                if stat.S_ISDIR(info.st_mode):
-                    stack.append((place, os.open(raw, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)))
-        finally:
+    try:
+        while stack:
+            path, fd = stack.pop()
+            try:
+                for name in os.listdir(fd):
+                    raw = os.fsencode(name)
+                    place = path + b"/" + raw if path else raw
+                    info = os.stat(raw, dir_fd=fd, follow_symlinks=False)
+                    found[place] = (info, *_content(raw, fd, info))
+                    names.setdefault(info.st_ino, []).append(place)
+                    if stat.S_ISDIR(info.st_mode):
+                        inner = os.open(raw, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=fd)
+                        stack.append((place, inner))
+            finally:
+                os.close(fd)
+    finally:
+        for _, fd in stack:  # something another machine took away meanwhile ended the walk
             os.close(fd)
     return {
         place: Facts(
