@@ -98,7 +98,8 @@ def _together(blocks: Iterator[Span]) -> Iterator[Span]:
     """Small neighbours as one: imports, constants, settings."""
     last: Span | None = None
     for span in blocks:
-        if last is not None and span.headings == last.headings and span.end - last.start <= TARGET:
+        small = span.end - span.start <= TARGET / 2
+        if last is not None and small and span.headings == last.headings and span.end - last.start <= TARGET:
             last = Span(last.start, span.end, last.headings, code=True)
             continue
         if last is not None:

@@ -7,6 +7,7 @@ from agentfs.memory import code, html_text, json_text, markdown, pdf_text
 from agentfs.memory.facts import Facts, created_ns, facts_of, front
 from agentfs.memory.passages import Passage, Span, joined, located
 from agentfs.merge.forms import may_have_frontmatter
+from agentfs.merge.yaml_keys import written_at
 
 BYTES_MAX = 8 << 20
 """Bytes. A larger file is no document."""
@@ -21,6 +22,12 @@ _HIGH_MAX = 0.3
 """The part of a text in an old encoding that may be letters with accents."""
 _DAMAGED_MAX = 0.001
 """The part of a UTF-8 text that may be broken; its passages then end where it is."""
+_DAMAGED_BYTES = 8
+"""Or so many bytes, in a text that has as many characters of several bytes."""
+LINES_MAX = 250_000
+"""A text of more lines is cut into passages of full size, whatever stands in it."""
+_SPOKEN_KEYS = ("description", "summary", "abstract")
+"""Entries of a frontmatter that are sentences, and passages."""
 
 _LEFT_OUT = frozenset(b"svg lock map pem crt key asc sig b64 ipynb rtf ps eps patch diff sum".split())
 """Endings of text that nobody wrote to be read, or that says it in another file."""
@@ -67,7 +74,7 @@ def document(path: bytes, data: bytes, xattrs: Mapping[bytes, bytes], *, mtime_n
         return _html(name, data if not extracted else text.encode(), xattrs, mtime_ns)
     yaml, start = front(name, text)
     day_ns = created_ns(name, yaml, xattrs)
-    spans = list(_spans(name, kind, text, start, day_ns))
+    spans = [*_front_spans(text, yaml, start), *_spans(name, kind, text, start, day_ns)]
     prose = [text[span.start : span.end] for span in spans if not span.code] if kind == "markdown" else ()
     heading = markdown.first_heading(text, start) if kind == "markdown" else ""
     facts = facts_of(name, yaml, xattrs, mtime_ns=mtime_ns, heading=heading, prose=prose)
@@ -116,7 +123,7 @@ def readable(data: bytes) -> tuple[str, bool] | None:
     good = len(text.encode("utf-8", "ignore").decode())
     bad = len(text) - good
     wide = len(data) - bad - good
-    if bad <= len(text) * _DAMAGED_MAX or bad < wide:
+    if bad <= max(len(text) * _DAMAGED_MAX, min(wide, _DAMAGED_BYTES)):
         return text, False
     if bad + wide > len(data) * _HIGH_MAX:
         return None
@@ -124,6 +131,8 @@ def readable(data: bytes) -> tuple[str, bool] | None:
 
 
 def _spans(name: bytes, kind: str, text: str, start: int, day_ns: int | None) -> Iterable[Span]:
+    if text.count("\n") > LINES_MAX:
+        return [Span(start, len(text))]
     if kind == "json":
         return json_text.spans(text, start)
     if kind == "jsonl":
@@ -131,6 +140,15 @@ def _spans(name: bytes, kind: str, text: str, start: int, day_ns: int | None) ->
     if kind == "code" or name.lower().rpartition(b".")[2] in _SETTINGS:
         return code.spans(text, start)
     return markdown.spans(text, start, marked=kind == "markdown", day_ns=day_ns)
+
+
+def _front_spans(text: str, yaml: str, start: int) -> Iterable[Span]:
+    """What the frontmatter says in sentences."""
+    if not yaml:
+        return
+    opening = text.index("\n", 0, start) + 1
+    for begin, end in written_at(yaml, _SPOKEN_KEYS):
+        yield Span(opening + begin, opening + end, code=True)
 
 
 def _passages(text: str, spans: Sequence[Span]) -> tuple[Passage, ...]:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from agentfs.memory import moments
+from agentfs.memory.passages import clean
 from agentfs.merge.forms import may_have_frontmatter
 from agentfs.merge.frontmatter import divided
 from agentfs.merge.values import Unusual
@@ -45,7 +46,7 @@ _WIKI = re.compile(r"\[\[([^\[\]\n|#]{1,500})(?:#[^\[\]\n|]{0,500})?(?:\|[^\[\]\
 _TARGET = re.compile(r"\]\((?:<([^<>\n]{1,1000})>|([^()\s<>]{1,1000}))(?:[ \t]+[\"'(][^\n)]{0,500})?\)")
 _DEFINED = re.compile(r"^ {0,3}\[[^\[\]\n]{1,500}\]:[ \t]+(\S{1,1000})", re.MULTILINE)
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
-_INLINE_TAG = re.compile(r"(?<![^\s(,;])#([^\W_][\w/-]{0,99})(?![\w/#-])")
+_INLINE_TAG = re.compile(r"(?<![^\s(,;])(?<!\]\()#([^\W_][\w/-]{0,99})(?![\w/#-])")
 _COLOUR = re.compile(r"(?=.*\d)(?:[0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})", re.IGNORECASE)
 _CODE = re.compile(r"(`+)[^`\n]*\1")
 _NAME_DATE = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
@@ -103,15 +104,13 @@ def facts_of(
         _read_prose(text, tags, links)
     type_ = _text(outer.get("type")) or _text(inner.get("type"))
     pinned = _first(_truth(keys.get("pinned")) for keys in (outer, inner))
+    title = _text(outer.get("title")) or _text(inner.get("title")) or _text(inner.get("name"))
     return Facts(
-        title=_text(outer.get("title"))
-        or _text(inner.get("title"))
-        or _text(inner.get("name"))
-        or heading[:_TEXT_MAX],
+        title=clean(title or heading[:_TEXT_MAX]),
         tags=_distinct(tags),
         importance=_first(importance(keys.get("importance")) for keys in (outer, inner)),
         expires_ns=_first(_expiry(keys, mtime_ns) for keys in (outer, inner)),
-        type=type_,
+        type=clean(type_),
         links=_distinct(links),
         created_ns=_created(name, outer, inner),
         pinned=type_.lower() in _PINNED_TYPES if pinned is None else pinned,
@@ -300,7 +299,7 @@ def _target(target: str) -> str:
 def _distinct(words: Iterable[str]) -> tuple[str, ...]:
     """In order, each once (whatever its case)."""
     found: dict[str, str] = {}
-    for word in words:
+    for word in map(clean, words):
         if word and len(found) < LISTED_MAX:
             found.setdefault(word.casefold(), word)
     return tuple(found.values())

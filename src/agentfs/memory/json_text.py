@@ -18,6 +18,8 @@ _DEPTH_MAX = 64
 """What is nested deeper is cut without looking at it."""
 _NAME_MAX = 80
 _AUTHOR_KEYS = ("author", "speaker", "role", "sender", "from", "name", "user", "username", "agent")
+_SPEECH_KEYS = ("content", "text", "message", "body", "parts", "utterance", "msg")
+"""A record that has none of these is nobody's words."""
 _TIME_KEYS = ("timestamp", "created_at", "createdAt", "created", "date", "time", "datetime", "ts", "sent_at")
 
 
@@ -168,13 +170,18 @@ def _said(source: str) -> tuple[str, int | None]:
         return "", None
     inner = value.get("message")
     members = {**inner, **value} if isinstance(inner, dict) else value
+    if not any(isinstance(members.get(key), str | list) for key in _SPEECH_KEYS):
+        return "", _moment(members)
     author = next((name for key in _AUTHOR_KEYS if isinstance(name := members.get(key), str) and name.strip()), "")
+    return author.strip()[:_NAME_MAX], _moment(members)
+
+
+def _moment(members: dict[str, object]) -> int | None:
     for key in _TIME_KEYS:
         stamp = members.get(key)
-        if isinstance(stamp, str | int | float) and not isinstance(stamp, bool):
-            found = moments.moment(
-                str(int(stamp)) if isinstance(stamp, int | float) and abs(stamp) < 1e15 else str(stamp)
-            )
-            if found is not None:
-                return author.strip()[:_NAME_MAX], found.ns
-    return author.strip()[:_NAME_MAX], None
+        if isinstance(stamp, float) and abs(stamp) < 1e13:
+            stamp = int(stamp)
+        found = moments.moment(str(stamp)) if isinstance(stamp, str | int) else None
+        if found is not None:
+            return found.ns
+    return None

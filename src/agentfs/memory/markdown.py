@@ -21,10 +21,11 @@ _DELIMITERS = re.compile(r"[ \t]*\|[ \t:|-]*-[ \t:|-]*$")
 _STAMP_LEAD = re.compile(r"[ \t>]*(?:[-*+•][ \t]+|\d{1,4}[.)][ \t]+)?[\[(*_`]{0,4}(?=[\dJFMASOND])")
 _STAMP_END = re.compile(r"[\])*_`:,|–—\s-]|$")
 _DATED = re.compile(
-    r"(?:(?:session|day|chat|conversation|date|meeting|log|entry|timestamp|journal|call)\b[\s#\d:.,–—(-]*)?"
+    r"(?:(?:session|day|chat|conversation|meeting|log|entry|journal|call)\b[\s#\d:.,–—(-]*(?:(?:of|on|from)\s+)?)?"
     r"(?:(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?[,.]?\s*)?",
     re.IGNORECASE,
 )
+_DATE_KEY = re.compile(r"[ \t>*_]*(?:date|datum|timestamp|time)[*_]*[:：][*_]*\s+", re.IGNORECASE)
 _MARKS = " \t\r*_#=<>[]()~|:.`–—-"
 _HEADING_MAX = 300
 """Characters of a heading that go into the path."""
@@ -56,7 +57,7 @@ def first_heading(text: str, start: int) -> str:
             fence = ("" if line.strip() == fence else fence) if fence else opened[1] if opened is not None else ""
             continue
         atx = _ATX.match(line)
-        if atx is not None and (heading := _without_closing(atx[2] or "").strip()):
+        if atx is not None and (heading := _without_closing(atx[2] or "").strip()) and not speakers.is_role(heading):
             return heading[:_HEADING_MAX]
         if before and _SETEXT.match(line) and not _ITEM.match(before):
             return before.strip()[:_HEADING_MAX]
@@ -97,10 +98,12 @@ class _Scan:
 
     def line(self, start: int, end: int) -> Iterator[Span]:
         content = self._text[start:end].rstrip()
-        if self._kind == "fence":
+        if self._fence:
             self._end = end
             if content.lstrip(" \t>").startswith(self._fence) and not content.strip(" \t>").strip(self._fence[0]):
-                yield from self._close()
+                self._fence = ""
+                if self._kind == "fence":
+                    yield from self._close()
             return
         first = content.lstrip("\ufeff \t")[:1]
         if not first:
@@ -130,9 +133,11 @@ class _Scan:
             yield from self._close()
             self._role = ""
         elif first in "`~>" and (found := _FENCE.match(content)) is not None:
-            yield from self._begin("fence", start, end)
+            if self._kind == "list" and content[:1] in " \t":
+                self._end, self._gap = end, False
+            else:
+                yield from self._begin("fence", start, end, author=self._role)
             self._fence = found[1]
-            self._author = self._role
         elif first == "|":
             if self._kind != "table":
                 yield from self._begin("table", start, end)
@@ -157,6 +162,8 @@ class _Scan:
         if self._kind == "list" and (indented or not self._gap):
             self._end, self._gap = end, False
             return
+        if _DATE_KEY.match(content):
+            self._date_section(content)
         if self._kind in ("", "list", "table", "stamped"):
             stamp = self._stamp(content)
             dated = self._kind != "stamped" and len(content) <= _LABEL_MAX and self._dated(content)
@@ -274,6 +281,15 @@ class _Scan:
         self._heading_ns = next((ns for _, _, ns in reversed(self._path) if ns is not None), None)
         self._role = heading.strip("*_: ") if speakers.is_role(heading) else ""
         self._bare = (start, end) if heading else None
+
+    def _date_section(self, line: str) -> None:
+        """`Date: 2026-03-02` under a heading, or at the top: what the section, or all of it, is of."""
+        found = moments.moment_in(line[:_LABEL_MAX])
+        level, heading, _ = self._path[-1] if self._path else (0, "", None)
+        if found is None or moments.moment_in(heading) is not None:
+            return
+        self._path[-1:] = [(level, heading, found.ns)]
+        self._heading_ns = found.ns
 
     def _bare_heading(self) -> Iterator[Span]:
         if self._bare is not None:

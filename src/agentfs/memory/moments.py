@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _NS = 1_000_000_000
 DAY_NS = 24 * 3600 * _NS
@@ -140,12 +141,17 @@ def _moment(text: str, found: re.Match[str]) -> Moment | None:
 
 
 def _day_ns(found: re.Match[str]) -> int | None:
-    names = found.groupdict()
-    kind = next(kind for kind in ("", "c", "g", "e", "u") if names[f"{kind}y"] is not None)
-    month = names[f"{kind}m"]
+    for year, month, day in (("y", "m", "d"), ("ey", "em", "ed"), ("uy", "um", "ud"), ("cy", "cm", "cd")):
+        if found[year] is not None:
+            return _day(found[year], found[month], found[day])
+    return _day(found["gy"], found["gm"], found["gd"])
+
+
+@lru_cache(maxsize=256)
+def _day(year: str, month: str, day: str) -> int | None:
     number = int(month) if month.isdecimal() else _MONTHS.index(month[:3].lower()) + 1
     try:
-        return _ns(datetime(int(names[f"{kind}y"]), number, int(names[f"{kind}d"]), tzinfo=UTC))
+        return _ns(datetime(int(year), number, int(day), tzinfo=UTC))
     except ValueError:
         return None
 

@@ -48,6 +48,7 @@ class Span:
 
 _TEXT = re.compile("[^\udc80-\udcff\0]+")
 """What is not text (bytes that are not UTF-8, and NUL) is in no passage: it is a border."""
+_NO_WORDS = re.compile("[\ud800-\udfff\0]")
 _AFTER_SENTENCE = re.compile(r"[.!?…][\"'”’)\]*_]*\s+(?![a-z])|[。！？]+[”』」]?\s*|\n[ \t\r]*\n\s*")
 _AFTER_LINE = re.compile(r"\n")
 _AFTER_CLAUSE = re.compile(r"[,;:—]\s+|[，、；：]")
@@ -57,19 +58,28 @@ _CODE_BORDERS = (re.compile(r"\n[ \t\r]*\n(?=\S)"), re.compile(r"\n[ \t\r]*\n"),
 _TRIMMED_LEFT = re.compile(r"(?:[ \t\r\f\v]*\n|\ufeff)*")
 
 
+def clean(words: str) -> str:
+    """Words that every database and every encoding takes: what is no text in them becomes U+FFFD."""
+    return _NO_WORDS.sub("\ufffd", words) if _NO_WORDS.search(words) else words
+
+
 def located(text: str, spans: Iterable[Span]) -> tuple[Passage, ...]:
     """The passages of units that stand in ascending order and do not overlap. Blank ones are left out."""
     found = []
     at, byte, line = 0, 0, 1
     ascii_ = text.isascii()
+    path: tuple[str, ...] = ()
+    cleaned: tuple[str, ...] = ()
     for span in spans:
+        if span.headings is not path:
+            path, cleaned = span.headings, tuple(map(clean, span.headings))
         for start, end in _pieces(text, span):
             piece = text[start:end]
             byte += start - at if ascii_ else len(text[at:start].encode("utf-8", "surrogateescape"))
             line += text.count("\n", at, start)
             until = byte + (end - start if ascii_ else len(piece.encode()))
             last = line + piece.count("\n")
-            found.append(Passage(line, last, byte, until, piece, span.headings, span.author, span.said_ns))
+            found.append(Passage(line, last, byte, until, piece, cleaned, clean(span.author), span.said_ns))
             at, byte, line = end, until, last
     return tuple(found)
 
@@ -96,9 +106,9 @@ def _pieces(text: str, span: Span) -> Iterator[tuple[int, int]]:
     for start, end in _cuts(text, span):
         for found in _TEXT.finditer(text, start, end):
             run = found[0]
-            begin = _TRIMMED_LEFT.match(run)
             kept = len(run.rstrip())
-            lead = begin.end() if begin is not None else 0
+            begin = _TRIMMED_LEFT.match(run) if found.start() == start else None
+            lead = len(run) - len(run.lstrip()) if begin is None else begin.end()
             if lead < kept:
                 yield found.start() + lead, found.start() + kept
 

@@ -94,7 +94,7 @@ def is_role(name: str) -> bool:
 
 
 def _may_be_name(name: str) -> bool:
-    return name[:1].isupper() and name.lower() not in _LABELS
+    return not name[:1].islower() and name.lower() not in _LABELS
 
 
 def _name(found: re.Match[str]) -> str:

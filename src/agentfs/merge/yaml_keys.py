@@ -5,8 +5,11 @@ Setting is strict: a mapping that is not plain YAML (`yaml_source`) is Unusual, 
 """
 
 import json
+import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeAlias
 
 import yaml
@@ -23,31 +26,70 @@ _KEY = re.compile(r"""[ ]{0,8}(?:"([^"\n\\]*)"|'([^'\n]*)'|([^\W\d][^\s:#,\[\]{}
 _ITEM = re.compile(r"[ \t]*-[ \t]+")
 _PLAIN = re.compile(r"[^\W_][^:#\[\]{},&*!|>%@`\"'\n\\]*(?::[^\s:#\[\]{},\"'\\]+)*")
 """A plain scalar that needs no parser, whatever stands around it."""
+_WRITTEN = re.compile(r"[^\W_][\w ./+@-]*(?::\d\d)*[\w.+-]*(?::\d\d)?")
+"""What is written without quotes, if it is read as a string then."""
 _QUOTED = re.compile(r"\"([^\"\\\n]*)\"|'([^'\n]*)'")
 _CONTENT = re.compile(r"^(?![ \t\r]*(?:#|$))", re.MULTILINE)
-_PROSE = re.compile(rf"^(?![ \t\r#\-\]}}]|$|{_KEY.pattern})", re.MULTILINE)
-"""A line at the left edge that is no entry."""
 _COMMENT = re.compile(r"[ \t]+#.*")
 _NOTHING = ("", "~", "null", "Null", "NULL")
 _UNSAFE = re.compile(r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 
 
 def is_mapping(text: str) -> bool:
-    """Whether this looks like a mapping, broken as it may be: its first line that says something is a key, and no
-    line at its left edge is prose."""
+    """Whether this looks like a mapping, broken as it may be: what it says first is a key, and of the lines at its
+    left edge more are keys than prose."""
     first = _CONTENT.search(text)
     if first is None:
         return True
-    key = _KEY.match(text, first.start())
-    return key is not None and (text[first.start()] == " " or _PROSE.search(text, key.end()) is None)
+    if text[first.start()] == "{":
+        return text.rstrip().endswith("}")
+    if _KEY.match(text, first.start()) is None:
+        return False
+    lines = [line for line in text.split("\n") if line[:1] not in ("", " ", "\t", "\r", "#", "-", "]", "}")]
+    return 2 * sum(_KEY.match(line) is not None for line in lines) >= len(lines) + (len(lines) > 0)
 
 
 def said(text: str, keys: Collection[str]) -> dict[str, Said]:
     """What the entries of these keys (lower case; case does not matter) say. The first of a key counts."""
     found: dict[str, Said] = {}
-    lines = text.splitlines()
-    at = 0
-    column = None
+    if text.lstrip().startswith("{"):
+        return _said_in_flow(text, keys)
+    for entry in _entries(text):
+        if entry.key in keys and entry.key not in found:
+            found[entry.key] = _entry_says(entry.rest, entry.below)
+    return found
+
+
+def _said_in_flow(text: str, keys: Collection[str]) -> dict[str, Said]:
+    try:
+        value = yaml_source.parse(text)
+    except Unusual:
+        return {}
+    members = value.items() if isinstance(value, dict) else ()
+    return {key.lower(): _value_says(member) for key, member in members if key.lower() in keys}
+
+
+def written_at(text: str, keys: Collection[str]) -> list[tuple[int, int]]:
+    """Where the entries of these keys stand: characters, whole lines."""
+    return [(entry.start, entry.end) for entry in _entries(text) if entry.key in keys]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    key: str
+    """In lower case."""
+    rest: str
+    """What stands behind the colon."""
+    below: list[str]
+    """The lines under it."""
+    start: int
+    end: int
+
+
+def _entries(text: str) -> Iterator[_Entry]:
+    lines = text.split("\n")
+    starts = [0, *accumulate(len(line) + 1 for line in lines)]
+    at, column = 0, None
     while at < len(lines):
         key = _KEY.match(lines[at])
         indent = len(lines[at]) - len(lines[at].lstrip(" "))
@@ -59,10 +101,10 @@ def said(text: str, keys: Collection[str]) -> dict[str, Said]:
         while stop < len(lines) and not _begins_entry(lines[stop], column):
             stop += 1
         name = (key[1] or key[2] or key[3] or "").lower()
-        if name in keys and name not in found:
-            found[name] = _entry_says(lines[at][key.end() :].strip(" \t\r"), lines[at + 1 : stop])
+        below = [line.rstrip("\r") for line in lines[at + 1 : stop]]
+        rest = lines[at][key.end() :].strip(" \t\r")
+        yield _Entry(name, rest, below, starts[at], min(starts[stop], len(text)))
         at = stop
-    return found
 
 
 def _begins_entry(line: str, column: int) -> bool:
@@ -106,10 +148,13 @@ def _parsed(rest: str, below: Sequence[str]) -> Said:
     except Unusual:
         # Not YAML, but it says something: `title: Berlin: a plan`.
         return rest.strip("\"'") if rest and rest[0] not in "[{|>&*!" else None
-    inner = value.get("x") if isinstance(value, dict) else None
-    if isinstance(inner, Leaf):
-        return None if inner.kind == "null" else inner.text
-    return _scalars(inner) if isinstance(inner, list) else None
+    return _value_says(value["x"]) if isinstance(value, dict) else None
+
+
+def _value_says(value: Value) -> Said:
+    if isinstance(value, Leaf):
+        return None if value.kind == "null" else value.text
+    return _scalars(value) if isinstance(value, list) else None
 
 
 def _scalars(value: Value) -> list[str]:
@@ -127,7 +172,7 @@ def with_keys(
     allows; a new one comes last. `ending`: how new lines end. `dates`: keys whose values are written without quotes
     if they are dates. Raises Unusual: this text is not edited.
     """
-    nothing = not re.sub(r"(?m)^[ \t]*#.*$", "", text).strip()
+    nothing = _says_nothing(text)
     if not nothing and not isinstance(yaml_source.composed(text).value, dict):
         raise Unusual("not a mapping")
     for key, value in changes.items():
@@ -135,8 +180,12 @@ def with_keys(
         if top is not None and (not isinstance(top.value, dict) or top.flow):
             raise Unusual("not a block mapping")
         text = _with_key(text, top, key, value, ending=ending, date=key in dates)
-        nothing = nothing and value is None
+        nothing = _says_nothing(text)
     return text
+
+
+def _says_nothing(text: str) -> bool:
+    return not re.sub(r"(?m)^[ \t]*#.*$", "", text).strip()
 
 
 def _with_key(text: str, top: Node | None, key: str, value: Setting | None, *, ending: str, date: bool) -> str:
@@ -217,7 +266,11 @@ def _value(value: Setting, date: bool, old: str = "") -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return repr(value)
+        if not math.isfinite(value):
+            raise Unusual("not a number")
+        written = repr(value)
+        # YAML takes 5e-7 for a word, and 5.0e-7 for a number.
+        return written if "e" not in written or "." in written else written.replace("e", ".0e")
     if not isinstance(value, str):
         return "[" + ", ".join(_scalar(item, False) for item in value) + "]"
     if old.startswith("'") and not _UNSAFE.search(value):
@@ -227,7 +280,7 @@ def _value(value: Setting, date: bool, old: str = "") -> str:
 
 def _scalar(value: str, date: bool) -> str:
     """Without quotes where every reader of YAML takes it for this string."""
-    if _PLAIN.fullmatch(value) and value == value.strip() and not _UNSAFE.search(value):
+    if _WRITTEN.fullmatch(value) and value == value.strip() and not _UNSAFE.search(value):
         kind = yaml_source.RESOLVER.resolve(yaml.ScalarNode, value, (True, False)).rpartition(":")[2]
         if kind == "str" or (date and kind == "timestamp"):
             return value
