@@ -15,7 +15,9 @@ from agentfs import Home
 from agentfs.config.settings import Settings, load
 from agentfs.mcp.pages import ANSWER_BYTES
 from agentfs.mcp.server import make_server
+from agentfs.memory.tokens import default_counter
 from agentfs.tree.values import Caller
+from agentfs.volume.spaces import create_space
 
 _T = TypeVar("_T")
 Asking = Callable[..., Said]
@@ -276,7 +278,7 @@ def test_the_tools_and_what_they_say_of_themselves(home: Home) -> None:
         return (await client.list_tools()).tools
 
     offered = {tool.name: tool for tool in with_client(home, tools)}
-    assert {"memory", "history"} <= offered.keys()
+    assert offered.keys() == {"memory", "remember", "recall", "search", "history"}
     for tool in offered.values():
         assert tool.title and tool.description and len(tool.description) < 700
         hints = tool.annotations
@@ -324,6 +326,132 @@ def test_what_is_asked_wrongly(home: Home) -> None:
     for answer in with_client(home, do):
         assert answer.failed and answer.text.startswith("Error: ") and "\n" not in answer.text, answer
         assert "pydantic" not in answer.text
+
+
+# ---- remember, recall, search ----
+
+
+def test_what_is_remembered_is_recalled(home: Home) -> None:
+    async def do(client: Client) -> None:
+        done = await said(
+            client,
+            "remember",
+            text="Caroline prefers green tea, never coffee.",
+            title="Caroline's drink",
+            tags="caroline, drinks",
+            importance=0.8,
+        )
+        assert not done.failed and done.text.startswith("Remembered, in /memories/memories/")
+        path = done.text.removeprefix("Remembered, in ")
+        stored = await memory(client, "view", path=path)
+        assert "Caroline prefers green tea" in stored and "importance: 0.8" in stored
+        await memory(client, "create", path="/memories/notes/deploy.md", file_text="Deploys run on Tuesdays.\n")
+
+        recalled = await said(client, "recall", query="What does Caroline drink?")
+        assert "Caroline prefers green tea, never coffee." in recalled.text
+        (passage,) = [it for it in recalled.meta["agentfs/passages"] if it["path"] == path]
+        assert f"## {path}:{passage['first_line']}" in recalled.text
+        line = await memory(client, "view", path=path, view_range=[passage["first_line"], passage["last_line"]])
+        assert line.endswith("\tCaroline prefers green tea, never coffee.")
+
+        found = await said(client, "search", query="deploys tuesdays", limit=1)
+        assert "/memories/notes/deploy.md:1-1 (" in found.text and "    Deploys run on Tuesdays." in found.text
+        assert [it["path"] for it in found.meta["agentfs/passages"]] == ["/memories/notes/deploy.md"]
+
+        tagged = await said(client, "recall", query="tea or deploys", tags=["caroline"])
+        assert "deploy.md" not in tagged.text and "green tea" in tagged.text
+        below = await said(client, "search", query="tea deploys", path="/memories/notes")
+        assert "deploy.md" in below.text and "caroline" not in below.text
+        nothing = await said(client, "recall", query="lattice quantum chromodynamics")
+        assert not nothing.failed and nothing.meta["agentfs/passages"] == []
+        await memory(client, "delete", path=path)
+        assert "green tea" not in (await said(client, "recall", query="What does Caroline drink?")).text
+
+    with_client(home, do)
+
+
+def test_recall_keeps_to_its_budget_with_the_paths_that_it_names(home: Home) -> None:
+    for number in range(60):
+        home.write(
+            f"n/{number}/tea.md",
+            f"Tea number {number} is {['green', 'black', 'white', 'oolong'][number % 4]} tea.\n" * 2,
+        )
+
+    async def do(client: Client) -> None:
+        before = 0
+        for budget in (50, 77, 100, 200, 333, 1000):
+            answer = await said(client, "recall", query="which tea is oolong tea", max_tokens=budget)
+            assert answer.meta["agentfs/tokens"] == default_counter().count(answer.text) <= budget
+            assert all(it["path"].startswith("/memories/n/") for it in answer.meta["agentfs/passages"])
+            assert len(answer.meta["agentfs/passages"]) >= before
+            before = len(answer.meta["agentfs/passages"])
+        assert before > 10
+        assert (await said(client, "recall", query="tea", max_tokens=40_000)).failed
+
+    with_client(home, do)
+
+
+@pytest.mark.parametrize("query", ['" AND ( NEAR * ^', "x" * 100_000, "a\0b", "🙂 \u202eabc", "", "\ud800"])
+def test_hostile_questions(home: Home, query: str) -> None:
+    home.write("a.md", "some text\n")
+
+    async def do(client: Client) -> list[Said]:
+        return [await said(client, tool, query=query) for tool in ("recall", "search")]
+
+    for answer in with_client(home, do):
+        assert not answer.failed or ("\n" not in answer.text and answer.text.startswith("Error: "))
+        assert "its log says more" not in answer.text and len(answer.text) < 110_000
+
+
+def test_what_is_asked_of_memory_wrongly(home: Home) -> None:
+    async def do(client: Client) -> list[Said]:
+        return [
+            await said(client, "recall", query="x", since="whenever"),
+            await said(client, "recall", query="x", path="notes"),
+            await said(client, "recall", query="x", path="/memories/../x"),
+            await said(client, "search", query="x", limit=0),
+            await said(client, "remember", text="x", ttl="soon"),
+            await said(client, "remember", text="x", importance=2),
+            await said(client, "remember", text="x", space="none"),
+            await said(client, "remember"),
+        ]
+
+    for answer in with_client(home, do):
+        assert answer.failed and answer.text.startswith("Error: ") and "\n" not in answer.text, answer
+    assert home.list() == []
+
+
+def test_a_directory_is_all_that_can_be_recalled(home: Home) -> None:
+    home.write("mine/a.md", "My tea is green.\n")
+    home.write("other.md", "The secret tea is black.\n")
+
+    async def do(client: Client) -> list[Said]:
+        tools = {tool.name for tool in (await client.list_tools()).tools}
+        assert tools == {"memory", "recall", "search", "history"}
+        return [await said(client, tool, query="secret tea black green") for tool in ("recall", "search")]
+
+    for answer in with_client(home, do, directory="mine"):
+        assert "/memories/a.md:1" in answer.text and "other" not in answer.text and "secret tea is" not in answer.text
+
+
+def test_a_shared_space_is_part_of_the_memory(home: Home, opened: Home) -> None:
+    create_space(opened._volume.settings, "team", agent="me")
+    home.attach_space("team")
+    try:
+
+        async def do(client: Client) -> None:
+            done = await said(client, "remember", text="The team drinks oolong.", space="team")
+            assert done.text.startswith("Remembered, in /memories/spaces/team/memories/")
+            assert "-\t/memories/spaces/team/" in await memory(client, "view", path="/memories")
+            assert "memories/" in await memory(client, "view", path="/memories/spaces/team")
+            recalled = await said(client, "recall", query="What does the team drink?")
+            assert "## /memories/spaces/team/memories/" in recalled.text and "oolong" in recalled.text
+            refused = await said(client, "memory", command="delete", path="/memories/spaces")
+            assert refused.failed and "attached" in refused.text
+
+        with_client(home, do)
+    finally:
+        home.detach_space("team", force=True)
 
 
 # ---- history ----

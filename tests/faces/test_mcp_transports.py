@@ -117,6 +117,9 @@ def test_two_clients_see_each_others_writes(me: Machine, elsewhere: Machine) -> 
             await until_seen(far, "/memories/a.md", "two")
             await memory(far, "str_replace", path="/memories/a.md", old_str="one", new_str="1")
             await until_seen(one, "/memories/a.md", "1\t1")
+            done = await said(far, "remember", text="The door code is a secret of the porter.")
+            await until_seen(two, done.text.removeprefix("Remembered, in "), "door code")
+            assert "secret of the porter" in (await said(two, "recall", query="Who knows the door code?")).text
 
     asyncio.run(talk())
     assert me.ok("cat", "a.md").out == b"1\ntwo\n"

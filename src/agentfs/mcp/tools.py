@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from mcp import types
 
-from agentfs.mcp import arguments, versions
+from agentfs.mcp import arguments, memory, versions
 from agentfs.mcp.arguments import Arguments
 from agentfs.mcp.commands import Commands
 from agentfs.mcp.paths import Root
@@ -20,6 +20,17 @@ Your memory: text files below /memories, which outlive this conversation and are
 ended now; keep files short, current and well named; edit rather than add.
 Commands: view (a file with line numbers, or a directory two levels deep), create (a new file), str_replace (a text
 that occurs once), insert (after a line), delete, rename. Earlier versions are kept: see the history tool."""
+_RECALL = """\
+Get the passages of your memory that answer a question best, word for word, with file, lines and date, within a budget
+of tokens. Use it before you answer anything that may depend on earlier conversations, and before you start on a task.
+It says so when nothing relevant is there."""
+_SEARCH = """\
+List the places in your memory that match some words, best first, each with its file, lines and a snippet. Use it to
+find a file; use recall to get text that answers a question."""
+_REMEMBER = """\
+Store something worth knowing later: a fact, a decision and its reason, a preference, how a problem was solved. One
+thing at a time, complete in itself. It becomes a Markdown file of its own, which recall finds at once. For notes that
+you keep up to date use the memory tool instead."""
 _HISTORY = """\
 List the versions of a file of your memory and who made them, or show one of them. Use it when something that should
 be there is missing or was changed, and to bring an earlier text back."""
@@ -58,13 +69,24 @@ class Tool:
 
 
 def tools(root: Root, *, separate: bool = False) -> Sequence[Tool]:
-    """All tools. `separate`: the six commands of the memory tool as tools of their own."""
+    """All tools. `separate`: the six commands of the memory tool as tools of their own. Where the server keeps to a
+    directory `remember` is not there: its files have their own place in the home."""
     commands = _commands(Commands(root))
     files = commands if separate else [_together(commands)]
+    if not root.directory:
+        files = [*files, _remember(root)]
     return [
         *files,
+        Tool("recall", "Recall", _RECALL, arguments.Recall, lambda it: memory.recall(root, it), reads_only=True),
+        Tool(
+            "search", "Search memory", _SEARCH, arguments.Search, lambda it: memory.search(root, it), reads_only=True
+        ),
         Tool("history", "History of a file", _HISTORY, arguments.History, _history(root), reads_only=True),
     ]
+
+
+def _remember(root: Root) -> Tool:
+    return Tool("remember", "Remember", _REMEMBER, arguments.Remember, lambda it: memory.remember(root, it))
 
 
 def _history(root: Root) -> Callable[[arguments.History], str]:
