@@ -31,7 +31,7 @@ class Static:
     """The weights in wordllama's wheel: each token has a vector, and a text's is their mean, without a network. Read
     at the first use (0.2 s with the tokenizer, 16 MB)."""
 
-    name = "wordllama-l2-supercat-256"
+    name = "static"
     dimensions = 256
 
     def __init__(self, tokenizer: Llama2 | None = None) -> None:

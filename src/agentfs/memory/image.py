@@ -215,6 +215,10 @@ class Image:
             scores[found.slots] += weight * found.frequencies / (found.frequencies + norms[found.slots])
         return scores
 
+    def frequencies(self, sql: Connection, terms: Sequence[str]) -> tuple[list[int], int]:
+        """In how many passages each term stands, and how many passages there are."""
+        return [self._document_frequency(sql, term) for term in terms], self.count - self._deaths
+
     def _normed(self) -> Floats:
         """What the length of each passage makes of a frequency."""
         if self._norms is None:

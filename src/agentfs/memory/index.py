@@ -69,6 +69,8 @@ class Index:
         self._rows_lock = threading.Lock()
         self._changed = 0
         """Grows with every change, so that nothing older is kept."""
+        self._embedder = -1, ""
+        """As of which generation of the file."""
 
     @property
     def path(self) -> str:
@@ -271,12 +273,17 @@ class Index:
                 changes.sql.execute("UPDATE passage SET vectored=0")
                 changes.sql.execute("UPDATE state SET value=? WHERE key='embedder'", (name,))
                 changes.everything = True
+            self._embedder = -1, ""
 
     @property
     def embedder(self) -> str:
         """The name of the embedder whose vectors are here; empty before the first."""
-        with self._file.reading() as sql:
-            return str(_state(sql, "embedder"))
+        generation, name = self._embedder
+        if generation != self._file.generation:
+            with self._file.reading() as sql:
+                name = str(_state(sql, "embedder"))
+            self._embedder = self._file.generation, name
+        return name
 
     def vectorless(self, limit: int) -> list[tuple[int, str]]:
         """Passages (their ids, and what is to be embedded) that have no vector yet; the newest first."""
@@ -305,6 +312,11 @@ class Index:
                 documents = _documents_in(sql, filters)
             mask = image.allowed(now_ns=filters.now_ns, since_ns=filters.since_ns, documents=documents)
             return image.best(scores, mask & (scores > 0), limit, filters.readable)
+
+    def frequencies(self, terms: Sequence[str]) -> tuple[list[int], int]:
+        """In how many passages each of these terms stands, and how many passages there are."""
+        with self._imaged() as image, self._file.reading(opens=False) as sql:
+            return image.frequencies(sql, terms)
 
     def by_vector(self, vector: Vectors, filters: Filters = ALL, limit: int = 200) -> list[Hit]:
         """The passages whose vectors are nearest (cosine), best first; ties by path and line."""
