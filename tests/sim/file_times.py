@@ -50,9 +50,9 @@ class _FileTimes:
             self._given[found.st_ino] = found.st_mtime_ns
 
     def _is_ours(self, path: Any) -> bool:
-        if not isinstance(path, str | os.PathLike):
+        if isinstance(path, int):
             return False
-        name = os.fspath(path)
+        name = path if isinstance(path, str) else os.fspath(path)
         return name.startswith(self._directory) and "/files/" in name
 
     def _steady(self, path: Any, found: os.stat_result) -> os.stat_result:
@@ -63,6 +63,6 @@ class _FileTimes:
             self._writes += 1
             ns = self._given[found.st_ino] = _FIRST_NS + self._writes * _STEP_NS
             self.real[2](path, ns=(ns, ns))
-        fields = {name: getattr(found, name) for name in ("st_blksize", "st_blocks", "st_rdev")}
-        times = {f"st_{one}time_ns": ns for one in "amc"} | {f"st_{one}time": ns / 1e9 for one in "amc"}
-        return os.stat_result(found[:10], fields | times)
+        s, whole_s = ns / 1e9, ns // 10**9
+        times = (whole_s, whole_s, whole_s, s, s, s, ns, ns, ns)
+        return os.stat_result((*found[:7], *times, found.st_blksize, found.st_blocks, found.st_rdev))
