@@ -11,6 +11,8 @@ import pytest
 from command import Machine, machine, processes_of, until
 from mounted import can_mount, open_directory, refused
 
+from agentfs.memory.tokens import default_counter
+
 pytestmark = [pytest.mark.mount, pytest.mark.skipif(not can_mount(), reason="mounting needs root and /dev/fuse")]
 
 SOMEBODY = 12345
@@ -160,6 +162,7 @@ def test_what_is_refused_says_why(home: Path) -> None:
     done = shell('echo soon > "$1:ttl"', note)
     assert done.returncode != 0
     assert "Invalid argument" in done.stderr
+    assert "'soon' is no time to live" in said(home / ":help")
     with refused(errno.EINVAL):
         (home / "refused.md:meta").write_text("colour: green\n")
     fd = os.open(home / "refused.md:meta", os.O_WRONLY)
@@ -243,6 +246,13 @@ def test_recall_and_search_by_name(texts: Path) -> None:
     assert one[0].startswith("# 1 found")
     assert "tokens" in said(texts / ":stats")
     assert ":recall?query=" in said(texts / ":recall")
+
+
+def test_a_budget_holds_for_all_that_is_read(texts: Path) -> None:
+    counter = default_counter()
+    for most in (0, 1, 7, 30, 60, 1000):
+        assert counter.count((texts / f":recall?q=green+tea+risk&max_tokens={most}").read_text()) <= most
+    assert (texts / ":recall?q=green+tea").read_text().endswith(".\n")
 
 
 def test_options_that_mean_nothing_are_refused(texts: Path) -> None:

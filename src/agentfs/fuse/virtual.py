@@ -177,7 +177,8 @@ class VirtualNames:
             return Talk(is_caller, make, ask=ask)
         if spoken.takes_writes(asked):
             accept = lambda text: self._nodes.accept(word.word, asked, text)  # noqa: E731
-            return Talk(is_caller, make, accept=accept, check=spoken.check)
+            check = lambda line: self._nodes.check(word.word, asked, line)  # noqa: E731
+            return Talk(is_caller, make, accept=accept, check=check)
         return Talk(is_caller, make)
 
     # ---- moments ----

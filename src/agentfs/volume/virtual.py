@@ -112,6 +112,13 @@ class VirtualNodes:
         with self._refusing(b"%s:%s" % (asked.path, word.encode()), asked):
             accept(asked, text)
 
+    def check(self, word: str, asked: Asked, line: str) -> None:
+        """Whether a whole line can be accepted, as far as that is known at once. As `accept`, but does not wait."""
+        check = self.words[word].check
+        if check is not None:
+            with self._refusing(b"%s:%s" % (asked.path, word.encode()), asked):
+                check(line)
+
     def _history(self, asked: Asked, _query: Query) -> str:
         if asked.is_directory:
             return self._lately(asked.path)

@@ -6,6 +6,7 @@ own engine, and the answers are put together. Everything here may wait, and rais
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from agentfs.errors import InvalidArgument
@@ -95,7 +96,9 @@ class MemoryWords:
         question = self._question(asked, query)
         if not question.query:
             return texts.RECALL_USAGE
-        return asking.recall(self._memories(asked), question, who=_who(asked), fuse=self._fused).text
+        question = replace(question, max_tokens=max(question.max_tokens - 1, 0))  # for the end of the last line
+        text = asking.recall(self._memories(asked), question, who=_who(asked), fuse=self._fused).text
+        return text + "\n" if text else text
 
     def _fused(self, parts: Sequence[Recalled], max_tokens: int) -> Recalled:
         """By the engine: this process must not count tokens."""

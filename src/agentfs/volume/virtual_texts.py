@@ -39,7 +39,8 @@ def search_text(found: Sequence[Found], query: str, *, behind: int) -> str:
     """Ranked, each with its place, date, score and a snippet."""
     lines = [f"# {len(found)} found for {_line(query, 120)}", ""]
     for rank, it in enumerate(found, 1):
-        place = f"{shown(os.fsencode(it.path))}:{it.first_line}-{it.last_line}"
+        place = f"{shown(os.fsencode(it.path))}:{it.first_line}"
+        place += f"-{it.last_line}" if it.last_line != it.first_line else ""
         parts = [place, _day(it.date_ns), f"{it.score:.3f}", " ".join(f"#{tag}" for tag in it.tags)]
         lines.append(f"{rank}. " + " · ".join(part for part in parts if part))
         lines.append(f"   {_line(it.text, _SNIPPET_CHARACTERS)}")
@@ -57,11 +58,15 @@ def tag_counts_text(tags: Iterable[tuple[str, int]]) -> str:
 
 def stats_text(answer: Mapping[str, Any]) -> str:
     """`key: value` lines."""
-    return "".join(
-        f"{key.removesuffix('_bytes')}: {about_size(value) if key.endswith('_bytes') else value}\n"
-        for key, value in answer.items()
-        if value not in (None, "")
-    )
+    lines = []
+    for key, value in answer.items():
+        if key.endswith("_bytes"):
+            lines.append(f"{key.removesuffix('_bytes')}: {about_size(value)}\n")
+        elif key.endswith("_ns"):
+            lines.append(f"{key.removesuffix('_ns')}: {'none' if value is None else moments.written(value)}\n")
+        else:
+            lines.append(f"{key}: {'none' if value in (None, '') else value}\n")
+    return "".join(lines)
 
 
 def _line(text: str, characters: int) -> str:
@@ -80,7 +85,7 @@ def meta_text(answer: Mapping[str, Any]) -> str:
     facts = answer["facts"]
     about = [answer["kind"] or "no text", f"{answer['size_bytes']} bytes"]
     if answer["passages"]:
-        about.append(f"{answer['passages']} passages")
+        about.append(f"{answer['passages']} passage{'' if answer['passages'] == 1 else 's'}")
     lines = [f"# {json.dumps(answer['path'], ensure_ascii=False)}: {', '.join(about)}"]
     version = f", sha256 {answer['version']}" if answer["version"] else ""
     lines.append(f"# changed {moments.written(answer['mtime_ns'])}{version}")
