@@ -8,6 +8,7 @@ most common of a query's words once its rarer ones name `_POSTINGS_MAX` places.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -88,6 +89,11 @@ class Image:
         self._load(sql, "", (), {})
 
     # ---- what is in it ----
+
+    @property
+    def alive(self) -> int:
+        """Passages that are here."""
+        return self.count - self._deaths
 
     @property
     def worn(self) -> bool:
@@ -193,56 +199,57 @@ class Image:
 
     # ---- words ----
 
-    def scores_by_words(self, sql: Connection, terms: Sequence[str]) -> Floats:
-        """BM25 of each slot; 0: it has none of the terms."""
+    def lacks(self, terms: Sequence[str]) -> bool:
+        """Whether the database must be read for any of the terms."""
+        return not self._terms.keys() >= set(terms)
+
+    def scores_by_words(self, sql: Connection | None, terms: Sequence[str]) -> Floats:
+        """BM25 of each slot; 0: it has none of the terms. `sql` may be None where nothing lacks."""
         scores = np.zeros(self.count, np.float32)
-        many = self.count - self._deaths
-        sized = []
-        for term in dict.fromkeys(terms):
-            frequency = self._document_frequency(sql, term)
-            if frequency:
-                sized.append((frequency, term))
-        sized.sort()
+        many, norms = self.alive, self._normed()
         spent = 0
-        norms = self._normed()
-        for frequency, term in sized:
+        for frequency, term in sorted(zip(self.frequencies(sql, terms), terms, strict=True)):
             spent += frequency
             if spent > _POSTINGS_MAX and spent > frequency:
                 break  # the most common words tell least
             found = self._term(sql, term)
-            has = len(found.slots)
-            weight = np.float32(np.log1p((many - has + 0.5) / (has + 0.5)) * (_K1 + 1))
-            scores[found.slots] += weight * found.frequencies / (found.frequencies + norms[found.slots])
+            weight = np.float32(math.log1p((many - frequency + 0.5) / (frequency + 0.5)) * (_K1 + 1))
+            slots, often = found.slots, found.frequencies
+            scores[slots] += weight * often / (often + norms[slots])
         return scores
 
-    def frequencies(self, sql: Connection, terms: Sequence[str]) -> tuple[list[int], int]:
-        """In how many passages each term stands, and how many passages there are."""
-        return [self._document_frequency(sql, term) for term in terms], self.count - self._deaths
+    def frequencies(self, sql: Connection | None, terms: Sequence[str]) -> list[int]:
+        """In how many passages each term stands."""
+        few = self.count * len(terms) <= _POSTINGS_MAX  # then all of them will be read
+        found = []
+        for term in terms:
+            if term in self._terms or few:
+                found.append(len(self._term(sql, term).slots))
+            else:
+                row = _given(sql).one("SELECT doc FROM word WHERE term=?", (term,))
+                found.append(0 if row is None else int(row[0]))
+        return found
 
     def _normed(self) -> Floats:
         """What the length of each passage makes of a frequency."""
         if self._norms is None:
             lengths = self._lengths[: self.count]
-            many = self.count - self._deaths
+            many = self.alive
             mean = float(lengths[self._alive[: self.count]].sum(dtype=np.float64)) / max(many, 1)
             self._norms = np.asarray(_K1 * (1 - _B + _B * lengths / max(mean, 1.0)), np.float32)
         return self._norms
 
-    def _document_frequency(self, sql: Connection, term: str) -> int:
-        if term in self._terms:
-            return len(self._term(sql, term).slots)
-        row = sql.one("SELECT doc FROM word WHERE term=?", (term,))
-        return 0 if row is None else int(row[0])
-
-    def _term(self, sql: Connection, term: str) -> _Term:
+    def _term(self, sql: Connection | None, term: str) -> _Term:
         found = self._terms.pop(term, None)
         if found is None:
-            found = self._read_term(sql, term)
+            found = self._read_term(_given(sql), term)
             self._postings += len(found.slots)
             while self._postings > _KEPT_POSTINGS_MAX and self._terms:
                 oldest = self._terms.pop(next(iter(self._terms)))
                 self._postings -= len(oldest.slots)
         self._terms[term] = found
+        if found.deaths == self._deaths and not found.more:
+            return found
         before = len(found.slots)
         if found.deaths != self._deaths:
             alive = self._alive[found.slots]
@@ -296,12 +303,13 @@ class Image:
         wanted = limit
         answers: dict[int, bool] = {}
         while True:
-            chosen = np.arange(len(slots))
+            chosen, values = slots, scores
             if len(slots) > wanted:
                 least = np.partition(scores, len(slots) - wanted)[len(slots) - wanted]
-                chosen = np.flatnonzero(scores >= least)
-            chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
-            order, values = self._untied(slots[chosen], scores[chosen])
+                best = scores >= least
+                chosen, values = slots[best], scores[best]
+            at = np.argsort(-values, kind="stable")
+            order, values = self._untied(chosen[at], values[at])
             if readable is not None:
                 kept = self._readable(order, answers, readable)
                 if kept.sum() < limit and len(chosen) < len(slots):
@@ -313,15 +321,16 @@ class Image:
 
     def _untied(self, slots: Slots, scores: Floats) -> tuple[Slots, Floats]:
         """Slots with equal scores in the order of path and line."""
-        same = np.flatnonzero(scores[1:] == scores[:-1])
-        if not len(same):
+        ends = (scores[1:] == scores[:-1]).tolist()
+        if True not in ends:
             return slots, scores
         listed = slots.tolist()
-        breaks = np.flatnonzero(np.diff(same) > 1)
-        starts = same[np.r_[0, breaks + 1]]
-        ends = same[np.r_[breaks, len(same) - 1]] + 2
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            listed[start:end] = sorted(listed[start:end], key=self._place)
+        start = 0
+        for at, goes_on in enumerate([*ends, False], 1):
+            if not goes_on:
+                if at - start > 1:
+                    listed[start:at] = sorted(listed[start:at], key=self._place)
+                start = at
         return np.asarray(listed, np.int64), scores
 
     def _place(self, slot: int) -> tuple[bytes, int]:
@@ -333,6 +342,11 @@ class Image:
             if it not in answers:
                 answers[it] = readable(self._inos[it])
         return np.asarray([answers[it] for it in documents], np.bool_)
+
+
+def _given(sql: Connection | None) -> Connection:
+    assert sql is not None, "`lacks` says when it is needed"
+    return sql
 
 
 def _roomy(array: npt.NDArray[Any], place: int) -> npt.NDArray[Any]:

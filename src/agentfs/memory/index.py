@@ -307,16 +307,23 @@ class Index:
         if not query.terms:
             return []
         with self._imaged() as image:
-            with self._file.reading(opens=False) as sql:
-                scores = image.scores_by_words(sql, query.terms)
-                documents = _documents_in(sql, filters)
+            documents = None
+            if filters.path or filters.tags or image.lacks(query.terms):
+                with self._file.reading(opens=False) as sql:
+                    scores = image.scores_by_words(sql, query.terms)
+                    documents = _documents_in(sql, filters)
+            else:
+                scores = image.scores_by_words(None, query.terms)
             mask = image.allowed(now_ns=filters.now_ns, since_ns=filters.since_ns, documents=documents)
             return image.best(scores, mask & (scores > 0), limit, filters.readable)
 
     def frequencies(self, terms: Sequence[str]) -> tuple[list[int], int]:
         """In how many passages each of these terms stands, and how many passages there are."""
-        with self._imaged() as image, self._file.reading(opens=False) as sql:
-            return image.frequencies(sql, terms)
+        with self._imaged() as image:
+            if not image.lacks(terms):
+                return image.frequencies(None, terms), image.alive
+            with self._file.reading(opens=False) as sql:
+                return image.frequencies(sql, terms), image.alive
 
     def by_vector(self, vector: Vectors, filters: Filters = ALL, limit: int = 200) -> list[Hit]:
         """The passages whose vectors are nearest (cosine), best first; ties by path and line."""

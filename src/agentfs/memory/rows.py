@@ -98,6 +98,8 @@ class Stats:
     position: int
 
 
+_AT_ONCE = 500
+"""Bindings of one statement."""
 LOOKED = "SELECT f.ino, f.change, f.stamp, d.path FROM file f LEFT JOIN document d ON d.ino=f.ino"
 _DOCUMENT = (
     "d.id, d.ino, d.path, d.version, d.mtime_ns, d.kind, d.extracted, d.title, d.importance, d.expires_ns, d.type, "
@@ -110,15 +112,29 @@ def documents_where(sql: Connection, where: str, bindings: Row) -> list[Document
 
 
 def _with_facts(sql: Connection, rows: Sequence[Row]) -> list[DocumentRow]:
+    tags, links = (_lists(sql, it, [row[0] for row in rows]) for it in ("tag", "link"))
     found = []
     for row in rows:
-        tags = sql.rows("SELECT tag FROM tag WHERE document=? ORDER BY place", (row[0],))
-        links = sql.rows("SELECT target FROM link WHERE document=? ORDER BY place", (row[0],))
         facts = Facts(
-            title=row[7], tags=tuple(it[0] for it in tags), importance=row[8], expires_ns=row[9], type=row[10],
-            links=tuple(it[0] for it in links), created_ns=row[11], pinned=bool(row[12]),
+            title=row[7], tags=tuple(tags.get(row[0], ())), importance=row[8], expires_ns=row[9], type=row[10],
+            links=tuple(links.get(row[0], ())), created_ns=row[11], pinned=bool(row[12]),
         )  # fmt: skip
         found.append(DocumentRow(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), facts))
+    return found
+
+
+def _lists(sql: Connection, table: str, documents: Sequence[int]) -> dict[int, list[str]]:
+    """What a table lists for each document, in order."""
+    value = {"tag": "tag", "link": "target"}[table]
+    found: dict[int, list[str]] = {}
+    for start in range(0, len(documents), _AT_ONCE):
+        some = tuple(documents[start : start + _AT_ONCE])
+        marks = ",".join("?" * len(some))
+        rows = sql.rows(
+            f"SELECT document, {value} FROM {table} WHERE document IN ({marks}) ORDER BY document, place", some
+        )
+        for document, it in rows:
+            found.setdefault(document, []).append(it)
     return found
 
 
@@ -128,13 +144,10 @@ def passages_where(sql: Connection, where: str, bindings: Row) -> list[PassageRo
         f"p.tokens, {_DOCUMENT} FROM passage p JOIN document d ON d.id=p.document WHERE {where}",
         bindings,
     )
-    documents: dict[int, DocumentRow] = {}
+    documents = {it.id: it for it in _with_facts(sql, list({row[11]: row[11:] for row in rows}.values()))}
     found = []
     for row in rows:
-        of = documents.get(row[11])
-        if of is None:
-            of = documents[row[11]] = _with_facts(sql, [row[11:]])[0]
         headings = tuple(row[7].split("\n")) if row[7] else ()
         passage = Passage(row[2], row[3], row[4], row[5], row[6], headings, row[8], row[9])
-        found.append(PassageRow(row[0], of, row[1], passage, row[10]))
+        found.append(PassageRow(row[0], documents[row[11]], row[1], passage, row[10]))
     return found

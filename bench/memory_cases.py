@@ -1,0 +1,218 @@
+"""What remembering and asking cost at 1,000, 10,000 and 100,000 passages, beside SQLite's FTS5 and numpy as they are.
+
+The texts are made of words whose frequencies fall as those of a language do, with its stop words between them; the
+questions are made of a passage's words. Both sides have the same texts, the same questions and the same vectors, and
+both return the best twenty with their texts.
+"""
+
+import itertools
+import random
+import re
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+import numpy as np
+
+from agentfs.memory.documents import Document
+from agentfs.memory.embedding import Static, Vectors, default_embedder
+from agentfs.memory.facts import Facts
+from agentfs.memory.index import Entry, Index
+from agentfs.memory.passages import Passage
+from agentfs.memory.recalling import Asked, recall
+from agentfs.memory.tokens import default_counter
+from agentfs.memory.words import query
+from bench.figures import Finding, Summary, summarized
+
+_IN_A_FILE = 10
+_LIMIT = 20
+_TOKENS = 2000
+_STOP = re.findall(
+    r"\w+", "the of and to a in is it that for was on with as he at by i this had not are but from have an they"
+)
+_SYLLABLES = re.findall(r"\w+", "ka lo mi re tan vel dor sun pre gal ith mor ne qua zi bel cha fin hur jo")
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    texts: Sequence[str]
+    questions: Sequence[str]
+
+
+def corpus(count: int, *, questions: int) -> Corpus:
+    chance = random.Random(count)
+    words = ["".join(it) for it in itertools.product(_SYLLABLES, repeat=3)]
+    chance.shuffle(words)
+    ranks = list(itertools.accumulate(1 / (rank + 10) for rank in range(len(words))))
+    texts = []
+    for _ in range(count):
+        length = chance.randint(8, 40)
+        content = iter(chance.choices(words, cum_weights=ranks, k=length))
+        texts.append(
+            " ".join(chance.choice(_STOP) if chance.random() < 0.45 else next(content) for _ in range(length))
+        )
+    asked = []
+    for text in chance.sample(texts, questions):
+        content = [word for word in text.split() if word not in _STOP] or text.split()
+        some = chance.sample(content, min(len(content), chance.randint(2, 6)))
+        asked.append(f"what did i say about {' and the '.join(some)}?")
+    return Corpus(texts, asked)
+
+
+def memory(work: Path, *, quick: bool) -> list[Finding]:
+    found: list[Finding] = []
+    for count in (1000, 10_000) if quick else (1000, 10_000, 100_000):
+        found += _at(work, count, quick=quick)
+    return found
+
+
+def _at(work: Path, count: int, *, quick: bool) -> list[Finding]:
+    texts = corpus(count, questions=100 if quick else 300)
+    embedder = default_embedder()
+    embedder.embed(["loads it"])
+    work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=work) as directory:
+        index = Index(directory, counter=default_counter())
+        try:
+            filling = _filled(index, embedder, texts.texts)
+            plain = _Plain(Path(directory) / "plain.db", texts.texts)
+            matrix = _matrix(index)
+            start = time.perf_counter()
+            index.warm()
+            warm = time.perf_counter() - start
+            note = (
+                f"{filling / count * 1e6:.0f} µs each, counted and embedded; read into memory for the first question "
+                f"in {warm * 1000:.0f} ms; {index.stats().size_bytes / count:.0f} bytes each on disk"
+            )
+            return [
+                Finding(f"index {count:,} passages", "s", filling, note=note),
+                *_asking(index, embedder, plain, matrix, texts, count),
+                *_remembering(index, embedder, plain, count),
+            ]
+        finally:
+            index.close()
+
+
+def _filled(index: Index, embedder: Static, texts: Sequence[str]) -> float:
+    start = time.perf_counter()
+    index.use_embedder(embedder.name)
+    entries = [
+        _entry(number, texts[at : at + _IN_A_FILE]) for number, at in enumerate(range(0, len(texts), _IN_A_FILE), 1)
+    ]
+    for at in range(0, len(entries), 50):
+        index.put(entries[at : at + 50], position=at)
+        _embed(index, embedder)
+    return time.perf_counter() - start
+
+
+def _entry(ino: int, texts: Sequence[str]) -> Entry:
+    passages = tuple(Passage(at, at, 0, len(text), text) for at, text in enumerate(texts, 1))
+    return Entry(ino, b"memories/2026-11/%d.md" % ino, bytes(32), ino, Document("markdown", Facts(), passages))
+
+
+def _embed(index: Index, embedder: Static) -> None:
+    while wanted := index.vectorless(500):
+        index.put_vectors([it for it, _ in wanted], embedder.embed([text for _, text in wanted]))
+
+
+def _asking(
+    index: Index, embedder: Static, plain: "_Plain", matrix: tuple[Sequence[int], Vectors], texts: Corpus, count: int
+) -> list[Finding]:
+    ids, vectors = matrix
+
+    def by_words(asked: str) -> None:
+        index.rows([it.passage_id for it in index.by_words(query(asked), limit=_LIMIT)])
+
+    def by_vector(asked: str) -> None:
+        index.rows([it.passage_id for it in index.by_vector(embedder.embed([asked])[0], limit=_LIMIT)])
+
+    def brute(asked: str) -> None:
+        scores = vectors @ embedder.embed([asked])[0]
+        plain.read([ids[it] for it in np.argpartition(-scores, _LIMIT)[:_LIMIT]])
+
+    def everything(asked: str) -> None:
+        recall(index, embedder, index.counter, Asked(asked, max_tokens=_TOKENS))
+
+    questions = texts.questions
+    mine, theirs = _beside(by_words, plain.search, questions)
+    near, numpys = _beside(by_vector, brute, questions)
+    whole, _ = _beside(everything, lambda _: None, questions)
+    at = f"{count:,} passages"
+    return [
+        _finding(f"search by words in {at}, the best {_LIMIT}", mine, theirs, "plain FTS5"),
+        _finding(
+            f"search by vectors in {at}, the best {_LIMIT}, question embedded", near, numpys, "numpy and SQLite"
+        ),
+        Finding(f"recall in {at}, {_TOKENS} tokens", "ms", whole.median, p99=whole.p99, trials=whole.count),
+    ]
+
+
+def _remembering(index: Index, embedder: Static, plain: "_Plain", count: int) -> list[Finding]:
+    notes = corpus(200, questions=1).texts
+    inos = itertools.count(10**7)
+
+    def put(text: str) -> None:
+        index.put([_entry(next(inos), [text])], position=1)
+        _embed(index, embedder)
+
+    mine, theirs = _beside(put, plain.add, notes)
+    return [_finding(f"index one note beside {count:,} passages, counted and embedded", mine, theirs, "plain FTS5")]
+
+
+def _beside(mine: Callable[[str], None], theirs: Callable[[str], None], of: Sequence[str]) -> tuple[Summary, Summary]:
+    """Both do each thing in turn, after the first ten warmed them up. Milliseconds."""
+    for it in of[:10]:
+        mine(it)
+        theirs(it)
+    samples: tuple[list[float], list[float]] = ([], [])
+    for it in of[10:]:
+        for side, do in enumerate((mine, theirs)):
+            start = time.perf_counter()
+            do(it)
+            samples[side].append((time.perf_counter() - start) * 1000)
+    return summarized(samples[0]), summarized(samples[1])
+
+
+def _finding(name: str, mine: Summary, theirs: Summary, whose: str) -> Finding:
+    ratio = mine.median / theirs.median
+    note = f"{whose} {theirs.median:.3f} ms (p99 {theirs.p99:.2f}): {ratio:.2f} ×; here {mine.median:.3f} ms"
+    return Finding(name, "ms", mine.median, p99=mine.p99, trials=mine.count, note=note)
+
+
+def _matrix(index: Index) -> tuple[list[int], Vectors]:
+    """The same vectors as one array."""
+    connection = apsw.Connection(index.path, flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        rows = connection.execute("SELECT passage, data FROM vector ORDER BY passage").fetchall()
+    finally:
+        connection.close()
+    data = np.frombuffer(b"".join(row[1] for row in rows), "<f2").reshape(len(rows), -1)
+    return [row[0] for row in rows], data.astype(np.float32)
+
+
+class _Plain:
+    """A table of texts with FTS5 as its manual shows it: stems, an OR of the question's words, `ORDER BY rank`."""
+
+    def __init__(self, path: Path, texts: Sequence[str]) -> None:
+        self._sql = apsw.Connection(str(path))
+        self._sql.pragma("journal_mode", "wal")
+        self._sql.pragma("synchronous", "normal")
+        self._sql.execute("CREATE VIRTUAL TABLE note USING fts5(text, tokenize='porter unicode61')")
+        with self._sql:
+            self._sql.executemany("INSERT INTO note(text) VALUES(?)", ((text,) for text in texts))
+
+    def search(self, asked: str) -> None:
+        match = " OR ".join(f'"{term}"' for term in asked.strip("?").split() if term not in _STOP)
+        self._sql.execute(
+            "SELECT rowid, text FROM note WHERE note MATCH ? ORDER BY rank LIMIT ?", (match, _LIMIT)
+        ).fetchall()
+
+    def read(self, ids: Sequence[int]) -> None:
+        for it in ids:
+            self._sql.execute("SELECT text FROM note WHERE rowid=?", (it,)).fetchall()
+
+    def add(self, text: str) -> None:
+        self._sql.execute("INSERT INTO note(text) VALUES(?)", (text,))
