@@ -381,15 +381,24 @@ def test_nothing_of_it_is_listed(texts: Path) -> None:
 # ---- other mounts, and spaces ----
 
 
-def test_a_read_only_mount_answers_and_takes_nothing(texts: Path, on: Machine) -> None:
-    place = on.directory("ro")
-    on.ok("mount", str(place), "--read-only")
+def test_a_mount_that_shows_other_owners(texts: Path, on: Machine) -> None:
+    """Who may read is who may read on that mount; and one that is read-only takes nothing."""
+    theirs = texts / "theirs.md"
+    theirs.write_text("The walrus belongs to somebody.\n")
+    theirs.chmod(0o600)
+    os.chown(theirs, SOMEBODY, SOMEBODY)
+    place = on.directory("me")
+    on.extra["AGENTFS_OWNER"] = "me"
+    on.ok("mount", str(place), "--read-only", "--allow-other")
     try:
-        assert "eighty degrees" in said(place / ":recall?q=green+tea")
-        assert "drink" in said(place / "food/tea.md:tags")
+        assert "belongs" in said(texts / ":search?q=walrus", user=SOMEBODY)
+        assert "belongs" not in said(place / ":search?q=walrus", user=SOMEBODY)
+        assert "belongs" in said(place / ":search?q=walrus")
+        assert said(place / "food/tea.md:tags", user=SOMEBODY) == said(texts / "food/tea.md:tags")
         with refused(errno.EROFS):
             (place / "food/tea.md:tags").write_text("x")
     finally:
+        del on.extra["AGENTFS_OWNER"]
         on.ok("unmount", str(place))
     assert "x" not in said(texts / "food/tea.md:tags")
 
@@ -416,3 +425,6 @@ def test_spaces_are_asked_at_the_root(texts: Path, on: Machine) -> None:
         (texts / "spaces").chmod(0o755)
     (texts / "spaces/team/coffee.md:tags").write_text("drink")
     assert said(texts / "spaces/team/coffee.md:tags") == "drink\n"
+    maps = Path(f"/proc/{on.mount_pid(texts)}/maps").read_text()
+    assert "numpy" not in maps, "asking is the engine's work"
+    assert "tokenizers" not in maps
