@@ -94,7 +94,10 @@ def recall(
             }
         )
         return
-    click.echo(found.text)
+    if found.text:
+        click.echo(found.text)
+    elif found.relevant:
+        warn(f"something answers, but not within {max_tokens} tokens")
     if explain:
         _explain(list(found.found))
         click.echo(f"\n{found.tokens} of {max_tokens} tokens ({found.counter}); {found.scanned} passages looked at")

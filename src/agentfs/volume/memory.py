@@ -191,8 +191,13 @@ class MemoryService:
         from agentfs.memory.worker import Worker  # noqa: PLC0415
 
         settings, clock = self._settings, self._clock
-        named = settings.embedder
-        embedder = None if named == "off" else embedder_named(named, url=settings.embedder_url)
+        embedder = None
+        if settings.embedder != "off":
+            try:
+                embedder = embedder_named(settings.embedder, url=settings.embedder_url)
+            except AgentFSError as error:  # words answer all the same; the status says it
+                self._embedder_problem = str(error)
+                _LOG.warning("without vectors: %s", error)
         counter = default_counter()
         sources = Sources(self._replica, skipped=settings.index_ignore)
         index = Index(self._replica.directory, counter=counter)
@@ -286,14 +291,16 @@ class MemoryService:
         it = self.opened(engine)
         it.worker.start_over()
         most = it.worker.look()
-        while it.worker.work(_VECTOR_SECONDS):
+        more = True
+        while more:
+            more = it.worker.work(_VECTOR_SECONDS)
             progress({"indexed": max(most - it.worker.behind, 0), "of": most})
             it.worker.look()
-        while True:
+        more = True
+        while more:
             with self._tending:
-                if not it.filler.work(_VECTOR_SECONDS, indexed=it.worker.indexed):
-                    break
-            progress({"indexed": max(most - it.worker.behind, 0), "of": most, "vectors": True})
+                more = it.filler.work(_VECTOR_SECONDS, indexed=it.worker.indexed)
+            progress({"indexed": max(most - it.worker.behind, 0), "of": most})
         self._end_what_is_over(engine, it)
         return self._stats_of(it)
 
