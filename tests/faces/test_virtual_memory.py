@@ -210,6 +210,21 @@ def test_who_writes_is_not_disturbed(home: Path) -> None:
     assert note.read_text() == "---\ntags: [x]\n---\none\ntwo\n"
 
 
+def test_no_edit_is_lost(home: Path) -> None:
+    """Tags that several programs add, and lines that another one appends meanwhile."""
+    note = home / "shared.md"
+    note.write_text("first\n")
+    add = 'for n in 1 2 3 4 5; do echo "+t$2$n" > "$1:tags" || exit 1; done'
+    append = 'for n in $(seq 40); do echo "line $n" >> "$1" || exit 1; sleep 0.01; done'
+    scripts = [(add, letter) for letter in "abcd"] + [(append, "")]
+    running = [subprocess.Popen(["bash", "-c", script, "bash", note, letter]) for script, letter in scripts]
+    assert [one.wait(60) for one in running] == [0] * len(running)
+    tags = (home / "shared.md:tags").read_text().split()
+    assert sorted(tags) == sorted(f"t{letter}{n}" for letter in "abcd" for n in range(1, 6))
+    body = note.read_text().partition("---\n")[2].partition("---\n")[2].splitlines()
+    assert body == ["first", *(f"line {n}" for n in range(1, 41))]
+
+
 def test_who_may_not_write_the_file_may_not_write_its_facts(home: Path) -> None:
     note = home / "mine.md"
     note.write_text("text\n")
