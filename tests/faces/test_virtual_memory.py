@@ -181,6 +181,33 @@ def test_what_is_refused_says_why(home: Path) -> None:
     assert note.read_text() == "text\n"
 
 
+def test_a_handle_is_one_conversation(home: Path) -> None:
+    (home / "talk.md").write_text("text\n")
+    tags = home / "talk.md:tags"
+    fd = os.open(tags, os.O_RDWR)
+    os.write(fd, b"a")
+    assert tags.read_text() == ""
+    os.fsync(fd)
+    assert tags.read_text() == "a\n"
+    os.write(fd, b"never said")
+    os.ftruncate(fd, 0)
+    os.write(fd, b"b")
+    assert os.pread(fd, 100, 0) == b"b\n"
+    assert tags.read_text() == "b\n"
+    os.close(os.dup(fd))
+    os.write(fd, b"+c")
+    os.close(os.dup(fd))
+    assert tags.read_text() == "b\nc\n"
+    os.write(fd, b"+d ")
+    os.write(fd, b"+e")
+    os.close(fd)
+    assert tags.read_text().split() == ["b", "c", "d", "e"]
+    with refused(errno.EROFS):
+        os.truncate(tags, 0)
+    with refused(errno.EROFS):
+        os.utime(tags)
+
+
 def test_of_a_file_that_goes(home: Path) -> None:
     note = home / "going.md"
     note.write_text("text\n")
@@ -430,7 +457,8 @@ def test_spaces_are_asked_at_the_root(texts: Path, on: Machine) -> None:
     assert "Fridays" in answer
     assert "spaces/team/coffee.md" in answer
     assert "eighty degrees" in answer
-    assert "coffee.md:" in said(texts / "spaces/team/:search?q=green+coffee")
+    for name in ("spaces/team/:search?q=green+coffee", "spaces/team:search?q=coffee", "spaces:search?q=coffee"):
+        assert "coffee.md:" in said(texts / name)
     assert "coffee.md:" in said(texts / ":search?q=green+coffee&path=spaces%2Fteam")
     assert "coffee" not in said(texts / "food/:search?q=coffee").partition("\n")[2]
     (texts / "spaces").chmod(0o700)
