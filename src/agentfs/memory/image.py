@@ -27,6 +27,7 @@ _POSTINGS_MAX = 400_000
 _KEPT_POSTINGS_MAX = 8_000_000
 """12 bytes each."""
 _DEAD_SHARE_MAX = 0.3
+_DEAD_MIN = 1024
 _NEVER = np.iinfo(np.int64).max
 _COLUMN_NAMES = " ".join(COLUMNS)
 _WEIGHT_AT = np.zeros(len(_COLUMN_NAMES) + 1, np.float32)
@@ -86,6 +87,9 @@ class Image:
         self._postings = 0
         self._norms: Floats | None = None
         self._by_id: tuple[Slots, Slots] | None = None
+        self._ascending = True
+        """Whether ids grow with their slots: until one that was here is read again."""
+        self._slots = np.arange(1024)
         self._load(sql, "", (), {})
 
     # ---- what is in it ----
@@ -98,7 +102,7 @@ class Image:
     @property
     def worn(self) -> bool:
         """So much is dead that it should be made anew."""
-        return self._deaths > 1024 and self._deaths > self.count * _DEAD_SHARE_MAX
+        return self._deaths > _DEAD_MIN and self._deaths > self.count * _DEAD_SHARE_MAX
 
     def document_changed(self, sql: Connection, document: int, terms: Mapping[int, Mapping[str, float]]) -> None:
         """Take a document in as it is in the database now; `terms` are those of its passages, by their ids."""
@@ -163,6 +167,8 @@ class Image:
         if slot == len(self._ids):
             for name in ("_ids", "_documents", "_ordinals", "_dates", "_lengths", "_alive", "_vectored"):
                 setattr(self, name, _roomy(getattr(self, name), slot))
+            self._slots = np.arange(len(self._ids))
+        self._ascending = self._ascending and (slot == 0 or passage > self._ids[slot - 1])
         self._ids[slot], self._documents[slot], self._ordinals[slot] = passage, place, ordinal
         self._dates[slot], self._lengths[slot], self._alive[slot] = date, length, True
         self._slot_of[passage] = slot
@@ -266,19 +272,23 @@ class Image:
         row = sql.one(f"SELECT group_concat(doc*64+instr('{_COLUMN_NAMES}', col)) FROM word_at WHERE term=?", (term,))
         places = np.fromstring(row[0], np.int64, sep=",") if row is not None and row[0] else np.zeros(0, np.int64)
         passages, weights = places >> 6, _WEIGHT_AT[places & 63]
-        ids, slots = self._slots_by_id()
-        at = np.searchsorted(ids, passages)
-        at[at == len(ids)] = 0
-        known = ids[at] == passages if len(ids) else np.zeros(len(passages), np.bool_)
-        passages, weights, at = passages[known], weights[known], at[known]
-        starts = (
-            np.flatnonzero(np.r_[True, passages[1:] != passages[:-1]]) if len(passages) else np.zeros(0, np.int64)
-        )
+        ids, slots_by_id = self._slots_by_id()
+        if not len(ids) or not len(passages):
+            return _Term(np.zeros(0, np.int64), np.zeros(0, np.float32), self._deaths)
+        at = np.minimum(np.searchsorted(ids, passages), len(ids) - 1)
+        slots = slots_by_id[at]
+        known = (ids[at] == passages) & self._alive[slots]  # not what came after this image
+        slots, weights = slots[known], weights[known]
+        first = np.ones(len(slots), np.bool_)
+        np.not_equal(slots[1:], slots[:-1], out=first[1:])
+        starts = np.flatnonzero(first)
         summed = np.add.reduceat(weights, starts) if len(starts) else np.zeros(0, np.float32)
-        return _Term(slots[at[starts]], np.asarray(summed, np.float32), self._deaths)
+        return _Term(slots[starts], np.asarray(summed, np.float32), self._deaths)
 
     def _slots_by_id(self) -> tuple[Slots, Slots]:
-        """The ids of what is alive, ascending, and their slots."""
+        """Ids, ascending, and their slots; all that are alive are among them."""
+        if self._ascending:
+            return self._ids[: self.count], self._slots[: self.count]
         if self._by_id is None:
             slots = np.flatnonzero(self._alive[: self.count])
             ids = self._ids[slots]
