@@ -246,3 +246,23 @@ def test_a_file_is_not_committed_empty_in_the_middle_of_a_save(pair: Pair) -> No
     a.engine.pull_now()
     assert a.read("notes.md") == b"two\n"
     b.tree.release(handle)
+
+
+def test_chunks_of_a_file_that_left_the_log_are_put_again(pair: Pair, store: MemoryStore) -> None:
+    """They were there when this machine fetched them, and were collected before it committed the file as its own."""
+    a, b = pair
+    a.write("pic.bin", bytes(200_000))
+    a.sync()
+    b.engine.pull_now()
+    b.engine.evict(cache_bytes=0)
+    b.rename("pic.bin", "photo.bin")
+    a.unlink("pic.bin")
+    a.sync()
+    b.engine.pull_now()
+    b.engine.hydrate(b.at("photo.bin"))
+    for entry in store.list(layout.blob_prefix(layout.volume_prefix("space", "sim"))):
+        store.delete(entry.name)
+    b.sync()
+    a.engine.pull_now()
+    assert a.read("photo.bin") == bytes(200_000)
+    assert findings(store) == []

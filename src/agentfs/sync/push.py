@@ -13,7 +13,7 @@ from agentfs.replica.forks import Forked, read_forks
 from agentfs.replica.gone import give_up
 from agentfs.replica.pending import PendingState, leaving_absent, pending_state, still_the_same, write_prepared
 from agentfs.replica.settle import settle_commit
-from agentfs.replica.transaction import InodeRow
+from agentfs.replica.transaction import ContentRow, InodeRow
 from agentfs.sync.batch import Batch, choose
 from agentfs.sync.capture import Draft, pack_capture
 from agentfs.sync.contents import Taken, Torn, Wanted, take, wanted_contents
@@ -207,8 +207,7 @@ class Push:
         return still_the_same(self.ground.replica, captured, open_allowed=allowed)
 
     def _take(self, state: PendingState, row: InodeRow, *, inline_max: int) -> Taken | None:
-        base = state.contents.get(row.ino)
-        known = base.chunks if base is not None and base.chunks else b""
+        known = self._chunks_in_log(row, state.contents.get(row.ino))
         ground = self.ground
         try:
             if row.ino in self._forks:
@@ -240,6 +239,21 @@ class Push:
             return None
         self.trouble.pop(row.ino, None)
         return taken
+
+    def _chunks_in_log(self, row: InodeRow, known: ContentRow | None) -> bytes:
+        """The chunks of a content, joined, if the log refers to them at the head. Of a file that is not in the log any
+        more `known` only tells where its bytes were: they may be collected at any time."""
+        if known is None or not known.chunks:
+            return b""
+        if row.id is None:
+            with self.ground.replica.lock:
+                other = self.ground.replica.connection.one(
+                    "SELECT 1 FROM content c JOIN inode i USING(ino) WHERE c.digest=? AND i.id IS NOT NULL LIMIT 1",
+                    (known.digest,),
+                )
+            if other is None:
+                return b""
+        return known.chunks
 
     # ---- committing ----
 
