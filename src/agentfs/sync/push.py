@@ -241,8 +241,8 @@ class Push:
         return taken
 
     def _chunks_in_log(self, row: InodeRow, known: ContentRow | None) -> bytes:
-        """The chunks of a content, joined, if the log refers to them at the head. Of a file that is not in the log any
-        more `known` only tells where its bytes were: they may be collected at any time."""
+        """The chunks of a content, joined, if the log refers to them at the head. Of a file that is not in the log
+        any more `known` only tells where its bytes were: they may be collected at any time."""
         if known is None or not known.chunks:
             return b""
         if row.id is None:
