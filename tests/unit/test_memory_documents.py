@@ -261,7 +261,7 @@ def test_hostile_texts(hostile: str, path: str) -> None:
         "Caroline: hello", "**Caroline**: hello", "**Caroline:** hello", "- Caroline: hello", "- **Caroline**: hello",
         "> Caroline: hello", "[2023-05-08 13:56] Caroline: hello", "(D1:3) Caroline: hello", "<Caroline> hello",
         "2023-05-08 13:56 - Caroline: hello", "Caroline (2023-05-08 13:56): hello", "1. Caroline: hello",
-        "@Caroline: hello", "13:56 Caroline: hello",
+        "@Caroline: hello", "13:56 Caroline: hello", 'Caroline said, "hello"',
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["a.md", "a.txt"])
@@ -274,6 +274,14 @@ def test_turns(line: str, path: str) -> None:
     assert at is not None
     if path == "a.md" or "2023" in line:
         assert {one.said_ns for one in turns} == {at.ns}
+
+
+def test_a_statement_a_line() -> None:
+    lines = [f"The user has told the agent fact number {number}, and more than once." for number in range(4)]
+    assert texts("a.md", "\n".join(lines)) == lines
+    wrapped = "\n".join(line.replace(", and", ",\nand") for line in lines)
+    assert texts("a.md", wrapped) == [wrapped]
+    assert texts("a.md", "Tea.\nNo sugar.\n") == ["Tea.\nNo sugar."]
 
 
 def test_labels_are_nobody() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from agentfs.memory import moments
 from agentfs.memory.documents import document
 from agentfs.memory.facts import LISTED_MAX, Facts, importance, with_facts
+from agentfs.merge import yaml_keys
 
 DAY_NS = moments.DAY_NS
 MTIME_NS = 1_780_272_000_000_000_000
@@ -293,6 +294,7 @@ ENTRIES = {
     "extra": ["extra: {a: 1, b: [2]}\n", "extra:\n  a: 1\n  b:\n    - c\n", "extra: |\n  block\n\n   more\n"],
     "über": ["über: 1\n"],
 }
+NULLS = ("", "~", "null", "Null", "NULL")
 BETWEEN = st.sampled_from(["", "", "# comment\n", "\n", "\n# two\n\n"])
 
 
@@ -329,6 +331,7 @@ def test_all_but_the_keys_is_as_it_was(
         if key not in changes:
             at = rest.index(text)
             rest = rest[at + len(text) :]
+    read_like_yaml(edited[len(bom + opening) : len(edited) - len(closing)].decode())
     said = yaml.safe_load(edited[len(bom + opening) : len(edited) - len(closing)]) or {}
     before = yaml.safe_load(data[len(bom + opening) : len(data) - len(closing)]) or {}
     said, before = ({key.lower(): value for key, value in one.items()} for one in (said, before))
@@ -345,6 +348,19 @@ def test_all_but_the_keys_is_as_it_was(
     again = with_facts(b"a.md", edited, changes)
     assert again == edited
     read_back(edited[: len(edited) - len(closing)], changes)
+
+
+def read_like_yaml(text: str) -> None:
+    """What is valid is read entry by entry as a parser of all of it reads it."""
+    whole = yaml.load(text, yaml.BaseLoader) or {}
+    found = yaml_keys.said(text, KEYS)
+    for key, value in whole.items():
+        if isinstance(value, str) and value not in NULLS:
+            assert found[key.lower()] == value
+        elif isinstance(value, list):
+            members = found[key.lower()]
+            assert isinstance(members, list)
+            assert [one for one in members if one not in NULLS] == [one for one in value if one not in NULLS]
 
 
 def read_back(head: bytes, changes: dict[str, object]) -> None:

@@ -27,6 +27,7 @@ _DATED = re.compile(
 )
 _DATE_KEY = re.compile(r"[ \t>*_]*(?:date|datum|timestamp|time)[*_]*[:：][*_]*\s+", re.IGNORECASE)
 _MARKS = " \t\r*_#=<>[]()~|:.`–—-"
+_SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", '."', '!"', '?"', ".)", "!)", "?)")
 _HEADING_MAX = 300
 """Characters of a heading that go into the path."""
 _FIRST_LINES = 200
@@ -224,8 +225,19 @@ class _Scan:
             yield from self._list(begin, label)
         elif kind == "table":
             yield from self._table(begin)
+        elif kind == "paragraph" and self._lines > 1 and self._end - self._start > TARGET // 2:
+            yield from self._statements(begin)
         else:
             yield self._span(begin, self._end, code=kind == "fence")
+
+    def _statements(self, begin: int) -> Iterator[Span]:
+        """A paragraph; line by line, where each is a sentence or several: no line is wrapped then."""
+        ends = [found.end() for found in _LINE.finditer(self._text, self._start, self._end)]
+        if all(self._text[max(0, end - 8) : end].rstrip().endswith(_SENTENCE_ENDS) for end in ends):
+            for start, end in pairwise([begin, *ends]):
+                yield self._span(start, end)
+        else:
+            yield self._span(begin, self._end)
 
     def _list(self, begin: int, label: str) -> Iterator[Span]:
         """An item with what is nested in it, where that is short; else the item, and what is nested under it."""

@@ -20,13 +20,19 @@ _DATE = re.compile(
     rf"""
     (?<![\d.]) (?P<y>\d{{4}}) (?P<sep>[-/.]) (?P<m>\d{{1,2}}) (?P=sep) (?P<d>\d{{1,2}}) (?![\d])
     | (?<!\d) (?P<cy>\d{{4}}) \s? [年년] \s? (?P<cm>\d{{1,2}}) \s? [月월] \s? (?P<cd>\d{{1,2}}) \s? [日일]
-    | (?<![\d.]) (?P<gd>\d{{1,2}}) \. (?P<gm>\d{{1,2}}) \. (?P<gy>\d{{4}}) (?!\d)
+    | (?<![\w.]) (?P<gd>\d{{1,2}}) \. (?P<gm>\d{{1,2}}) \. (?P<gy>\d{{4}}) (?!\d|\.\d)
     | (?<!\w) (?P<ed>\d{{1,2}}) (?:st|nd|rd|th)? \.? [ ]? (?:of[ ])? (?P<em>{_MONTH})
       \.? ,? [ -] (?P<ey>\d{{4}}) (?!\d)
     | (?<!\w) (?P<um>{_MONTH}) \.? [ ] (?P<ud>\d{{1,2}}) (?:st|nd|rd|th)? ,? [ ] (?P<uy>\d{{4}}) (?!\d)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+_STAMP = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2}):([0-9]{2})"
+    r"(?:[.,]([0-9]{1,9}))?Z?(?![\w+:-]| ?[ap+-])",
+    re.IGNORECASE,
+)
+"""As programs write it, in UTC: logs have one in each line."""
 _TIME = r"""
     (?: (?P<hour>\d{1,2}) : (?P<minute>\d{2}) (?: : (?P<second>\d{2}) (?: [.,] (?P<fraction>\d{1,9}) )? )?
         (?: [ ]? (?P<half>[ap])\.?m\b\.? )?
@@ -36,7 +42,7 @@ _TIME = r"""
 _TIME_AFTER = re.compile(
     rf"(?: T | ,? [ ]? (?:at|um|@|[-–—|]) [ ] | ,? [ ]{{1,2}} | [_] ) {_TIME}", re.VERBOSE | re.I
 )
-_TIME_BEFORE = re.compile(rf"(?<![\d:]) {_TIME} (?: ,? [ ] (?:on[ ])? | [ ]?[-–—][ ] )", re.VERBOSE | re.I)
+_TIME_BEFORE = re.compile(rf"(?<![\d:]) {_TIME} (?: ,? [ ] (?:on[ ])? | [ ]?[-–—][ ] ) \Z", re.VERBOSE | re.I)
 _TIME_FIRST = re.compile(_TIME, re.VERBOSE | re.I)
 _BEFORE_MAX = 32
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)\s*(?:,|and)?\s*", re.I)
@@ -77,6 +83,13 @@ def moment_in(text: str) -> Moment | None:
 
 def moment_at(text: str, at: int) -> Moment | None:
     """The date that begins at `at`."""
+    stamp = _STAMP.match(text, at)
+    if stamp is not None:
+        year, month, day, hour, minute, second, fraction = stamp.groups("0")
+        start = _day(year, month, day)
+        if start is not None and hour < "24" and minute < "60" and second < "60":
+            seconds = int(hour) * 3600 + int(minute) * 60 + int(second)
+            return Moment(start + seconds * _NS + int(fraction.ljust(9, "0")), False, at, stamp.end())
     found = _DATE.match(text, at)
     return None if found is None else _moment(text, found)
 
@@ -134,9 +147,9 @@ def _moment(text: str, found: re.Match[str]) -> Moment | None:
     after = _TIME_AFTER.match(text, end)
     if after is not None and (time := _time_ns(after)) is not None:
         return Moment(day + time, False, start, after.end())
-    for before in _TIME_BEFORE.finditer(text, max(0, start - _BEFORE_MAX), start):
-        if before.end() == start and (time := _time_ns(before)) is not None:
-            return Moment(day + time, False, before.start(), end)
+    before = _TIME_BEFORE.search(text, max(0, start - _BEFORE_MAX), start)
+    if before is not None and (time := _time_ns(before)) is not None:
+        return Moment(day + time, False, before.start(), end)
     return Moment(day, True, start, end)
 
 

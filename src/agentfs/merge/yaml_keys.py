@@ -113,9 +113,9 @@ def _begins_entry(line: str, column: int) -> bool:
 
 def _entry_says(rest: str, below: Sequence[str]) -> Said:
     """`rest`: behind the colon; `below`: the lines under it. Simple forms take no parser (0.5 ms a note)."""
-    below = [line for line in below if line.strip() and not line.lstrip().startswith("#")]
+    content = [line for line in below if line.strip() and not line.lstrip().startswith("#")]
     value = _COMMENT.sub("", rest, count=1) if "#" in rest and rest[:1] not in "\"'[{|>" else rest
-    if not below:
+    if not content:
         if rest.startswith("#"):
             return rest if re.match(r"#\w", rest) else None
         simple = _simple(value)
@@ -125,8 +125,8 @@ def _entry_says(rest: str, below: Sequence[str]) -> Said:
             members = [_simple(member.strip()) for member in value[1:-1].split(",")] if value[1:-1].strip() else []
             if None not in members:
                 return [member for member in members if member]
-    elif not value and all(_ITEM.match(line) for line in below):
-        items = [_simple(_COMMENT.sub("", _ITEM.sub("", line, count=1)).strip()) for line in below]
+    elif not value and all(_ITEM.match(line) for line in content):
+        items = [_simple(_COMMENT.sub("", _ITEM.sub("", line, count=1)).strip()) for line in content]
         if None not in items:
             return [item for item in items if item]
     return _parsed(rest, below)
