@@ -509,13 +509,22 @@ def test_a_full_disk_is_an_error_and_what_was_there_answers_on(index: Index) -> 
 
 
 _WRITES = """
-import sys
-sys.path.insert(0, {here!r})
-from test_memory_index import *
+from agentfs.memory.documents import Document
+from agentfs.memory.facts import Facts
+from agentfs.memory.index import Entry, Index
+from agentfs.memory.passages import Passage
+
+class Words:
+    name = "words"
+    def counts(self, texts):
+        return [len(text.split()) for text in texts]
+
 index = Index({place!r}, counter=Words())
 for at in range(1, 100000):
-    index.put([entry(at, f"d/{{at}}", "cat " * (at % 7 + 1), "dog")], position=2 * at - 1)
-    index.moved(at, f"e/{{at}}".encode(), position=2 * at)
+    passages = tuple(Passage(1, 1, 0, 0, text) for text in ("cat " * (at % 7 + 1), "dog"))
+    document = Document("text", Facts(), passages)
+    index.put([Entry(at, b"d/%d" % at, bytes(32), 0, document)], position=2 * at - 1)
+    index.moved(at, b"e/%d" % at, position=2 * at)
     if at == 20:
         print("going", flush=True)
 """
@@ -523,7 +532,7 @@ for at in range(1, 100000):
 
 @pytest.mark.parametrize("later_ms", [0, 60])
 def test_killed_at_any_moment_it_is_true_up_to_its_position(tmp_path: Path, later_ms: int) -> None:
-    program = _WRITES.format(here=os.path.dirname(__file__), place=str(tmp_path))
+    program = _WRITES.format(place=str(tmp_path))
     child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None
