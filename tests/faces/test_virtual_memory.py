@@ -403,6 +403,30 @@ def test_tags_of_a_directory(texts: Path) -> None:
     assert "secret.md" not in said(texts / ":search?q=tea&tags=drink,hot")
 
 
+def test_links_both_ways(texts: Path) -> None:
+    (texts / "food/all.md").write_text("[tea](tea.md), [hidden](secret.md), [[nvda]], [none](none.md)\n")
+    assert sorted(said(texts / "food/all.md:links").splitlines()[2:]) == [
+        "- to food/secret.md (secret.md)",
+        "- to food/tea.md (tea.md)",
+        "- to money/nvda.md (nvda)",
+        "- to none.md",
+    ]
+    assert "- from food/all.md" in said(texts / "food/tea.md:links").splitlines()
+    assert "food/secret.md" not in said(texts / "food/all.md:links", user=SOMEBODY)
+    (texts / "food/all.md").unlink()
+    assert "all.md" not in said(texts / "food/tea.md:links")
+
+
+def test_only_what_is_newer(texts: Path) -> None:
+    old = texts / "money/old.md"
+    old.write_text("A walnut is old.\n")
+    assert "old.md" in said(texts / ":search?q=walnut&since=2h")
+    os.utime(old, (10**9, 10**9))
+    assert "old.md" in said(texts / ":search?q=walnut")
+    assert "old.md" not in said(texts / ":search?q=walnut&since=2h")
+    assert "walnut" not in said(texts / ":recall?q=walnut&since=yesterday").partition("old.md")[2]
+
+
 def test_what_changed(texts: Path, on: Machine) -> None:
     (texts / "money/later.md").write_text("later\n")
     until(lambda: "created money/later.md" in said(texts / ":changes?since=2h"))
