@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agentfs.testing.servers import ServerMissing
-from bench import contention_cases, history_cases, index_cases, merge_cases, network_cases, report, retention_cases
+from bench import (
+    contention_cases,
+    history_cases,
+    index_cases,
+    memory_cases,
+    merge_cases,
+    network_cases,
+    report,
+    retention_cases,
+)
 from bench.figures import LOCAL, MOUNT, MOUNT_WITHOUT, Finding, Row
 from bench.local_cases import WORKS, Work, make_repository, measured
 from bench.machine import facts, passthrough_possible
@@ -32,11 +41,12 @@ _NETWORK = (
     "background",
     "indexing",
     "first-recall",
+    "memory",
     "contention",
     "merge",
     "idle",
 )
-_WITHOUT_SERVER = ("background", "indexing", "first-recall", "contention", "merge")
+_WITHOUT_SERVER = ("background", "indexing", "first-recall", "memory", "contention", "merge")
 _FAILURES = (LoopError, CommandError, subprocess.SubprocessError, OSError)
 """What one measurement may fail with while the others go on."""
 
@@ -142,11 +152,7 @@ def local_and_mount(run: Run) -> None:
 @contextmanager
 def _server(run: Run) -> Iterator[network_cases.Network | None]:
     """The S3 server and its proxy, or None, with the reason printed."""
-    if not any(
-        run.wanted(name)
-        for name in _NETWORK
-        if name not in ("background", "indexing", "first-recall", "contention", "merge")
-    ):
+    if not any(run.wanted(name) for name in _NETWORK if name not in _WITHOUT_SERVER):
         yield None
         return
     with ExitStack() as stack:
@@ -176,6 +182,7 @@ def everything(run: Run) -> None:
         run.attempt("background", lambda: network_cases.background(run.work / "background", loops, quick=quick))
         run.attempt("indexing", lambda: index_cases.indexing(run.work / "indexing", loops, quick=quick))
         run.attempt("first-recall", lambda: index_cases.first_recall(run.work / "first-recall", quick=quick))
+        run.attempt("memory", lambda: memory_cases.memory(run.work / "memory", quick=quick))
         run.attempt("contention", lambda: contention_cases.contention(run.work / "contention", quick=quick))
         run.attempt("merge", lambda: merge_cases.merges(run.work / "merge", quick=quick))
         run.attempt("retention", lambda: retention_cases.retention(run.work / "retention", quick=quick))
