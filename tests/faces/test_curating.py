@@ -233,6 +233,8 @@ def test_a_plan_is_for_one_home_and_leaves_spaces_alone(tmp_path: Path) -> None:
             home.write("b.md", LONG)
             plan = home.curate()
             assert (plan.notes, plan.actions) == (1, ())
+            with pytest.raises(errors.InvalidArgument, match="--space"):
+                home.curate("spaces/team")
             with pytest.raises(errors.InvalidArgument, match="home-me"):
                 home.apply_plan(type(plan)(0, "space-team", 0, ()))
             home.sync()

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agentfs.memory import curation_file
 from agentfs.memory.alike import alike
 from agentfs.memory.curation import Action, Plan, Policy, Seen, importance, propose
+from agentfs.memory.documents import document
 from agentfs.memory.notes import Note, is_curated, note
 from agentfs.memory.sameness import additions, compared, is_harmless, sentences
 from agentfs.memory.uniting import Part, united, with_text
@@ -463,3 +464,15 @@ def test_every_sentence_of_a_union_is_of_one_of_them(one: str, other: str) -> No
 
 def test_the_hash_of_a_note_is_of_its_bytes() -> None:
     assert made("a.md", "x\n").sha256 == hashlib.sha256(b"x\n").hexdigest()
+
+
+def test_a_note_has_the_facts_of_its_document() -> None:
+    for text in (
+        "---\ntags: [a]\nttl: 3d\n---\n# Title\n\nText #tag and [[link]].\n\n```\n# no #code [[x]]\n```\n",
+        "Title\n=====\n\n~~~\n#x\n~~~\n[y](z.md)\n",
+        "---\nbroken: [\n---\ntext\n",
+    ):
+        found = document(b"a.md", text.encode(), {}, mtime_ns=NOW - DAY)
+        assert found is not None
+        assert made("a.md", text).facts == found.facts
+    assert note("a.md", b"caf\xe9 au lait, tr\xe8s bien", {}, mtime_ns=0) is None

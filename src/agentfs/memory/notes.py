@@ -8,9 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agentfs.memory.documents import document
-from agentfs.memory.facts import XATTR_PREFIX, Facts, front
+from agentfs.memory.documents import kind_of, readable
+from agentfs.memory.facts import XATTR_PREFIX, Facts, facts_of, front
+from agentfs.memory.markdown import first_heading
 from agentfs.memory.moments import DAY_NS
+from agentfs.memory.sameness import unfenced
 from agentfs.merge import yaml_source
 from agentfs.merge.forms import Form, form_of
 from agentfs.merge.values import Unusual, Value
@@ -53,20 +55,32 @@ class Note:
 
 
 def note(path: str, data: bytes, xattrs: Mapping[bytes, bytes], *, mtime_ns: int) -> Note | None:
-    """The note that a file is. None: it is none, but a program, data, or no text."""
+    """The note that a file is. None: it is none, but a program, data, or no UTF-8 text."""
     name = os.fsencode(path)
-    if form_of(os.path.basename(name)) is not Form.PROSE:
+    base = os.path.basename(name)
+    kind = kind_of(name)
+    if form_of(base) is not Form.PROSE or kind not in ("markdown", "text"):
         return None
-    found = document(name, data, xattrs, mtime_ns=mtime_ns)
-    if found is None:
+    read = readable(data)
+    if read is None or read[1]:
         return None
     text = data.decode("utf-8", "replace")
-    yaml, body = front(os.path.basename(name), text)
+    yaml, body = front(base, text)
+    is_markdown = kind == "markdown"
+    # Not `document`: the passages are not needed, and take as long as all the rest.
+    facts = facts_of(
+        base,
+        yaml,
+        xattrs,
+        mtime_ns=mtime_ns,
+        heading=first_heading(text, body) if is_markdown else "",
+        prose=[unfenced(text[body:])] if is_markdown else (),
+    )
     keys = said(yaml, KEYS) if yaml else {}
     for key in KEYS:
         if value := xattrs.get(XATTR_PREFIX + key.encode()):
             keys[key] = value.decode("utf-8", "replace")
-    return Note(path, hashlib.sha256(data).hexdigest(), text[body:], found.facts, mtime_ns, keys, yaml)
+    return Note(path, hashlib.sha256(data).hexdigest(), text[body:], facts, mtime_ns, keys, yaml)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -46,6 +46,24 @@ def sentences(text: str) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
+def unfenced(text: str) -> str:
+    """A text without its fenced code."""
+    if "```" not in text and "~~~" not in text:
+        return text
+    kept = []
+    fence = ""
+    for line in text.splitlines(keepends=True):
+        mark = _FENCE.match(line)
+        if fence:
+            if mark and mark[1].startswith(fence):
+                fence = ""
+        elif mark:
+            fence = mark[1]
+        else:
+            kept.append(line)
+    return "".join(kept)
+
+
 def compared(sentence: str) -> str:
     """What is compared of one sentence; "" where it says nothing."""
     words = []

@@ -10,6 +10,7 @@ from agentfs.memory.curation import Curator, Plan, Policy, propose
 from agentfs.memory.documents import BYTES_MAX
 from agentfs.memory.interchange import Format
 from agentfs.memory.notes import Note, is_curated, note
+from agentfs.model.names import shown
 from agentfs.sdk.curation_steps import CurationSteps, Done
 from agentfs.sdk.errors import speaks_python
 from agentfs.sdk.exporting import Exported, Told, export
@@ -40,7 +41,7 @@ class HomeCurating:
         it proposes. Raises `NotFound`, and `InvalidArgument` for a proposal that cannot be carried out."""
         now_ns = self._volume.clock.wall_ns()
         volume = volume_name(self._volume.kind, self._volume.volume_id)
-        notes = self._notes(path)
+        notes = list(self._notes(path))
         try:
             return propose(notes, policy or Policy(), now_ns=now_ns, volume=volume, curator=curator)
         except ValueError as error:
@@ -105,6 +106,8 @@ class HomeCurating:
 
     def _notes(self, path: Path) -> Iterator[Note]:
         home = self._bare()
+        if parts(path)[:1] == (SPACES,):
+            raise InvalidArgument(f"{shown(os.fsencode(path))}: a shared space is curated by itself, with --space")
         entries = home.walk(path) if home.stat(path).is_directory else [home.stat(path)]
         for entry in entries:
             if not entry.is_file or entry.size_bytes > BYTES_MAX or not is_curated(entry.path):
