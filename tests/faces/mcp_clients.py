@@ -90,10 +90,10 @@ def serving(machine: Machine, *options: str, at: str = "127.0.0.1:0") -> Iterato
 
 
 @contextlib.asynccontextmanager
-async def over_http(url: str, **headers: str) -> AsyncIterator[Client]:
+async def over_http(url: str, *, mode: str = "auto", **headers: str) -> AsyncIterator[Client]:
     async with (
         httpx2.AsyncClient(headers=headers, timeout=60) as http,
-        Client(streamable_http_client(url, http_client=http), read_timeout_seconds=60) as client,
+        Client(streamable_http_client(url, http_client=http), mode=mode, read_timeout_seconds=60) as client,
     ):
         yield client
 

@@ -13,13 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx2
 import pytest
 from command import PROGRAM, Machine, machine
+from mcp import Client
 from mcp_clients import memory, over_http, over_stdio, python, said, serving
 from mounted import needs_mount
 
+from agentfs import Home
 from agentfs.cli import exits
+from agentfs.cli.mcp import mcp as mcp_command
+from agentfs.config.settings import load
+from agentfs.errors import ConfigInvalid, InvalidArgument
+from agentfs.mcp.server import make_server
 
 TOKEN = "a-token-of-some-length"
 
@@ -35,6 +42,12 @@ def elsewhere(me: Machine) -> Iterator[Machine]:
     """Another machine with the same home."""
     with machine(me.root, name="two") as made:
         yield made
+
+
+def home_of(machine: Machine) -> Home:
+    """The home as another program of that machine has it."""
+    given = {"store": machine.store, "state_dir": str(machine.state_dir), "timeout": 30}
+    return Home.open(machine.agent, settings=load(given, environment={"HOME": str(machine.root)}))
 
 
 class Wire:
@@ -122,7 +135,8 @@ def test_two_clients_see_each_others_writes(me: Machine, elsewhere: Machine) -> 
             assert "secret of the porter" in (await said(two, "recall", query="Who knows the door code?")).text
 
     asyncio.run(talk())
-    assert me.ok("cat", "a.md").out == b"1\ntwo\n"
+    with home_of(me) as home:
+        assert home.read("a.md") == b"1\ntwo\n"
 
 
 def test_when_standard_input_ends(me: Machine, elsewhere: Machine, wire: Wire) -> None:
@@ -132,7 +146,8 @@ def test_when_standard_input_ends(me: Machine, elsewhere: Machine, wire: Wire) -
     assert wire.child.wait(30) == 0
     assert wire.child.stdout.read() == ""
     assert wire.child.stderr.read() == ""
-    assert elsewhere.ok("cat", "a.md").out == b"one\n"
+    with home_of(elsewhere) as home:
+        assert home.read("a.md") == b"one\n"
 
 
 def test_when_it_is_told_to_end(elsewhere: Machine, wire: Wire) -> None:
@@ -141,7 +156,8 @@ def test_when_it_is_told_to_end(elsewhere: Machine, wire: Wire) -> None:
     wire.child.send_signal(signal.SIGTERM)
     assert wire.child.wait(30) == 0
     assert wire.child.stderr.read() == ""
-    assert elsewhere.ok("cat", "a.md").out == b"one\n"
+    with home_of(elsewhere) as home:
+        assert home.read("a.md") == b"one\n"
 
 
 def test_killed_it_loses_nothing_that_was_answered(me: Machine, wire: Wire) -> None:
@@ -151,15 +167,18 @@ def test_killed_it_loses_nothing_that_was_answered(me: Machine, wire: Wire) -> N
         wire.memory(command="str_replace", path="/memories/a.md", old_str=f"{number}\n", new_str=f"{number + 1}\n")
     wire.child.send_signal(signal.SIGKILL)
     wire.child.wait(10)
-    assert me.ok("cat", "a.md").out == b"20\n"
-    assert len(me.ok("ls", "d", "--json").json["entries"]) == 20
-    assert me.ok("cat", "d/19.md").out == b"19"
+    with home_of(me) as home:
+        assert home.read("a.md") == b"20\n"
+        assert {entry.name: home.read(entry.path) for entry in home.list("d")} == {
+            f"{number}.md": str(number).encode() for number in range(20)
+        }
     assert me.ok("fsck", "--json").json["findings"] == []
 
 
 def test_without_the_store(me: Machine) -> None:
     """What this machine has is served, what is written waits."""
-    me.ok("put", "-", "a.md", stdin=b"one\n")
+    with home_of(me) as home:
+        home.write("a.md", "one\n")
     (me.root / "store").rename(me.root / "away")
     me.extra["AGENTFS_TIMEOUT"] = "1s"
 
@@ -170,7 +189,8 @@ def test_without_the_store(me: Machine) -> None:
 
     asyncio.run(talk())
     (me.root / "away").rename(me.root / "store")
-    assert me.ok("cat", "b.md").out == b"two\n"
+    with home_of(me) as home:
+        assert home.read("b.md") == b"two\n"
 
 
 # ---- HTTP ----
@@ -185,7 +205,7 @@ def test_over_http(me: Machine, elsewhere: Machine) -> None:
         return httpx2.post(url, json=body, headers=accept | headers, timeout=30).status_code
 
     async def talk(url: str, **headers: str) -> None:
-        async with over_http(url, **headers) as one, over_http(url, **headers) as two:
+        async with over_http(url, **headers) as one, over_http(url, mode="legacy", **headers) as two:
             await memory(one, "create", path="/memories/a.md", file_text="one\n")
             assert "one" in await memory(two, "view", path="/memories/a.md")
             assert [it.name for it in (await two.list_resources()).resources] == ["a.md"]
@@ -206,18 +226,34 @@ def test_over_http(me: Machine, elsewhere: Machine) -> None:
         asyncio.run(talk(served.url, **right))
         assert served.end(signal.SIGINT) == 0
         assert TOKEN not in served.process.stderr.read()
-    assert elsewhere.ok("cat", "a.md").out == b"one\n"
+    with home_of(elsewhere) as home:
+        assert home.read("a.md") == b"one\n"
 
 
 def test_what_is_refused_before_anything_is_served(me: Machine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert "in use" in me.refused(exits.USAGE, "mcp", "--http", f"127.0.0.1:{port}")
-    me.extra["AGENTFS_MCP_TOKEN"] = "short"
-    assert "too short" in me.refused(exits.USAGE, "mcp", "--http", "127.0.0.1:0")
-    assert "cannot be read" in me.refused(exits.USAGE, "mcp", "--http", "127.0.0.1:0", "--token-file", "none")
-    me.ok("put", "-", "a.md", stdin=b"one\n")
+    with home_of(me) as home:
+        home.write("a.md", b"one\n")
     assert "not a directory" in me.refused(exits.USAGE, "mcp", "--root", "a.md")
+
+
+@pytest.mark.parametrize(
+    ("options", "token", "wrong"),
+    [
+        (["--allow-host", "x"], "", "are for --http"),
+        (["--http", "localhost"], "", "HOST:PORT"),
+        (["--http", "0.0.0.0:0"], "", "bearer token"),
+        (["--http", "127.0.0.1:0"], "short", "too short"),
+        (["--http", "127.0.0.1:0", "--token-file", "/none"], "", "cannot be read"),
+        (["--http", "127.0.0.1:0", "--token-file", "/dev/null"], TOKEN, "is empty"),
+    ],
+)
+def test_options_that_do_not_do(monkeypatch: pytest.MonkeyPatch, options: list[str], token: str, wrong: str) -> None:
+    monkeypatch.setenv("AGENTFS_MCP_TOKEN", token)
+    with pytest.raises((InvalidArgument, ConfigInvalid, click.UsageError), match=wrong):
+        mcp_command.main(["--agent-id", "me", *options], standalone_mode=False)
 
 
 def test_without_the_extra(me: Machine) -> None:
@@ -269,9 +305,7 @@ def test_beside_a_mount_of_the_same_machine(me: Machine) -> None:
 def test_two_agents_edit_one_file(me: Machine, elsewhere: Machine) -> None:
     """One over MCP, one on a mount of another machine, at the same time: all that both wrote is there."""
     lines = [f"line {number}\n" for number in range(40)]
-    me.ok("put", "-", "a.md", stdin="".join(lines).encode())
     place = elsewhere.directory()
-    elsewhere.ok("mount", str(place))
     note = place / "a.md"
 
     def theirs() -> None:
@@ -280,33 +314,27 @@ def test_two_agents_edit_one_file(me: Machine, elsewhere: Machine) -> None:
             time.sleep(0.2)  # they think, and then write the whole file
             note.write_text(text.replace(f"line {number}\n", f"line {number} from the mount\n"))
 
-    async def talk() -> None:
-        async with over_stdio(me) as client:
+    async def talk(home: Home) -> None:
+        async with Client(make_server(home)) as client:
             thread = threading.Thread(target=theirs)
             thread.start()
-            for number in range(4):
-                old = f"line {number + 20}\n"
-                await memory(
-                    client,
-                    "str_replace",
-                    path="/memories/a.md",
-                    old_str=old,
-                    new_str=f"line {number + 20} over MCP\n",
-                )
+            for number in range(20, 24):
+                old, new = f"line {number}\n", f"line {number} over MCP\n"
+                await memory(client, "str_replace", path="/memories/a.md", old_str=old, new_str=new)
                 await asyncio.sleep(0.2)
             await asyncio.to_thread(thread.join)
 
-    asyncio.run(talk())
-    elsewhere.ok("sync")
-    me.ok("sync")
-    elsewhere.ok("sync")
-    expected = "".join(
-        line.replace("\n", " from the mount\n" if number < 4 else " over MCP\n")
-        if number < 4 or 20 <= number < 24
-        else line
-        for number, line in enumerate(lines)
-    )
-    assert me.ok("cat", "a.md").text == expected
-    assert note.read_text() == expected
+    with home_of(me) as home:
+        home.write("a.md", "".join(lines))
+        home.sync()
+        elsewhere.ok("mount", str(place))
+        asyncio.run(talk(home))
+        elsewhere.ok("sync")
+        home.sync_all()
+        elsewhere.ok("sync")
+        ends = dict.fromkeys(range(4), " from the mount\n") | dict.fromkeys(range(20, 24), " over MCP\n")
+        expected = "".join(line.replace("\n", ends.get(number, "\n")) for number, line in enumerate(lines))
+        assert home.read_text("a.md") == expected
+        assert note.read_text() == expected
+        assert home.conflicts() == []
     elsewhere.ok("unmount", str(place))
-    assert me.ok("conflicts", "--json").json["conflicts"] == []

@@ -54,8 +54,8 @@ def mcp(
     if http is None and (token_file or allow_host):
         raise click.UsageError("--token-file and --allow-host are for --http")
     _check_installed()
-    log_to_stderr("warning" if settings.log_level == "info" else settings.log_level)
     listening = None if http is None else _listening(http, token_file, allow_host)
+    log_to_stderr("warning" if settings.log_level == "info" else settings.log_level)
     with _opened(settings, agent_id, space=space, offline=offline) as home:
         _serve(home, root, listening, separate=separate_tools)
 
