@@ -448,8 +448,27 @@ def test_a_shared_space_is_part_of_the_memory(home: Home, opened: Home) -> None:
             assert "## /memories/spaces/team/memories/" in recalled.text and "oolong" in recalled.text
             refused = await said(client, "memory", command="delete", path="/memories/spaces")
             assert refused.failed and "attached" in refused.text
+            await memory(client, "create", path="/memories/a.md", file_text="a")
+            moved = await said(
+                client, "memory", command="rename", old_path="/memories/a.md", new_path="/memories/spaces/team/a.md"
+            )
+            assert moved.failed and "different spaces" in moved.text and "\n" not in moved.text
+            edited = "/memories/spaces/team/plan.md"
+            await memory(client, "create", path=edited, file_text="one\n")
+            await memory(client, "insert", path=edited, insert_line=1, insert_text="two")
+            home.sync()
+            assert "created, by me" in (await said(client, "history", path=edited)).text
 
         with_client(home, do)
+
+        async def by_itself(client: Client) -> None:
+            assert "share the space team" in (client.instructions or "")
+            assert "two" in await memory(client, "view", path="/memories/plan.md")
+            assert (await client.read_resource("agentfs://team/plan.md")).contents
+            assert "/memories/memories/" in (await said(client, "recall", query="What does the team drink?")).text
+
+        with Home.open("me", space="team", settings=opened._volume.settings) as team:
+            with_client(team, by_itself)
     finally:
         home.detach_space("team", force=True)
 

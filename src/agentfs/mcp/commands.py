@@ -6,7 +6,7 @@ or raises `Refused`. What was changed survives `kill -9` on return.
 
 from collections.abc import Sequence
 
-from agentfs.errors import Exists, NotADirectory, NotFound
+from agentfs.errors import Exists, NotADirectory, NotFound, OtherVolume
 from agentfs.mcp import listing
 from agentfs.mcp.edits import inserted, replaced
 from agentfs.mcp.pages import page, size
@@ -101,6 +101,11 @@ class Commands:
                 raise Refused(f"Error: The destination {new_path} already exists") from None
             except NotFound:
                 raise Refused(f"Error: The path {old_path} does not exist") from None
+            except OtherVolume:
+                raise Refused(
+                    f"Error: {old_path} and {new_path} are in different spaces: create it there with the same text, "
+                    "then delete it here"
+                ) from None
         return f"Successfully renamed {old_path} to {new_path}"
 
     def _entry(self, inside: str, *, follow: bool = True) -> Entry | None:

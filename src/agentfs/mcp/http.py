@@ -101,7 +101,7 @@ def serve_http(server: Server[Any], listening: Listening, *, report: Callable[[s
     if listening.token:
         app = _OnlyWithToken(app, listening.token)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=_GRACE_SECONDS
+        app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=_GRACE_SECONDS
     )
     serving = uvicorn.Server(config)
     ended = threading.Event()

@@ -27,7 +27,7 @@ _Context: TypeAlias = ServerRequestContext[Any]
 _Page: TypeAlias = types.PaginatedRequestParams | None
 
 _INSTRUCTIONS = """\
-The memory of the agent {agent}: files that outlive conversations, are the same on every machine that uses them, and
+The memory of {whose}: files that outlive conversations, are the same on every machine that uses them, and
 keep every earlier version. At the beginning of a task call recall with what you are about to do, or view /memories.
 While you work, remember what will matter later, and keep files below /memories up to date: a conversation can end at
 any moment."""
@@ -37,12 +37,13 @@ def make_server(home: Home, *, directory: str = "", separate: bool = False) -> S
     """`directory`: `/memories` is this directory of the home, and nothing else of it can be reached. `separate`: the
     commands of the memory tool are tools of their own."""
     root = Root(home, directory.strip("/"))
+    whose = f"all who share the space {home.space}" if home.space else f"the agent {home.agent_id}"
     answers = _Answers(tools(root, separate=separate), Resources(root))
     return Server(
         "agentfs",
         title="AgentFS memory",
         version=importlib.metadata.version("agentfs-home"),
-        instructions=_INSTRUCTIONS.format(agent=home.agent_id),
+        instructions=_INSTRUCTIONS.format(whose=whose),
         on_list_tools=answers.list_tools,
         on_call_tool=answers.call_tool,
         on_list_resources=answers.list_resources,
