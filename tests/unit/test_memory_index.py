@@ -243,7 +243,7 @@ def test_scores_are_bm25(tmp_path_factory: pytest.TempPathFactory, texts: list[l
         index.close()
 
 
-@pytest.mark.parametrize("limit", [1, 3, 10, 1000])
+@pytest.mark.parametrize("limit", [0, 1, 3, 10, 1000])
 def test_equal_scores_stand_in_the_order_of_path_and_line(index: Index, limit: int) -> None:
     """Whatever was put first, and also where the limit cuts between equals."""
     made = [entry(ino, f"d/{(ino * 7) % 40:02}", "cat", "cat") for ino in range(1, 41)]

@@ -9,7 +9,7 @@ most common of a query's words once its rarer ones name `_POSTINGS_MAX` places.
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -306,34 +306,25 @@ class Image:
 
     # ---- the best ----
 
-    def best(self, scores: Floats, mask: Mask, limit: int, readable: Callable[[int], bool] | None) -> list[Hit]:
-        """The slots of `mask` with the highest scores, ties by path and line, without what may not be read."""
+    def best(self, scores: Floats, mask: Mask, limit: int) -> tuple[list[Hit], list[int]]:
+        """The slots of `mask` with the highest scores, ties by path and line; and the inode of each."""
         slots = np.flatnonzero(mask)
         scores = scores[slots]
-        wanted = limit
-        answers: dict[int, bool] = {}
-        while True:
-            chosen, values = slots, scores
-            if len(slots) > wanted:
-                least = np.partition(scores, len(slots) - wanted)[len(slots) - wanted]
-                best = scores >= least
-                chosen, values = slots[best], scores[best]
-            at = np.argsort(-values, kind="stable")
-            order, values = self._untied(chosen[at], values[at])
-            if readable is not None:
-                kept = self._readable(order, answers, readable)
-                if kept.sum() < limit and len(chosen) < len(slots):
-                    wanted *= 8
-                    continue
-                order, values = order[kept], values[kept]
-            ids = self._ids[order[:limit]].tolist()
-            return list(itertools.starmap(Hit, zip(ids, values[:limit].tolist(), strict=True)))
+        if len(slots) > limit:
+            least = np.partition(scores, len(slots) - limit)[len(slots) - limit]
+            best = scores >= least
+            slots, scores = slots[best], scores[best]
+        at = np.argsort(-scores, kind="stable")
+        slots = self._untied(slots[at], scores[at])[:limit]
+        values = scores[at[:limit]].tolist()
+        inos = [self._inos[it] for it in self._documents[slots].tolist()]
+        return list(itertools.starmap(Hit, zip(self._ids[slots].tolist(), values, strict=True))), inos
 
-    def _untied(self, slots: Slots, scores: Floats) -> tuple[Slots, Floats]:
-        """Slots with equal scores in the order of path and line."""
+    def _untied(self, slots: Slots, scores: Floats) -> Slots:
+        """Slots with equal scores in the order of path and line; `scores` descend."""
         ends = (scores[1:] == scores[:-1]).tolist()
         if True not in ends:
-            return slots, scores
+            return slots
         listed = slots.tolist()
         start = 0
         for at, goes_on in enumerate([*ends, False], 1):
@@ -341,17 +332,10 @@ class Image:
                 if at - start > 1:
                     listed[start:at] = sorted(listed[start:at], key=self._place)
                 start = at
-        return np.asarray(listed, np.int64), scores
+        return np.asarray(listed, np.int64)
 
     def _place(self, slot: int) -> tuple[bytes, int]:
         return self._paths[self._documents[slot]], int(self._ordinals[slot])
-
-    def _readable(self, slots: Slots, answers: dict[int, bool], readable: Callable[[int], bool]) -> Mask:
-        documents = self._documents[slots].tolist()
-        for it in documents:
-            if it not in answers:
-                answers[it] = readable(self._inos[it])
-        return np.asarray([answers[it] for it in documents], np.bool_)
 
 
 def _given(sql: Connection | None) -> Connection:

@@ -18,7 +18,7 @@ from agentfs.errors import ReplicaDamaged
 from agentfs.memory import words
 from agentfs.memory.embedding import Vectors
 from agentfs.memory.facts import Facts
-from agentfs.memory.image import COLUMNS, Hit, Image
+from agentfs.memory.image import COLUMNS, Floats, Hit, Image, Mask
 from agentfs.memory.index_file import IndexFile, index_path
 from agentfs.memory.passages import Passage
 from agentfs.memory.rows import (
@@ -304,7 +304,7 @@ class Index:
 
     def by_words(self, query: words.Query, filters: Filters = ALL, limit: int = 200) -> list[Hit]:
         """The passages that have most of the query's terms (BM25), best first; ties by path and line."""
-        if not query.terms:
+        if not query.terms or limit < 1:
             return []
         with self._imaged() as image:
             documents = None
@@ -315,7 +315,8 @@ class Index:
             else:
                 scores = image.scores_by_words(None, query.terms)
             mask = image.allowed(now_ns=filters.now_ns, since_ns=filters.since_ns, documents=documents)
-            return image.best(scores, mask & (scores > 0), limit, filters.readable)
+            mask &= scores > 0
+        return self._best(image, scores, mask, limit, filters)
 
     def frequencies(self, terms: Sequence[str]) -> tuple[list[int], int]:
         """In how many passages each of these terms stands, and how many passages there are."""
@@ -327,6 +328,8 @@ class Index:
 
     def by_vector(self, vector: Vectors, filters: Filters = ALL, limit: int = 200) -> list[Hit]:
         """The passages whose vectors are nearest (cosine), best first; ties by path and line."""
+        if limit < 1:
+            return []
         with self._imaged() as image:
             scores, mask = image.scores_by_vector(vector)
             documents = None
@@ -334,7 +337,25 @@ class Index:
                 with self._file.reading(opens=False) as sql:
                     documents = _documents_in(sql, filters)
             mask = mask & image.allowed(now_ns=filters.now_ns, since_ns=filters.since_ns, documents=documents)
-            return image.best(scores, mask, limit, filters.readable)
+        return self._best(image, scores, mask, limit, filters)
+
+    def _best(self, image: Image, scores: Floats, mask: Mask, limit: int, filters: Filters) -> list[Hit]:
+        """The best that may be read. Who says what may be read is asked without the lock: it may wait for others."""
+        readable = filters.readable
+        answers: dict[int, bool] = {}
+        wanted = limit
+        while True:
+            with self._image_lock:
+                hits, inos = image.best(scores, mask, wanted)
+            if readable is None:
+                return hits
+            for ino in inos:
+                if ino not in answers:
+                    answers[ino] = readable(ino)
+            kept = [hit for hit, ino in zip(hits, inos, strict=True) if answers[ino]]
+            if len(kept) >= limit or len(hits) < wanted:
+                return kept[:limit]
+            wanted *= 8
 
     # ---- reading ----
 
