@@ -284,8 +284,8 @@ class World:
         for _ in range(30):
             for machine in self.machines:
                 assert machine.node is not None
-                self._guarded(machine, machine.node.sync)  # who is behind a collection cannot push before it pulls
-                self._guarded(machine, machine.node.engine.pull_now)
+                if not self._guarded(machine, machine.node.sync):
+                    self._guarded(machine, machine.node.engine.pull_now)  # before it can push, behind a collection
                 self.check(machine)
             states = [machine.node.engine.status() for machine in self.machines if machine.node is not None]
             if len({it.head_digest for it in states}) == 1 and not any(
@@ -325,6 +325,7 @@ class World:
         head = self.machines[0].head
         state = StoreCheck(self.network.store, "space", "sim", deep=True, keep_at=head).run()
         for machine in self.machines:
+            machine.let_others_read()
             findings = Findings()
             replica = read_replica(str(machine.directory), findings, deep=True)
             assert replica is not None
