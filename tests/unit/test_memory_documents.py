@@ -124,7 +124,7 @@ LINES = st.one_of(
 )  # fmt: skip
 TEXTS = st.lists(LINES, max_size=40)
 ENDINGS = st.sampled_from(["\n", "\r\n"])
-PATHS = ("a.md", "a.txt", "a.py", "a.json", "a.jsonl", "a.yaml")
+PATHS = ("a.md", "a.txt", "a.csv", "a", "a.py", "a.json", "a.jsonl", "a.yaml")
 
 
 @settings(max_examples=80, deadline=None)

@@ -1,9 +1,10 @@
 """Bytes of a file → its document: the facts and the passages, or None where there is no text."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agentfs.memory import code, html_text, json_text, markdown, pdf_text
+from agentfs.memory import code, html_text, json_text, markdown, pdf_text, table_rows
 from agentfs.memory.facts import Facts, created_ns, facts_of, front
 from agentfs.memory.passages import Passage, Span, joined, located
 from agentfs.merge.forms import may_have_frontmatter
@@ -37,6 +38,10 @@ _JSON = frozenset(b"json geojson webmanifest".split())
 _JSON_LINES = frozenset(b"jsonl ndjson jsonlines".split())
 _HTML = frozenset(b"html htm xhtml".split())
 _SETTINGS = frozenset(b"toml yaml yml ini cfg conf properties env xml plist".split())
+_ROWS = frozenset(b"csv tsv psv".split())
+_PROSE = frozenset(b"txt text".split())
+_HEADED = re.compile(r"[\ufeff\s]*#{1,6} \S")
+"""How plain text begins that is written as Markdown."""
 _CODE = frozenset(
     (
         b"py pyi js mjs cjs jsx ts tsx go rs c h cc cpp cxx hpp hh java kt kts scala rb php pl pm lua r jl "
@@ -74,9 +79,10 @@ def document(path: bytes, data: bytes, xattrs: Mapping[bytes, bytes], *, mtime_n
         return _html(name, data if not extracted else text.encode(), xattrs, mtime_ns)
     yaml, start = front(name, text)
     day_ns = created_ns(name, yaml, xattrs)
-    spans = [*_front_spans(text, yaml, start), *_spans(name, kind, text, start, day_ns)]
-    prose = [text[span.start : span.end] for span in spans if not span.code] if kind == "markdown" else ()
-    heading = markdown.first_heading(text, start) if kind == "markdown" else ""
+    marked = kind == "markdown" or (kind == "text" and _is_marked(name, text))
+    spans = [*_front_spans(text, yaml, start), *_spans(name, kind, text, start, marked=marked, day_ns=day_ns)]
+    prose = [text[span.start : span.end] for span in spans if not span.code] if marked else ()
+    heading = markdown.first_heading(text, start) if marked else ""
     facts = facts_of(name, yaml, xattrs, mtime_ns=mtime_ns, heading=heading, prose=prose)
     return Document(kind, facts, _passages(text, spans), extracted)
 
@@ -130,16 +136,24 @@ def readable(data: bytes) -> tuple[str, bool] | None:
     return data.decode("cp1252", "replace"), True
 
 
-def _spans(name: bytes, kind: str, text: str, start: int, day_ns: int | None) -> Iterable[Span]:
+def _is_marked(name: bytes, text: str) -> bool:
+    stem, _, ending = name.lower().rpartition(b".")
+    return (not stem or ending in _PROSE) and _HEADED.match(text) is not None
+
+
+def _spans(name: bytes, kind: str, text: str, start: int, *, marked: bool, day_ns: int | None) -> Iterable[Span]:
     if text.count("\n") > LINES_MAX:
         return [Span(start, len(text))]
     if kind == "json":
         return json_text.spans(text, start)
     if kind == "jsonl":
         return json_text.line_spans(text, start)
-    if kind == "code" or name.lower().rpartition(b".")[2] in _SETTINGS:
+    ending = name.lower().rpartition(b".")[2]
+    if kind == "code" or ending in _SETTINGS:
         return code.spans(text, start)
-    return markdown.spans(text, start, marked=kind == "markdown", day_ns=day_ns)
+    if ending in _ROWS:
+        return table_rows.spans(text, start)
+    return markdown.spans(text, start, marked=marked, day_ns=day_ns)
 
 
 def _front_spans(text: str, yaml: str, start: int) -> Iterable[Span]:
