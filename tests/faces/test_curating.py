@@ -1,6 +1,7 @@
 """`agentfs curate`, `export` and `import`, and the methods of `Home` under them, on a home over a real store."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -136,6 +137,18 @@ def test_a_file_that_changed_since_the_plan_is_left_alone(home: Home) -> None:
         "worn.md has changed since the plan was made",
     ]
     assert tree(home) == before
+
+
+def test_what_cannot_be_done_is_skipped_and_the_rest_is_done(home: Home) -> None:
+    for name in ("a", "b", "c", "d"):
+        aged(home, f"{name}.md", f"Something called {name} that once was.\n", days=900)
+    home.write("file", b"")
+    plan = home.curate()
+    wrong: list[dict[str, object]] = [{"to": "../x.md"}, {"to": "file/x.md"}, {"facts": {"x": {"y": 1}}}, {}]
+    edited = [dataclasses.replace(it, **change) for it, change in zip(plan.actions, wrong, strict=True)]  # type: ignore[arg-type]
+    done = home.apply_plan(dataclasses.replace(plan, actions=tuple(edited)))
+    assert [it.what for it in done] == ["skipped", "skipped", "skipped", "done"]
+    assert sorted(tree(home)) == ["a.md", "archive/c.md", "archive/d.md", "b.md", "file"]
 
 
 def test_a_write_between_the_check_and_the_merge_is_not_lost(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,18 +422,24 @@ def test_what_other_tools_export_is_told_apart(tmp_path: Path, home: Home) -> No
         ('{"agentfs": "document", "path": "../x", "text": "x"}\n', "line 1: .*not allowed"),
         ('{"agentfs": "document", "path": "spaces/team/x", "text": "x"}\n', "shared space"),
         ('{"text": "x"}\n{"titel": "y"}\n', "line 2: a row has a text"),
+        (
+            '{"agentfs": "document", "path": "x", "text": ""}\n{"agentfs": "document", "path": "x/y", "text": ""}\n',
+            "x is a file of this source",
+        ),
+        ('{"agentfs": "document", "path": "dir/file/y", "text": ""}\n', "cannot be imported"),
         ("# A note\n\nText.\n", "is one note"),
         ("", "nobody knows|is one note"),
     ],
 )
 def test_nothing_is_written_of_what_cannot_be_read(tmp_path: Path, home: Home, text: str, what: str) -> None:
+    home.write("dir/file", b"")
     source = tmp_path / "source.jsonl"
     if text.startswith("#"):
         source = tmp_path / "source.md"
     source.write_text(text)
     with pytest.raises(errors.InvalidArgument, match=what):
         home.import_memories(source)
-    assert tree(home) == {}
+    assert tree(home) == {"dir/file": b""}
     with pytest.raises(errors.InvalidArgument):
         home.import_memories(tmp_path / "nothing")
     with pytest.raises(errors.InvalidArgument):

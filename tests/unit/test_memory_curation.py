@@ -212,14 +212,15 @@ def test_what_counts_as_the_same_sentence() -> None:
         ("Alice agrees?", "Alice agrees."),
         ("tea over coffee", "coffee over tea"),
         ("3.5 million", "3,5 million"),
+        ("| 100 | |", "| | 100 |"),
     ):
-        assert compared(one) != compared(other)
+        assert sentences(one) != sentences(other)
     assert sentences("One. Two!\n\n```\nif x:\n    y\n```\n# Three") == [
         "one",
         "two",
         "```",
         "if x:",
-        "y",
+        "    y",
         "```",
         "three",
     ]
@@ -242,6 +243,12 @@ def test_a_newer_note_that_says_so_supersedes() -> None:
         assert short(plan) == [("archive", "superseded", ["plan.md", "other.md"])]
         assert plan.actions[0].to == "archive/plan.md"
         assert plan.actions[0].facts == {"superseded_by": "other.md"}
+    for text in (
+        "This does not mean that it supersedes [[plan]].\n",
+        "The script replaces `plan.md` by its output.\n",
+        "plan.md is not superseded by [[plan]].\n",
+    ):
+        assert short(planned(old, made("other.md", text))) == []
     said = planned(made("plan.md", "Superseded by [[new]].\n"), made("new.md", "We use PostgreSQL.\n"))
     assert short(said) == [("archive", "superseded", ["plan.md", "new.md"])]
 

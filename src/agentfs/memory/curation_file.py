@@ -144,7 +144,7 @@ def _plan(fields: Mapping[str, Any]) -> Plan:
     return Plan(
         0 if made is None else made.ns,
         str(fields.get("volume", "")),
-        int(fields.get("notes") or 0),
+        notes if isinstance(notes := fields.get("notes"), int) else 0,
         tuple(_action(number, action) for number, action in enumerate(actions, 1)),
     )
 

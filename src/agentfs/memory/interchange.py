@@ -21,7 +21,8 @@ from agentfs.memory.passages import Passage
 
 Format: TypeAlias = Literal["passages", "documents", "text"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-_MODE_MAX = 0o7777
+_MODE_BITS = 0o777
+"""What a row may say of a file's mode: nobody brings in a file that runs as somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,7 @@ def _of_document(row: Mapping[str, Any], source: str) -> Incoming:
     if not isinstance(xattrs, dict) or not all(isinstance(value, dict) for value in xattrs.values()):
         raise ValueError("xattrs are names with their values")
     try:
-        number = int(mode, 8) & _MODE_MAX if isinstance(mode, str) else None
+        number = int(mode, 8) & _MODE_BITS if isinstance(mode, str) else None
     except ValueError:
         raise ValueError(f"the mode {mode!r} is not octal") from None
     return Incoming(

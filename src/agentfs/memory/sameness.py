@@ -40,7 +40,9 @@ def sentences(text: str) -> list[str]:
                 fence = mark[1]
             elif mark and mark[1].startswith(fence):
                 fence = ""
-            found.append(line.strip())
+            found.append(line.rstrip())
+        elif line.lstrip().startswith("|"):  # a row: what stands in which column
+            found.append("|".join(compared(cell) for cell in line.strip().split("|")))
         else:
             found += [key for sentence in split_sentences(line) if (key := compared(sentence))]
     return [sentence for sentence in found if sentence]

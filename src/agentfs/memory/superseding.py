@@ -10,13 +10,12 @@ from agentfs.memory.sameness import compared, sentences
 
 _SERIES_MIN = 4
 """So many notes with one title are a series, not versions of one."""
-_SAYS_NEWER = re.compile(
-    r"(?i)\b(?:supersedes|replaces|obsoletes)\b:?\s*(\[\[[^\]\n]{1,200}\]\]|`[^`\n]{1,200}`|[^\s`]{1,200}\.(?:md|txt))"
-)
-_SAYS_OLDER = re.compile(
-    r"(?i)\b(?:superseded|replaced|obsoleted) by\b:?\s*"
-    r"(\[\[[^\]\n]{1,200}\]\]|`[^`\n]{1,200}`|[^\s`]{1,200}\.(?:md|txt))"
-)
+_NOTE = r"\b:?\s*(\[\[[^\]\n]{1,200}\]\]|`[^`\n]{1,200}`|[^\s`]{1,200}\.(?:md|txt))"
+_SAYS_NEWER = re.compile(r"(?im)(?:\b(?:supersedes|obsoletes)|(?:^[\s>*_+-]*|\bthis(?: \w+)? )replaces)" + _NOTE)
+_SAYS_OLDER = re.compile(r"(?i)\b(?:superseded|replaced|obsoleted) by" + _NOTE)
+_DENIES = re.compile(r"(?i)(?:\bnot|\bnever|\bno longer|n't)\b[^.\n]*\Z")
+_DENIAL = 40
+"""Characters before it that are looked at."""
 _LABEL = re.compile(r"[\s>*_+-]*([^\W\d_][^:*_\n]{0,40}?)\s*(?::[*_]*|[*_]+:)\s+\S")
 """`Budget: 3000`, `- **Budget:** 3000`."""
 _SHARE_MIN = 0.5
@@ -52,12 +51,17 @@ def _said(notes: Sequence[Note], names: Names) -> Iterator[tuple[Note, Note, str
         for link in texts(note.keys.get("superseded_by")):
             if (other := names.meant(link, note)) is not None:
                 yield note, other, f"it says in its frontmatter that {other.path} supersedes it"
-        for found in _SAYS_NEWER.finditer(note.text):
+        for found in _said_in(note.text, _SAYS_NEWER):
             if (other := names.meant(found[1], note)) is not None:
-                yield other, note, f"{note.path} says: “{found[0]}”"
-        for found in _SAYS_OLDER.finditer(note.text):
+                yield other, note, f"{note.path} says: “{found[0].strip()}”"
+        for found in _said_in(note.text, _SAYS_OLDER):
             if (other := names.meant(found[1], note)) is not None:
                 yield note, other, f"it says: “{found[0]}”"
+
+
+def _said_in(text: str, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+    """Where a text says so, and does not deny it."""
+    return (found for found in pattern.finditer(text) if not _DENIES.search(text[: found.start()][-_DENIAL:]))
 
 
 def _covered(notes: Sequence[Note]) -> Iterator[tuple[Note, Note, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from agentfs.errors import Exists, NotFound
+from agentfs.errors import Exists, NoSpace, NotFound, TreeError, Unavailable
 from agentfs.memory.curation import Action, Plan, Seen, archived
 from agentfs.memory.facts import XATTR_PREFIX, with_facts
 from agentfs.memory.names import beside
@@ -59,6 +59,10 @@ class CurationSteps:
             return Done(action, "done", steps[action.do](action))
         except _Changed as changed:
             return Done(action, "skipped", str(changed))
+        except (NoSpace, Unavailable):
+            raise
+        except (TreeError, TypeError) as error:  # a plan that was edited: a name that cannot be, a fact of no kind
+            return Done(action, "skipped", str(error))
 
     def _unchanged(self, seen: Seen) -> bytes:
         """Its bytes. Raises _Changed."""

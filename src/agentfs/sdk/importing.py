@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from agentfs.errors import AgentFSError, Exists, InvalidArgument, IsADirectory, NotADirectory, NotFound
+from agentfs.errors import AgentFSError, Exists, InvalidArgument, NotADirectory, NotFound
 from agentfs.memory.interchange import Incoming
 from agentfs.memory.names import beside
 from agentfs.sdk.exporting import Told
@@ -68,6 +68,9 @@ def _planned(home: FileHome, source: Source, place: str) -> Iterator[ImportedFil
     for incoming in source.files():
         digest = hashlib.sha256(incoming.data).hexdigest()
         wanted = _inside(place, incoming)
+        above = next((name for name in _above(wanted) if name in planned), None)
+        if above is not None:
+            raise InvalidArgument(f"{incoming.source}: {wanted}: {above} is a file of this source, and no directory")
         for path in beside(wanted):
             known = planned.get(path) or _digest(home, path)
             if known is None or known == digest:
@@ -98,11 +101,18 @@ def _inside(place: str, incoming: Incoming) -> str:
 def _digest(home: FileHome, path: str) -> str | None:
     """Of the file that is there; "" for anything else, None for nothing."""
     try:
-        return hashlib.sha256(home.read(path)).hexdigest()
+        is_file = home.stat(path, follow=False).is_file
+        return hashlib.sha256(home.read(path)).hexdigest() if is_file else ""
     except NotFound:
         return None
-    except (IsADirectory, NotADirectory, InvalidArgument):
-        return ""
+    except NotADirectory as error:
+        raise InvalidArgument(f"{path} cannot be imported: {error}") from None
+
+
+def _above(path: str) -> Iterator[str]:
+    """The directories above a path."""
+    while path := os.path.dirname(path):
+        yield path
 
 
 def _brought_in(home: FileHome, file: ImportedFile, incoming: Incoming) -> ImportedFile:
