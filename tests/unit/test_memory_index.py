@@ -334,6 +334,8 @@ def test_neighbours(index: Index) -> None:
     assert [it.passage.text for it in index.neighbours(third.id)] == ["b", "d"]
     assert [it.passage.text for it in index.neighbours(third.id, 9)] == ["a", "b", "d", "e"]
     assert index.neighbours(10**6) == []
+    first = index.passages(2)[0]
+    assert [it.passage.text for it in index.around([third.id, 10**6, first.id, third.id])] == ["b", "d", "y"]
 
 
 texts = st.lists(st.lists(st.sampled_from(TEXT), min_size=1, max_size=8).map(" ".join), max_size=4)

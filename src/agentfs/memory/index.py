@@ -384,6 +384,12 @@ class Index:
             near = image.neighbours(passage_id, distance)
         return self.rows(near)
 
+    def around(self, passage_ids: Iterable[int], distance: int = 1) -> list[PassageRow]:
+        """The neighbours of many passages, each once, those of the first passage first."""
+        with self._imaged() as image:
+            near = [it for passage in passage_ids for it in image.neighbours(passage, distance)]
+        return self.rows(list(dict.fromkeys(near)))
+
     def passages(self, ino: int) -> list[PassageRow]:
         """All passages of a document, in order."""
         with self._file.reading() as sql:
