@@ -58,7 +58,7 @@ def test_inline_tags_and_links() -> None:
         "Text #idea, (#note/sub) and #2024-goals; but not a#b, #123, #ff0011, `#code`, https://x.example/#frag.\n\n"
         "```\n#include [[no]] [no](no.md)\n```\n\n"
         "- see [[Two#part]], ![[pic.png]], [three](three%20x.md 'Title'), [four](<fo ur.md>)\n"
-        "- [web](https://a.example) [mail](mailto:a@b.example) [up](#top) [ref]\n\n[ref]: ./five.md\n"
+        "- [web](https://a.example) [mail](mailto:a@b.example) [up](#top) [ref]\n\n[ref]: ./five.md\n[^1]: Note.\n"
     )
     assert found.tags == ("key", "idea", "note/sub", "2024-goals")
     assert found.links == ("../a.md", "One", "Two", "pic.png", "three x.md", "fo ur.md", "./five.md")

@@ -44,7 +44,7 @@ _TRUE, _FALSE = ("true", "yes", "on", "1", "y"), ("false", "no", "off", "0", "n"
 _PINNED_TYPES = ("instruction", "instructions")
 _WIKI = re.compile(r"\[\[([^\[\]\n|#]{1,500})(?:#[^\[\]\n|]{0,500})?(?:\|[^\[\]\n]{0,500})?\]\]")
 _TARGET = re.compile(r"\]\((?:<([^<>\n]{1,1000})>|([^()\s<>]{1,1000}))(?:[ \t]+[\"'(][^\n)]{0,500})?\)")
-_DEFINED = re.compile(r"^ {0,3}\[[^\[\]\n]{1,500}\]:[ \t]+(\S{1,1000})", re.MULTILINE)
+_DEFINED = re.compile(r"^ {0,3}\[(?!\^)[^\[\]\n]{1,500}\]:[ \t]+(\S{1,1000})", re.MULTILINE)
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
 _INLINE_TAG = re.compile(r"(?<![^\s(,;])(?<!\]\()#([^\W_][\w/-]{0,99})(?![\w/#-])")
 _COLOUR = re.compile(r"(?=.*\d)(?:[0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})", re.IGNORECASE)

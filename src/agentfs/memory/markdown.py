@@ -153,7 +153,7 @@ class _Scan:
         if turn is not None:
             stamp = self._stamp(content) or self._moment(turn.stamp)
             yield from self._begin("turn", start, end, author=turn.author, said_ns=stamp)
-            self._role = turn.author if speakers.is_role(turn.author) else ""
+            self._role = turn.author if turn.alone or speakers.is_role(turn.author) else ""
             return
         item = _ITEM.match(content)
         if item is not None:
@@ -327,7 +327,7 @@ class _Scan:
         """The moment in a stamp behind a name."""
         found = moments.moment_in(stamp) if stamp else None
         if found is None and stamp and (day_ns := self._day()) is not None:
-            found = moments.time_at(stamp, len(stamp) - len(stamp.lstrip("[( ")), day_ns)
+            found = moments.time_at(stamp, len(stamp) - len(stamp.lstrip("[( \t—–|-")), day_ns)
         return None if found is None else found.ns
 
     def _day(self) -> int | None:

@@ -4,16 +4,19 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+_CLOCK = r"(?:\d{4}-\d{2}-\d{2}[ T])?\d{1,2}:\d{2}(?::\d{2})?(?:[ ]?[AaPp][Mm])?"
 TURN = re.compile(
-    r"""
-    ^[ \t>]* (?: [-*+][ \t]+ | \d{1,4}[.)][ \t]+ )?
-    (?: (?P<bracket> [\[(] [^\])\n]{1,40} [\])] ) [ \t]* [-–—]? [ \t]* ){0,2}
-    (?P<stamp> \d[\d:./,T -]{3,30}? (?: [ ]?[AaPp]\.?[Mm]\b\.? )? (?:Z|UTC)? (?: [ \t]*[-–—|,][ \t]* | [ \t]+ ) )?
-    (?: <(?P<nick> [^<>\s]{1,30} )>[ \t]+(?=\S)
-      | (?: \*\*|__|\* )? @? (?P<name> [^\W\d_][\w.'’&-]* (?: [ ][\w.'’&()-]+ ){0,3} )
-        (?: \*\*|__|\* )? (?: [ \t]* [\[(] (?P<after> [^\])\n]{1,40} ) [\])] (?: \*\*|__|\* )? )?
+    rf"""
+    ^[ \t>]* (?: [-*+][ \t]+ | \d{{1,4}}[.)][ \t]+ )?
+    (?: (?P<bracket> [\[(] [^\])\n]{{1,40}} [\])] ) [ \t]* [-–—]? [ \t]* ){{0,2}}
+    (?P<stamp> \d[\d:./,T -]{{3,30}}? (?: [ ]?[AaPp]\.?[Mm]\b\.? )? (?:Z|UTC)? (?: [ \t]*[-–—|,][ \t]* | [ \t]+ ) )?
+    (?: <(?P<nick> [^<>\s]{{1,30}} )>[ \t]+(?=\S)
+      | (?: \*\*|__|\* )? @? (?P<name> [^\W\d_][\w.'’&-]* (?: [ ][\w.'’&()-]+ ){{0,3}} )
+        (?: \*\*|__|\* )? (?: [ \t]* [\[(] (?P<after> [^\])\n]{{1,40}} ) [\])] (?: \*\*|__|\* )? )?
         (?: [:：] (?: \*\*|__|\* )? (?: [ \t]+(?=\S) | (?=[^\x00-\x7f]) | [ \t]*\r?$ )
-          | [ ](?:said|says|asked|replied|answered|wrote)[,:]?[ ](?=["“]) ) )
+          | [ ](?:said|says|asked|replied|answered|wrote)[,:]?[ ](?=["“])
+          | (?P<clock> [ \t]*[—–|-][ \t]*{_CLOCK} | [ \t]*[\[(]{_CLOCK}[\])] | [ \t]+\d{{1,2}}:\d{{2}}[ ]?[AaPp][Mm] )
+            [ \t]*\r?$ ) )
     """,
     re.VERBOSE | re.MULTILINE,
 )
@@ -58,6 +61,8 @@ class Turn:
     author: str
     stamp: str
     """Where its time may be written; "" if nowhere."""
+    alone: bool
+    """The line is but a name and a time; what is said stands below."""
 
 
 def speakers(text: str, start: int) -> frozenset[str]:
@@ -85,9 +90,10 @@ def turn(line: str, known: frozenset[str], *, amid: bool) -> Turn | None:
     if found is None:
         return None
     name = _name(found)
-    if name.lower() not in known and (not amid or not _may_be_name(name)):
+    if name.lower() not in known and not ((amid or found["clock"]) and _may_be_name(name)):
         return None
-    return Turn(name, found["stamp"] or found["after"] or found["bracket"] or "")
+    stamp = found["clock"] or found["stamp"] or found["after"] or found["bracket"] or ""
+    return Turn(name, stamp, found["clock"] is not None)
 
 
 def is_role(name: str) -> bool:
