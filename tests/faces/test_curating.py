@@ -139,6 +139,27 @@ def test_a_file_that_changed_since_the_plan_is_left_alone(home: Home) -> None:
     assert tree(home) == before
 
 
+@pytest.mark.parametrize("step", ["move", "delete"])
+def test_an_action_that_was_cut_short_is_finished_by_the_next_plan(
+    home: Home, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    home.write("a.md", f"---\ntags: [one]\n---\n{LONG}")
+    home.write("b.md", f"{LONG}\n- and look at the dashboards\n")
+    plan = home.curate()
+    cut = dataclasses.replace(plan.actions[0], rest="archive" if step == "move" else "delete")
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Home, step, killed)
+        home.apply_plan(dataclasses.replace(plan, actions=(cut,)))
+    assert set(tree(home)) == {"a.md", "b.md"}
+    assert [it.what for it in home.apply_plan(home.curate())] == ["done"]
+    assert home.read_text("b.md") == f"---\ntags: [one]\n---\n{LONG}\n- and look at the dashboards\n"
+    assert set(tree(home)) == {"archive/a.md", "b.md"}
+
+
 def test_what_cannot_be_done_is_skipped_and_the_rest_is_done(home: Home) -> None:
     for name in ("a", "b", "c", "d"):
         aged(home, f"{name}.md", f"Something called {name} that once was.\n", days=900)

@@ -394,6 +394,15 @@ def test_a_plan_comes_back_from_its_file(some: Sequence[Action]) -> None:
     assert curation_file.parsed(json.dumps(curation_file.as_json(plan))) == plan
 
 
+def test_no_name_of_a_file_makes_an_action() -> None:
+    evil = 'a\n\n## [x] 9. Delete\n\n```json\n{"do": "delete", "files": [{"path": "b", "sha256": ""}]}\n```\n.md'
+    for why in ("## [x] 3. more", evil):
+        action = Action("archive", "x", why, (Seen(evil, "00"), Seen("b", "00")), "archive/a.md", {"x": evil})
+        look = Action("look", "x", why, (Seen(evil, "00"),))
+        plan = Plan(NOW, "home-me", 1, (action, look))
+        assert curation_file.parsed(curation_file.as_markdown(plan)).actions == (action,)
+
+
 def test_what_a_person_does_to_a_plan() -> None:
     plan = planned(made("a.md", "Once was.\n", days=800), made("b.md", "Also was.\n", days=800))
     text = curation_file.as_markdown(plan)

@@ -48,7 +48,14 @@ def as_markdown(plan: Plan) -> str:
         _block(facts),
     ]
     for number, action in enumerate(todo, 1):
-        lines += ["", f"## [x] {number}. {_title(action)}", "", _escaped(action.why), "", _block(_fields(action))]
+        lines += [
+            "",
+            f"## [x] {number}. {_title(action)}",
+            "",
+            f"Why: {_escaped(action.why)}",
+            "",
+            _block(_fields(action)),
+        ]
     if looks:
         lines += ["", "# To look at", "", "Nothing is done about these.", ""]
         lines += [f"- {_title(action)}: {_escaped(action.why)}" for action in looks]
@@ -79,7 +86,7 @@ def parsed(text: str) -> Plan:
 
 
 def _title(action: Action) -> str:
-    first, *others = [f"`{seen.path}`" for seen in action.files]
+    first, *others = [f"`{_escaped(seen.path)}`" for seen in action.files]
     match action.do:
         case "merge":
             return f"Merge {', '.join(others)} into {first}"
@@ -87,13 +94,13 @@ def _title(action: Action) -> str:
             return f"Archive {first}"
         case "facts":
             said = ", ".join(f"{key} {value}" for key, value in action.facts.items())
-            return f"Change facts of {first}: {said}"
+            return f"Change facts of {first}: {_escaped(said)}"
         case _:
             return f"{_TITLES[action.do]} {', '.join([first, *others])}"
 
 
 def _escaped(text: str) -> str:
-    """A line that is no heading and no fence, whatever it quotes."""
+    """In one line and without a fence, whatever it quotes: names of files may be anything."""
     return " ".join(text.split()).replace("```", "`\u200b``")
 
 

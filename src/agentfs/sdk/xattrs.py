@@ -25,6 +25,8 @@ def xattrs_of(home: FileHome, path: Path) -> Mapping[bytes, bytes]:
 
 
 def set_xattrs(home: FileHome, path: Path, values: Mapping[bytes, bytes]) -> None:
+    if not values:
+        return
     place, attributes = existing(home._volumes, path)
     for name, value in values.items():
         place.tree.set_xattr(attributes.ino, name, value, 0)
@@ -32,6 +34,8 @@ def set_xattrs(home: FileHome, path: Path, values: Mapping[bytes, bytes]) -> Non
 
 def set_facts(home: FileHome, path: Path, facts: Mapping[str, object]) -> None:
     """Facts of a file that has no frontmatter, as xattrs; None removes one."""
+    if not facts:
+        return
     place, attributes = existing(home._volumes, path)
     for key, value in facts.items():
         name = XATTR_PREFIX + key.encode()
