@@ -1,0 +1,33 @@
+"""Snippets: the slice of a passage around what a question asked for."""
+
+import re
+from dataclasses import replace
+
+from agentfs.memory.results import Found
+from agentfs.memory.tokens import TokenCounter
+from agentfs.memory.words import terms
+
+CHARACTERS = 240
+_WORD = re.compile(r"\S+")
+
+
+def snippet(found: Found, wanted: frozenset[str], counter: TokenCounter) -> Found:
+    """At most 240 characters of it, verbatim, where most of the wanted terms stand; cut between words."""
+    text = found.text
+    if len(text) <= CHARACTERS:
+        return found
+    spots = [it.start() for it in _WORD.finditer(text) if not wanted.isdisjoint(terms(it[0]))]
+    best, most = 0, 0
+    for at, spot in enumerate(spots):
+        inside = sum(1 for it in spots[at:] if it < spot + CHARACTERS * 3 // 4)
+        if inside > most:
+            best, most = spot, inside
+    start = min(max(best - CHARACTERS // 4, 0), len(text) - CHARACTERS)
+    end = start + CHARACTERS
+    if start and (space := text.find(" ", start, start + CHARACTERS // 4)) >= 0 and space < best:
+        start = space + 1
+    if end < len(text) and (space := text.rfind(" ", end - CHARACTERS // 4, end)) > best:
+        end = space
+    first = found.first_line + text.count("\n", 0, start)
+    cut = text[start:end]
+    return replace(found, first_line=first, last_line=first + cut.count("\n"), text=cut, tokens=counter.count(cut))
