@@ -105,6 +105,21 @@ def test_a_log_that_stays_open_is_written_into(home: Home) -> None:
     assert home.read("log.txt") == b"ok\ndone as well\nmore\nlast\n"
 
 
+def test_edits_at_once_of_a_log_that_stays_open(home: Home) -> None:
+    home.write("log.txt", b"")
+    lines = [f"{number}\n".encode() for number in range(4)]
+    with home.open_file("log.txt", "ab"):
+        threads = [
+            threading.Thread(target=home.edit, args=("log.txt", lambda data, line=line: data + line))
+            for line in lines
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(home.read("log.txt").splitlines(keepends=True)) == lines
+
+
 def test_writing_what_must_be_new(home: Home) -> None:
     home.write("d/a.md", "one", overwrite=False)
     assert home.read("d/a.md") == b"one"

@@ -89,8 +89,8 @@ class Listening:
 
 
 def serve_http(server: Server[Any], listening: Listening, *, report: Callable[[str], None]) -> None:
-    """Return when this process is told to end. `report` gets the URL once clients can connect. Raises
-    `InvalidArgument` when the address cannot be had."""
+    """Return when this process is told to end. `report` gets the URL once clients can connect, on another thread.
+    Raises `InvalidArgument` when the address cannot be had."""
     bound = _bound(listening)
     app: ASGIApp = server.streamable_http_app(
         streamable_http_path=PATH,
@@ -108,6 +108,7 @@ def serve_http(server: Server[Any], listening: Listening, *, report: Callable[[s
 
     def run() -> None:
         try:
+            report(f"http://{_bracketed(listening.host)}:{bound.getsockname()[1]}{PATH}")
             serving.run(sockets=[bound])
         finally:
             ended.set()
@@ -116,7 +117,6 @@ def serve_http(server: Server[Any], listening: Listening, *, report: Callable[[s
         serving.should_exit = True
         ended.wait(2 * _GRACE_SECONDS)
 
-    report(f"http://{_bracketed(listening.host)}:{bound.getsockname()[1]}{PATH}")
     with bound:
         serve(run, stop)
 

@@ -16,10 +16,10 @@ _UNLISTED = frozenset({"node_modules"})
 
 def directory(root: Root, path: str, inside: str) -> str:
     """The directory `inside` of the home, which the model calls `path`."""
-    path = path.rstrip("/")
+    path = printable(path.rstrip("/"))
     walk = _Walk(root, spaces=frozenset(found.place for found in root.home.spaces()))
     total = walk.below(inside, path, level=1)
-    lines = [f"{total}\t{printable(path)}", *walk.lines]
+    lines = [f"{total}\t{path}", *walk.lines]
     return listed(_title(path), lines, hint="To see them, view a directory below.")
 
 

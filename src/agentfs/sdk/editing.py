@@ -24,6 +24,9 @@ _PAUSE_SECONDS = 0.025
 """Together half a second: a program that saves a file has it open for writing for milliseconds."""
 _READ_BYTES = 1 << 20
 
+_AMONG_WRITERS = threading.Lock()
+"""One edit in place at a time, of this process: each reads what the one before wrote."""
+
 Change = Callable[[bytes], bytes]
 
 
@@ -48,7 +51,8 @@ def edit(volumes: Volumes, path: Path, change: Change) -> bytes:
             return after
         if attempt:  # once at once: it was only changed
             place.volume.clock.wait(threading.Event(), _PAUSE_SECONDS)
-    return _among_writers(place.tree, attributes.ino, change)
+    with _AMONG_WRITERS:
+        return _among_writers(place.tree, attributes.ino, change)
 
 
 def _read(tree: Tree, ino: int) -> tuple[bytes, int]:
