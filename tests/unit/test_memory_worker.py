@@ -224,6 +224,19 @@ def test_an_index_that_is_damaged_or_dropped_is_made_anew(machine: Make) -> None
     assert it.says() == it.should_say()
 
 
+def test_other_rules_of_reading_make_the_index_anew(machine: Make) -> None:
+    it = machine("a")
+    it.node.write("a.md", b"one")
+    it.catch_up()
+    before = it.worker.indexed
+    it.crash()
+    it.worker._rules = "another version"
+    it.catch_up()
+    assert before == 1
+    assert it.worker.indexed == 1, "looked at again, though it did not change"
+    assert it.says() == it.should_say()
+
+
 # ---- any order ----
 
 

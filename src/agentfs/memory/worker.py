@@ -54,13 +54,17 @@ _NO_TEXT = (
 class Worker:
     """See the module. Safe from any thread."""
 
-    def __init__(self, sources: Sources, index: Index, *, fetch: Fetch, clock: Clock, era: str = "") -> None:
-        """`era`: changes whenever journal numbers may not mean what they did (another boot, another replica)."""
+    def __init__(
+        self, sources: Sources, index: Index, *, fetch: Fetch, clock: Clock, era: str = "", rules: str = ""
+    ) -> None:
+        """`era` changes whenever journal numbers may not mean what they did (another boot, another replica). `rules`
+        changes whenever the same file may make another document; the index is then made anew."""
         self._sources = sources
         self._index = index
         self._fetch = fetch
         self._clock = clock
         self._era = era
+        self._rules = rules
         self._turn = threading.RLock()
         self._position = 0
         """The index's."""
@@ -129,6 +133,9 @@ class Worker:
             self._started = False
 
     def _start(self, oldest: int, newest: int) -> None:
+        if self._index.fact("rules") != self._rules:
+            self._index.drop()
+            self._index.set_facts({"rules": self._rules})
         position = self._position = self._index.position
         same = self._index.fact("era") == self._era
         self._heard.clear()

@@ -203,7 +203,7 @@ class MemoryService:
         index = Index(self._replica.directory, counter=counter)
         bytes_of = LogBytes(engine.ground)
         era = f"{boot_id()} {self._replica.state('replica_id')} {' '.join(settings.index_ignore)}"
-        worker = Worker(sources, index, fetch=bytes_of.fetch, clock=clock, era=era)
+        worker = Worker(sources, index, fetch=bytes_of.fetch, clock=clock, era=era, rules=_rules())
         tree = Tree(self._replica, clock=clock)
 
         def unlink(directory: int, name: bytes, ino: int, change: int) -> None:
@@ -326,6 +326,18 @@ class MemoryService:
             "problem": self._trouble(it),
         }
         return {"memory": {"state": state, **stats, **fresh}}
+
+
+def _rules() -> str:
+    """Of how files become documents: they change with AgentFS, and with the libraries that read HTML and PDF."""
+    from importlib import metadata, util  # noqa: PLC0415
+
+    readers = [name for name in ("pypdf", "selectolax") if util.find_spec(name) is not None]
+    try:
+        version = metadata.version("agentfs-home")
+    except metadata.PackageNotFoundError:
+        version = "source"
+    return " ".join((version, *readers))
 
 
 # ---- words ----
