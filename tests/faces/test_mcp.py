@@ -387,6 +387,10 @@ def test_recall_keeps_to_its_budget_with_the_paths_that_it_names(home: Home) -> 
             before = len(answer.meta["agentfs/passages"])
         assert before > 10
         assert (await said(client, "recall", query="tea", max_tokens=40_000)).failed
+        await memory(client, "create", path="/memories/zebra.md", file_text="zebra " + "word " * 200 + ".\n")
+        short = await said(client, "recall", query="zebra", max_tokens=50, path="/memories/zebra.md")
+        assert short.text == "What answers that is longer than max_tokens: ask with a higher one."
+        assert short.meta["agentfs/tokens"] <= 50
 
     with_client(home, do)
 
