@@ -89,6 +89,8 @@ class _Scan:
         self._author = ""
         self._role = ""
         """Who speaks until another does: only in conversations with a program, whose turns have paragraphs."""
+        self._alone = False
+        """The turn begins with a line that only says who and when."""
         self._said_ns: int | None = None
         self._fence = ""
         self._gap = False
@@ -153,6 +155,7 @@ class _Scan:
         if turn is not None:
             stamp = self._stamp(content) or self._moment(turn.stamp)
             yield from self._begin("turn", start, end, author=turn.author, said_ns=stamp)
+            self._alone = turn.alone
             self._role = turn.author if turn.alone or speakers.is_role(turn.author) else ""
             return
         item = _ITEM.match(content)
@@ -189,6 +192,8 @@ class _Scan:
     def _blank(self) -> Iterator[Span]:
         if self._kind == "list":
             self._gap = True
+        elif self._kind == "turn" and self._alone and self._lines == 1:
+            return
         elif self._kind == "paragraph" and self._lines == 1 and self._is_label():
             self._label = (self._start, self._text[self._start : self._end].strip().strip("*_: "))
             self._kind = ""
