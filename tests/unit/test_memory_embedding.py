@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agentfs.errors import AgentFSError, ConfigInvalid, NotInstalled, Unavailable
 from agentfs.memory.embedders import embedder_named
@@ -66,6 +68,36 @@ def test_any_text_has_a_vector_and_a_count(text: str) -> None:
 def test_counts_are_those_of_the_tokenizer() -> None:
     assert (default_counter().name, default_counter().count("")) == ("llama-2", 0)
     assert default_counter().count("Hello world") == 2
+
+
+_LINES = st.sampled_from(
+    [
+        "",
+        " ",
+        "a",
+        " a",
+        "▁",
+        "\r",
+        "\t",
+        "风险",
+        "🎉",
+        "<s>",
+        "x</s>y",
+        "<unk>",
+        "<0x0A>",
+        "def f():",
+        "the cat",
+        "\u2028",
+        "\x0b",
+    ]
+)
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(), st.lists(_LINES, max_size=8).map("\n".join)))
+def test_a_text_costs_what_its_lines_cost(text: str) -> None:
+    """Counting by lines gives what the tokenizer gives for the whole."""
+    assert default_counter().count(text) == len(default_counter().pieces(text))
 
 
 def test_neither_the_package_nor_a_network_is_touched() -> None:
