@@ -128,11 +128,10 @@ def _candidates(
 ) -> list[Candidate]:
     bm25 = {it.passage_id: it.score for it in by_words}
     cosine = {it.passage_id: it.score for it in by_vector}
-    for hits in (by_words, by_vector):
-        for hit in hits[:_AROUND]:
-            for row in index.neighbours(hit.passage_id, DISTANCE):
-                if filters.since_ns is None or row.date_ns >= filters.since_ns:
-                    rows.setdefault(row.id, row)
+    best = [hit.passage_id for hits in (by_words, by_vector) for hit in hits[:_AROUND]]
+    for row in index.around(best, DISTANCE):
+        if filters.since_ns is None or row.date_ns >= filters.since_ns:
+            rows.setdefault(row.id, row)
     return [Candidate(row, max(bm25.get(it, 0.0), 0.0), cosine.get(it)) for it, row in rows.items()]
 
 
