@@ -29,7 +29,7 @@ def text_of(incoming: Incoming) -> str:
 names = st.binary(min_size=1, max_size=20).filter(lambda raw: b"\0" not in raw and b"/" not in raw).map(os.fsdecode)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(
     names,
     st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")),
@@ -204,6 +204,7 @@ def test_names() -> None:
     assert [next(found) for _ in range(3)] == ["d/note.md", "d/note-2.md", "d/note-3.md"]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400))
 def test_every_name_can_be_a_file(text: str) -> None:
     for name in (slug(text) + ".md", file_name(text, ".md")):
