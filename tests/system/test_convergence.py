@@ -166,3 +166,26 @@ def test_the_sdk_beside_a_mount(machines: Fleet, ministack_server: S3Server, buc
     assert child.returncode == 0
     machine.unmount()
     machine.fsck()
+
+
+def test_a_log_that_is_open_outlives_its_removal_elsewhere(
+    machines: Fleet, ministack_server: S3Server, bucket: str
+) -> None:
+    """It has its name again, here too, while the program that writes it has it open still."""
+    left = machines.machine(ministack_server, bucket)
+    right = machines.machine(ministack_server, bucket)
+    left.mount()
+    right.mount()
+    left.write("job.log", b"one\n")
+    until(lambda: right.read("job.log") == b"one\n", "the log travels")
+    with open(right.path("job.log"), "ab", buffering=0) as log:
+        os.unlink(left.path("job.log"))
+        until(lambda: os.listdir(right.path()) == [], "the removal travels")
+        log.write(b"two\n")
+        os.fsync(log.fileno())
+        right.sync()
+        until(lambda: left.read("job.log") == b"one\ntwo\n", "what was written after it travels back")
+        until(lambda: right.read("job.log") == b"one\ntwo\n", "the mount shows the name again")
+        log.write(b"three\n")
+    until(lambda: left.read("job.log") == b"one\ntwo\nthree\n", "and what was written since")
+    until_equal(left, right)
