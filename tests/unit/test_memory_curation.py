@@ -253,6 +253,17 @@ def test_a_newer_note_that_says_so_supersedes() -> None:
     assert short(said) == [("archive", "superseded", ["plan.md", "new.md"])]
 
 
+def test_a_newer_note_with_the_same_title_may_say_so_without_a_name() -> None:
+    old = made("stack.md", "# Tech stack\n\nWe use MySQL.\n", days=30)
+    text = "# Tech stack\n\nWe use PostgreSQL. This supersedes the earlier decision.\n"
+    assert short(planned(old, made("stack-2026.md", text))) == [
+        ("archive", "superseded", ["stack.md", "stack-2026.md"])
+    ]
+    assert short(planned(old, made("stack-2026.md", text.replace("supersedes", "never supersedes")))) == []
+    assert short(planned(old, made("stack-2026.md", text.replace("stack", "costs")))) == []
+    assert short(planned(old, made("stack-2026.md", text, days=40))) == []
+
+
 def test_a_newer_note_with_the_same_title_and_points_supersedes() -> None:
     old = "# Budget\n\nOwner: Alice\nCeiling: 3000\nTravel is booked by the office.\n"
     new = "# Budget\n\n- **Owner:** Alice\n- Ceiling: 4500\n- Travel is booked by the office.\n- Hotels are extra.\n"

@@ -1,5 +1,6 @@
 """Which notes are superseded by newer ones: because one of the two says so, or because the newer one has it all."""
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,10 @@ _SERIES_MIN = 4
 _NOTE = r"\b:?\s*(\[\[[^\]\n]{1,200}\]\]|`[^`\n]{1,200}`|[^\s`]{1,200}\.(?:md|txt))"
 _SAYS_NEWER = re.compile(r"(?im)(?:\b(?:supersedes|obsoletes)|(?:^[\s>*_+-]*|\bthis(?: \w+)? )replaces)" + _NOTE)
 _SAYS_OLDER = re.compile(r"(?i)\b(?:superseded|replaced|obsoleted) by" + _NOTE)
+_SAYS_EARLIER = re.compile(
+    r"(?i)\b(?:supersedes|obsoletes|replaces)\s+(?:(?:the|this|our|my|your|all|any|an?)\s+){0,2}"
+    r"(?:old|older|earlier|previous|prior|former|original)\b[^.\n]{0,60}"
+)
 _DENIES = re.compile(r"(?i)(?:\bnot|\bnever|\bno longer|n't)\b[^.\n]*\Z")
 _DENIAL = 40
 """Characters before it that are looked at."""
@@ -24,7 +29,7 @@ _SHARE_MIN = 0.5
 def superseded(notes: Sequence[Note], names: Names) -> Iterator[tuple[Note, Note, str]]:
     """The older note, the newer one, and why, each older one once. No note supersedes one that supersedes it."""
     done: dict[str, str] = {}
-    for older, newer, why in (*_said(notes, names), *_covered(notes)):
+    for older, newer, why in (*_said(notes, names), *_said_of_title(notes), *_covered(notes)):
         if (
             older.path in done
             or older.path == newer.path
@@ -64,12 +69,28 @@ def _said_in(text: str, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
     return (found for found in pattern.finditer(text) if not _DENIES.search(text[: found.start()][-_DENIAL:]))
 
 
+def _title(note: Note) -> str:
+    return " ".join((note.facts.title or note.stem).casefold().split())
+
+
+def _said_of_title(notes: Sequence[Note]) -> Iterator[tuple[Note, Note, str]]:
+    """Notes that say that they supersede an earlier one, without its name: the last one before with their title."""
+    titled: dict[tuple[str, str], list[Note]] = defaultdict(list)
+    for note in notes:
+        titled[_title(note), note.facts.type].append(note)
+    for group in titled.values():
+        by_time = sorted(group, key=lambda note: (note.modified_ns, note.path)) if len(group) > 1 else []
+        for older, newer in itertools.pairwise(by_time):
+            said = next(_said_in(newer.text, _SAYS_EARLIER), None)
+            if said is not None and newer.modified_ns > older.modified_ns:
+                yield older, newer, f"{newer.path} has the same title, is newer, and says: “{said[0].strip()}”"
+
+
 def _covered(notes: Sequence[Note]) -> Iterator[tuple[Note, Note, str]]:
     """Notes with one title, of which a newer one has every sentence or key fact of the older."""
     titled: dict[tuple[str, str, tuple[str, ...]], list[Note]] = defaultdict(list)
     for note in notes:
-        title = " ".join((note.facts.title or note.stem).casefold().split())
-        titled[title, note.facts.type, series(note.path)].append(note)
+        titled[_title(note), note.facts.type, series(note.path)].append(note)
     for group in titled.values():
         if 1 < len(group) < _SERIES_MIN and group[0].facts.type not in ("log", "conversation"):
             newest_last = sorted(group, key=lambda note: (note.modified_ns, note.path))
