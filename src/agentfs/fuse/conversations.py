@@ -110,7 +110,7 @@ class Conversations:
             wire.WRITE: ours(wire.WRITE, _first_of(WRITE_IN.unpack_from), self._write),
             wire.FLUSH: ours(wire.FLUSH, _first_of(FLUSH_IN.unpack_from), self._flush),
             wire.FSYNC: ours(wire.FSYNC, _first_of(FSYNC_IN.unpack_from), self._flush),
-            wire.RELEASE: ours(wire.RELEASE, _first_of(RELEASE_IN.unpack_from), self._release),
+            wire.RELEASE: self._releasing(table[wire.RELEASE]),
             wire.SETATTR: self._setting(table[wire.SETATTR], table[wire.GETATTR]),
             wire.COPY_FILE_RANGE: _copy,
         }
@@ -150,10 +150,13 @@ class Conversations:
         with self._lock:
             return self._open.pop(number, None) is not None
 
-    def _release(self, request: Request, _conversation: _Conversation) -> bytes:
-        with self._lock:
-            self._open.pop(RELEASE_IN.unpack_from(request.data, BODY)[0], None)
-        return b""
+    def _releasing(self, other: Handler) -> Handler:
+        def releasing(request: Request) -> bytes | int | None:
+            with self._lock:
+                self._open.pop(RELEASE_IN.unpack_from(request.data, BODY)[0], None)
+            return other(request)  # locks may hang on any handle
+
+        return releasing
 
     # ---- saying ----
 
