@@ -45,6 +45,30 @@ class Hit(NamedTuple):
     """Higher is better."""
 
 
+@dataclass(frozen=True, slots=True)
+class PassageNow:
+    """What a question weighs of a passage."""
+
+    id: int
+    ordinal: int
+    date_ns: int
+    length: int
+    terms: Mapping[str, float]
+    """With their weighted frequencies."""
+    vector: bytes | None = None
+    """As the database holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentNow:
+    id: int
+    ino: int
+    path: bytes
+    expires_ns: int | None
+    passages: list[PassageNow]
+    """In order."""
+
+
 @dataclass(slots=True)
 class _Term:
     """Where a term stands."""
@@ -90,7 +114,7 @@ class Image:
         self._ascending = True
         """Whether ids grow with their slots: until one that was here is read again."""
         self._slots = np.arange(1024)
-        self._load(sql, "", (), {})
+        self._load(sql)
 
     # ---- what is in it ----
 
@@ -104,10 +128,27 @@ class Image:
         """So much is dead that it should be made anew."""
         return self._deaths > _DEAD_MIN and self._deaths > self.count * _DEAD_SHARE_MAX
 
-    def document_changed(self, sql: Connection, document: int, terms: Mapping[int, Mapping[str, float]]) -> None:
-        """Take a document in as it is in the database now; `terms` are those of its passages, by their ids."""
-        self.document_gone(document)
-        self._load(sql, "WHERE d.id=?", (document,), terms)
+    def document_is(self, now: DocumentNow) -> None:
+        """Take a document in as it is now. Passages that were here, and bring no vector, keep theirs."""
+        kept = self._vectors_of(now.id)
+        self.document_gone(now.id)
+        self._add_document(now.id, now.ino, now.path, now.expires_ns)
+        for it in now.passages:
+            self._add(it.id, now.id, it.ordinal, it.date_ns, it.length)
+            if it.vector is not None:
+                self._set_vector(self.count - 1, it.vector)
+            elif it.id in kept:
+                self._matrix = _roomy(self._matrix, self.count - 1)
+                self._matrix[self.count - 1] = kept[it.id]
+                self._vectored[self.count - 1] = True
+            for term, frequency in it.terms.items():
+                if (known := self._terms.get(term)) is not None:
+                    known.more.append((self.count - 1, frequency))
+
+    def _vectors_of(self, document: int) -> dict[int, Vectors]:
+        place = self._places.get(document)
+        slots = [] if place is None else self._slots_of[place]
+        return {int(self._ids[it]): self._matrix[it].copy() for it in slots if self._vectored[it]}
 
     def document_gone(self, document: int) -> None:
         """Repeating it is harmless."""
@@ -136,43 +177,38 @@ class Image:
         near = self._slots_of[self._documents[slot]][max(ordinal - distance, 0) : ordinal + distance + 1]
         return [int(self._ids[it]) for it in near if it != slot]
 
-    def _load(
-        self, sql: Connection, where: str, bindings: tuple[Any, ...], terms: Mapping[int, Mapping[str, float]]
-    ) -> None:
-        documents = sql.rows(f"SELECT id, ino, path, expires_ns FROM document d {where}", bindings)
-        for document, ino, path, expires in documents:
-            place = self._places[document] = len(self._paths)
-            self._paths.append(path)
-            self._inos.append(ino)
-            self._slots_of.append([])
-            self._expires = _roomy(self._expires, place)
-            self._expires[place] = _NEVER if expires is None else expires
+    def _load(self, sql: Connection) -> None:
+        for row in sql.execute("SELECT id, ino, path, expires_ns FROM document"):
+            self._add_document(*row)
         rows = sql.execute(
             "SELECT p.id, p.document, p.ordinal, coalesce(p.said_ns, d.created_ns, d.mtime_ns), p.length, v.data "
-            f"FROM passage p JOIN document d ON d.id=p.document LEFT JOIN vector v ON v.passage=p.id {where} "
-            "ORDER BY p.document, p.ordinal",
-            bindings,
+            "FROM passage p JOIN document d ON d.id=p.document LEFT JOIN vector v ON v.passage=p.id ORDER BY p.id"
         )
-        for passage, document, ordinal, date, length, data in rows:
-            self._add(passage, self._places[document], ordinal, date, length)
+        for *of, data in rows:
+            self._add(*of)
             if data is not None:
                 self._set_vector(self.count - 1, data)
-            for term, frequency in terms.get(passage, {}).items():
-                if (known := self._terms.get(term)) is not None:
-                    known.more.append((self.count - 1, frequency))
-        self._norms = self._by_id = None
 
-    def _add(self, passage: int, place: int, ordinal: int, date: int, length: int) -> None:
-        slot = self.count
+    def _add_document(self, document: int, ino: int, path: bytes, expires_ns: int | None) -> None:
+        place = self._places[document] = len(self._paths)
+        self._paths.append(path)
+        self._inos.append(ino)
+        self._slots_of.append([])
+        self._expires = _roomy(self._expires, place)
+        self._expires[place] = _NEVER if expires_ns is None else expires_ns
+
+    def _add(self, passage: int, document: int, ordinal: int, date_ns: int, length: int) -> None:
+        slot, place = self.count, self._places[document]
         if slot == len(self._ids):
             for name in ("_ids", "_documents", "_ordinals", "_dates", "_lengths", "_alive", "_vectored"):
                 setattr(self, name, _roomy(getattr(self, name), slot))
             self._slots = np.arange(len(self._ids))
         self._ascending = self._ascending and (slot == 0 or passage > self._ids[slot - 1])
         self._ids[slot], self._documents[slot], self._ordinals[slot] = passage, place, ordinal
-        self._dates[slot], self._lengths[slot], self._alive[slot] = date, length, True
+        self._dates[slot], self._lengths[slot], self._alive[slot] = date_ns, length, True
         self._slot_of[passage] = slot
         self._slots_of[place].append(slot)
+        self._norms = self._by_id = None
         self.count += 1
 
     def _set_vector(self, slot: int, data: bytes) -> None:
@@ -180,10 +216,7 @@ class Image:
         if self._matrix.shape[1] != len(vector):
             self._matrix = np.zeros((len(self._ids), len(vector)), np.float32)
             self._vectored[:] = False
-        if len(self._matrix) < len(self._ids):
-            grown = np.zeros((len(self._ids), len(vector)), np.float32)
-            grown[: len(self._matrix)] = self._matrix
-            self._matrix = grown
+        self._matrix = _roomy(self._matrix, slot)
         self._matrix[slot] = vector
         self._vectored[slot] = True
 

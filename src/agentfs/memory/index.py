@@ -18,7 +18,7 @@ from agentfs.errors import ReplicaDamaged
 from agentfs.memory import words
 from agentfs.memory.embedding import Vectors
 from agentfs.memory.facts import Facts
-from agentfs.memory.image import COLUMNS, Floats, Hit, Image, Mask
+from agentfs.memory.image import COLUMNS, DocumentNow, Floats, Hit, Image, Mask, PassageNow
 from agentfs.memory.index_file import IndexFile, index_path
 from agentfs.memory.passages import Passage
 from agentfs.memory.rows import (
@@ -47,8 +47,8 @@ class _Changes:
 
     def __init__(self, sql: Connection) -> None:
         self.sql = sql
-        self.documents: dict[int, dict[int, Mapping[str, float]] | None] = {}
-        """By id: the terms of its passages; None: it is gone."""
+        self.documents: dict[int, DocumentNow | None] = {}
+        """By id; None: it is gone."""
         self.passages: list[int] = []
         """Those that were deleted, or are to be read again."""
         self.vectors: dict[int, bytes] = {}
@@ -136,12 +136,12 @@ class Index:
                 self._rows.pop(passage, None)
         if self._image is None or not (changes.documents or changes.vectors):
             return
-        with self._image_lock, self._file.reading() as sql:
-            for document, terms in changes.documents.items():
-                if terms is None:
+        with self._image_lock:
+            for document, now in changes.documents.items():
+                if now is None:
                     self._image.document_gone(document)
                 else:
-                    self._image.document_changed(sql, document, terms)
+                    self._image.document_is(now)
             for passage, data in changes.vectors.items():
                 self._image.vector(passage, data)
 
@@ -194,8 +194,10 @@ class Index:
         Raises `NoSpace`, `Unavailable` when the index was found damaged: nothing of it is done then."""
         with self._changing(position) as changes:
             for entry in entries:
-                kept = _vectors_by_text(changes.sql, entry.ino)
-                _delete(changes, entry.ino)
+                known = changes.sql.one("SELECT id FROM document WHERE ino=?", (entry.ino,))
+                kept = _vectors_by_text(changes.sql, known[0]) if known is not None else {}
+                if known is not None:
+                    _delete(changes, known[0])
                 self._insert(changes, entry, kept)
                 if entry.looked is not None:
                     _set_looked(changes.sql, [(entry.ino, entry.looked)])
@@ -219,26 +221,27 @@ class Index:
             sql.execute("INSERT INTO link VALUES(?,?,?)", (document, place, target))
         passages = entry.document.passages
         texts = [well_formed(it.text) for it in passages]
-        terms: dict[int, Mapping[str, float]] = {}
-        weighs = self._image is not None  # it comes and goes under the write lock
+        now = DocumentNow(document, entry.ino, entry.path, facts.expires_ns, [])
         for ordinal, (it, text, tokens) in enumerate(zip(passages, texts, self.counter.counts(texts), strict=True)):
             columns = _columns(entry.path, facts, it)
+            length, vector = sum(map(len, columns)), vectors.get(text)
             made = sql.one(
                 "INSERT INTO passage(document,ordinal,first_line,last_line,start,end,text,headings,author,said_ns,"
                 "tokens,length,vectored) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id",
                 (
                     document, ordinal, it.first_line, it.last_line, it.start, it.end, text,
                     well_formed("\n".join(it.headings)), well_formed(it.author), it.said_ns, tokens,
-                    sum(map(len, columns)), text in vectors,
+                    length, vector is not None,
                 ),
             )  # fmt: skip
             assert made is not None
-            if text in vectors:
-                sql.execute("INSERT INTO vector VALUES(?,?)", (made[0], vectors[text]))
-            _add_words(sql, int(made[0]), columns)
-            if weighs:
-                terms[int(made[0])] = _weighted(columns)
-        changes.documents[document] = terms
+            if vector is not None:
+                sql.execute("INSERT INTO vector VALUES(?,?)", (made[0], vector))
+            _add_words(sql, made[0], columns)
+            if self._image is not None:  # it comes and goes under the write lock
+                date_ns = _first(it.said_ns, facts.created_ns, entry.mtime_ns)
+                now.passages.append(PassageNow(made[0], ordinal, date_ns, length, _weighted(columns), vector))
+        changes.documents[document] = now
 
     def moved(self, ino: int, path: bytes, *, position: int | None = None) -> None:
         """The file of `ino` has another name. No effect when it is not indexed."""
@@ -258,7 +261,10 @@ class Index:
         """Forget documents, and that their files were looked at; those that are not indexed are passed over."""
         with self._changing(position) as changes:
             for ino in inos:
-                _delete(changes, ino)
+                changes.sql.execute("DELETE FROM file WHERE ino=?", (ino,))
+                row = changes.sql.one("SELECT id FROM document WHERE ino=?", (ino,))
+                if row is not None:
+                    _delete(changes, row[0])
 
     # ---- vectors ----
 
@@ -501,13 +507,17 @@ def _documents_in(sql: Connection, filters: Filters) -> list[int] | None:
 # ---- changing ----
 
 
-def _vectors_by_text(sql: Connection, ino: int) -> dict[str, bytes]:
-    rows = sql.rows(
-        "SELECT p.text, v.data FROM document d JOIN passage p ON p.document=d.id JOIN vector v ON v.passage=p.id "
-        "WHERE d.ino=?",
-        (ino,),
+def _vectors_by_text(sql: Connection, document: int) -> dict[str, bytes]:
+    return dict(
+        sql.rows(
+            "SELECT p.text, v.data FROM passage p JOIN vector v ON v.passage=p.id WHERE p.document=?", (document,)
+        )
     )
-    return dict(rows)
+
+
+def _first(*dates_ns: int | None) -> int:
+    """The first that is said."""
+    return next(it for it in dates_ns if it is not None)
 
 
 def _set_looked(sql: Connection, files: Iterable[tuple[int, Looked]]) -> None:
@@ -516,34 +526,32 @@ def _set_looked(sql: Connection, files: Iterable[tuple[int, Looked]]) -> None:
     )
 
 
-def _delete(changes: _Changes, ino: int) -> None:
+def _delete(changes: _Changes, document: int) -> None:
     sql = changes.sql
-    sql.execute("DELETE FROM file WHERE ino=?", (ino,))
-    row = sql.one("SELECT id FROM document WHERE ino=?", (ino,))
-    if row is None:
-        return
-    passages = sql.rows("DELETE FROM passage WHERE document=? RETURNING id", row)
+    passages = sql.rows("DELETE FROM passage WHERE document=? RETURNING id", (document,))
     sql.executemany("DELETE FROM words WHERE rowid=?", passages)
     sql.executemany("DELETE FROM vector WHERE passage=?", passages)
     for table in ("tag", "link"):
-        sql.execute(f"DELETE FROM {table} WHERE document=?", row)
-    sql.execute("DELETE FROM document WHERE id=?", row)
+        sql.execute(f"DELETE FROM {table} WHERE document=?", (document,))
+    sql.execute("DELETE FROM document WHERE id=?", (document,))
     changes.passages += (it[0] for it in passages)
-    changes.documents[int(row[0])] = None
+    changes.documents[document] = None
 
 
 def _move(changes: _Changes, document: int, path: bytes) -> None:
     sql = changes.sql
-    sql.execute("UPDATE document SET path=? WHERE id=?", (path, document))
-    terms: dict[int, Mapping[str, float]] = {}
-    for it in passages_where(sql, "p.document=?", (document,)):
+    row = sql.one("UPDATE document SET path=? WHERE id=? RETURNING ino, expires_ns", (path, document))
+    assert row is not None
+    now = DocumentNow(document, row[0], path, row[1], [])
+    for it in passages_where(sql, "p.document=? ORDER BY p.ordinal", (document,)):
         columns = _columns(path, it.document.facts, it.passage)
+        length = sum(map(len, columns))
         sql.execute("DELETE FROM words WHERE rowid=?", (it.id,))
-        sql.execute("UPDATE passage SET length=? WHERE id=?", (sum(map(len, columns)), it.id))
+        sql.execute("UPDATE passage SET length=? WHERE id=?", (length, it.id))
         _add_words(sql, it.id, columns)
-        terms[it.id] = _weighted(columns)
+        now.passages.append(PassageNow(it.id, it.ordinal, it.date_ns, length, _weighted(columns)))
         changes.passages.append(it.id)
-    changes.documents[document] = terms
+    changes.documents[document] = now
 
 
 def _columns(path: bytes, facts: Facts, it: Passage) -> tuple[list[str], ...]:
