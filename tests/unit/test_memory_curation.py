@@ -101,7 +101,10 @@ def test_what_stands_around_the_text_keeps_notes_apart() -> None:
     body = f"# Status\n\n{LONG}"
     for one, other in (
         (made("daily/2026-01-01.md", body), made("daily/2026-01-02.md", body)),
-        (made("people/alice.md", "Likes tea.\n"), made("people/bob.md", "Likes tea.\n")),
+        (made("alice.md", "Likes tea.\n"), made("bob.md", "Likes tea.\n")),
+        (made("chapter-1.md", body), made("chapter-12.md", body)),
+        (made("people/alice.md", body), made("people/bob.md", body)),
+        (made("projects/x/status.md", body), made("projects/yz/status.md", body)),
         (made("a.md", f"---\ncustomer: ACME\n---\n{body}"), made("b.md", f"---\ncustomer: Initech\n---\n{body}")),
         (made("a.md", f"---\ntype: decision\n---\n{body}"), made("b.md", f"---\ntype: log\n---\n{body}")),
         (made("a.md", f"---\ntitle: Alice\n---\n{body}"), made("b.md", f"---\ntitle: Bob\n---\n{body}")),
@@ -114,6 +117,17 @@ def test_a_copy_is_a_copy() -> None:
     for name in ("tea (1).md", "tea copy.md", "tea-2.md", "tea_copy.md"):
         plan = planned(made("tea.md", "Likes tea.\n", days=3), made(name, "Likes tea.\n", days=2))
         assert short(plan) == [("merge", "duplicate", ["tea.md", name])]
+
+
+def test_a_name_says_nothing_where_the_text_says_it_all() -> None:
+    for one, other, text in (
+        ("dark-mode.md", "prefs/theme.md", "User prefers dark mode.\n"),
+        ("one.md", "two.md", "hello world"),
+        ("note1.md", "note-17.md", "hello world"),
+        ("inbox/tea.md", "tea.md", "Likes tea.\n"),
+        ("notes/dark-mode.md", "memories/2026-02/editors.md", "Dark mode in all editors, please.\n"),
+    ):
+        assert [action.do for action in planned(made(one, text), made(other, text)).actions] == ["merge"], one
 
 
 def test_the_pinned_and_the_linked_stay() -> None:

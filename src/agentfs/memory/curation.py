@@ -6,6 +6,7 @@ goes before what is a guess.
 """
 
 import math
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from agentfs.memory.alike import alike
 from agentfs.memory.moments import DAY_NS, moment, written
-from agentfs.memory.notes import ARCHIVE, Names, Note, days, keys_of, series, subject
+from agentfs.memory.notes import ARCHIVE, Names, Note, days, is_named, keys_of, series, subject
 from agentfs.memory.sameness import additions, differing, is_harmless, sentences
 from agentfs.memory.superseding import superseded
 
@@ -27,7 +28,8 @@ _IMPORTANCE_LEAST = 0.05
 _STEP = 0.05
 """A decay of less is not worth a commit."""
 _LOOKS_MAX = 50
-_SHORT_WORDS = 12
+_SHORT_WORDS = 6
+_SUBJECTS = frozenset(("the", "a", "an", "user", "i", "we", "my", "our", "this"))
 _BOOKKEEPING = frozenset(
     """tags tag keywords importance importance_at created updated modified expires ttl links aliases pinned source
     superseded_by supersedes agentfs""".split()  # noqa: SIM905 - as words
@@ -247,8 +249,17 @@ def _one_subject(one: Note, other: Note) -> bool:
         return False
     if series(one.path) != series(other.path):
         return False
-    short = min(len(note.text.split()) for note in (one, other)) < _SHORT_WORDS
-    return not short or subject(one.path) == subject(other.path)
+    if is_named(one.path) or is_named(other.path):
+        return subject(one.path) == subject(other.path)
+    return (_speaks(one) and _speaks(other)) or subject(os.path.basename(one.path)) == subject(
+        os.path.basename(other.path)
+    )
+
+
+def _speaks(note: Note) -> bool:
+    """Whether a text says what it is about: `Likes tea.` needs the name of its file for that."""
+    words = note.text.split()
+    return len(words) >= _SHORT_WORDS or (bool(words) and words[0].strip("*_`").lower() in _SUBJECTS)
 
 
 def _may_go_into(less: Note, more: Note) -> bool:

@@ -28,7 +28,16 @@ _FILED = re.compile(r"\Amemories/\d{4}-\d{2}/")
 _COPY = re.compile(r"(?: \(\d{1,2}\)|[ _.-]copy(?: ?\d{1,2})?| \d{1,2}|-[2-9])\Z", re.IGNORECASE)
 """What programs put behind the name of a copy."""
 _NUMBER = re.compile(r"\d+")
+_COUNT = re.compile(r"\D+\d{1,3}")
 _WORD = re.compile(r"[^\W\d_]+")
+_NAMED = frozenset(
+    """people person persons contacts users user customers clients team members agents projects project companies
+    company orgs accounts hosts servers services repos products sites places countries cities""".split()  # noqa: SIM905
+)
+_GENERIC = frozenset(
+    """note notes memo memory file doc document text draft copy duplicate dup backup original orig new old first
+    second third one two three final version untitled temp tmp test inbox""".split()  # noqa: SIM905 - as words
+)
 _CONFLICT = re.compile(r"\.conflict-[A-Za-z0-9._-]+-\d{8}T\d{6}Z")
 
 
@@ -103,15 +112,22 @@ def is_curated(path: str) -> bool:
 
 def series(path: str) -> tuple[str, ...]:
     """The numbers in a path: notes with different ones (days, chapters, versions) are members of a series. The number
-    of a copy is none of them."""
-    stem = _stem(path)
-    return tuple(_NUMBER.findall(stem))
+    of a copy is none of them, nor is that of `note17`."""
+    directory, name = os.path.split(_stem(path))
+    words = _WORD.findall(name)
+    counted = len(words) == 1 and not subject(name) and _COUNT.fullmatch(name)
+    return tuple(_NUMBER.findall(directory if counted else _stem(path)))
+
+
+def is_named(path: str) -> bool:
+    """Whether it is in a directory of things that have names: a person's, a project's notes are about that one."""
+    return not _NAMED.isdisjoint(part.casefold() for part in path.split("/")[:-1])
 
 
 def subject(path: str) -> frozenset[str]:
-    """The words of a file's own name and of its directory's, without what marks a copy."""
-    stem = _stem(path)
-    return frozenset(word.casefold() for part in stem.split("/")[-2:] for word in _WORD.findall(part))
+    """The words of a name, or of a path, that say what a note is about."""
+    words = (word.casefold() for word in _WORD.findall(_stem(path)))
+    return frozenset(word for word in words if len(word) > 1 and word not in _GENERIC)
 
 
 def _stem(path: str) -> str:
