@@ -328,6 +328,16 @@ def test_another_embedder_begins_anew_and_words_answer_meanwhile(index: Index) -
     assert index.by_vector(vectors_of(["cat"])[0]) == [], "a vector of other dimensions is like nothing here"
 
 
+def test_the_newest_have_their_vectors_first_and_many_have_none(index: Index, tmp_path: Path) -> None:
+    index.put(entry(ino, f"{ino}", f"cat {ino}") for ino in range(1, 3001))
+    ids = [it for it, _ in index.vectorless(3)]
+    index.put_vectors(ids, vectors_of(["cat"] * 3))
+    index.close()
+    again = Index(str(tmp_path), counter=Words())
+    assert sorted(it.passage_id for it in again.by_vector(vectors_of(["cat"])[0])) == sorted(ids)
+    again.close()
+
+
 def test_neighbours(index: Index) -> None:
     index.put([entry(1, "a", *"abcde"), entry(2, "b", *"xyz")])
     third = index.passages(1)[2]

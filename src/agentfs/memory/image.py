@@ -216,7 +216,8 @@ class Image:
         if self._matrix.shape[1] != len(vector):
             self._matrix = np.zeros((len(self._ids), len(vector)), np.float32)
             self._vectored[:] = False
-        self._matrix = _roomy(self._matrix, slot)
+        while len(self._matrix) <= slot:  # the newest passages have theirs first
+            self._matrix = _roomy(self._matrix, len(self._matrix))
         self._matrix[slot] = vector
         self._vectored[slot] = True
 

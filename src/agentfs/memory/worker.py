@@ -38,6 +38,8 @@ FACTS = b"user.agentfs."
 _ROWS = 2000
 _GROUP = 16
 """Files that are looked at between two looks at the clock; those that are indexed go in one transaction."""
+_GROUP_PATIENT = 4
+"""In the background: others wait for the interpreter for no longer than that takes."""
 _AWAY_SECONDS = 15.0
 """After the store did not answer, files whose bytes are there wait so long."""
 _WRITTEN_SECONDS = 2.0
@@ -222,7 +224,7 @@ class Worker:
             if not patient or now - self._written.get(ino, float("-inf")) >= _WRITTEN_SECONDS
         )
         older = (ino for ino in reversed(self._backlog) if ino not in self._heard)
-        found = list(islice(chain(heard, older), _GROUP))
+        found = list(islice(chain(heard, older), _GROUP_PATIENT if patient else _GROUP))
         if not found and self._away and now >= self._away_until:
             self._backlog.update(self._away)
             self._away.clear()
