@@ -77,15 +77,16 @@ def main() -> int:
     arguments = parser.parse_args()
     started = told = time.monotonic()
     failed, done, counts = [], 0, Counter[str]()
-    for seed, found, error in _results(arguments):
-        done += 1
-        counts += found
-        if error:
-            failed.append(seed)
-            print(f"seed {seed}: {error}", flush=True)
-        if time.monotonic() - told > _TELL_EVERY_S:
-            told = time.monotonic()
-            print(f"… {done} seeds in {told - started:.0f} s, {len(failed)} failed", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):  # then what was done until now is told
+        for seed, found, error in _results(arguments):
+            done += 1
+            counts += found
+            if error:
+                failed.append(seed)
+                print(f"seed {seed}: {error}", flush=True)
+            if time.monotonic() - told > _TELL_EVERY_S:
+                told = time.monotonic()
+                print(f"… {done} seeds in {told - started:.0f} s, {len(failed)} failed", flush=True)
     seconds = time.monotonic() - started
     for what, times in sorted(counts.items()):
         print(f"{times:9d}  {what}")
