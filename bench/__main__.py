@@ -22,6 +22,7 @@ from bench import (
     memory_cases,
     merge_cases,
     network_cases,
+    recall_cases,
     report,
     retention_cases,
 )
@@ -42,11 +43,12 @@ _NETWORK = (
     "indexing",
     "first-recall",
     "memory",
+    "recall",
     "contention",
     "merge",
     "idle",
 )
-_WITHOUT_SERVER = ("background", "indexing", "first-recall", "memory", "contention", "merge")
+_WITHOUT_SERVER = ("background", "indexing", "first-recall", "memory", "recall", "contention", "merge")
 _FAILURES = (LoopError, CommandError, subprocess.SubprocessError, OSError)
 """What one measurement may fail with while the others go on."""
 
@@ -183,6 +185,7 @@ def everything(run: Run) -> None:
         run.attempt("indexing", lambda: index_cases.indexing(run.work / "indexing", loops, quick=quick))
         run.attempt("first-recall", lambda: index_cases.first_recall(run.work / "first-recall", quick=quick))
         run.attempt("memory", lambda: memory_cases.memory(run.work / "memory", quick=quick))
+        run.attempt("recall", lambda: recall_cases.recalls(run.work / "recall", quick=quick))
         run.attempt("contention", lambda: contention_cases.contention(run.work / "contention", quick=quick))
         run.attempt("merge", lambda: merge_cases.merges(run.work / "merge", quick=quick))
         run.attempt("retention", lambda: retention_cases.retention(run.work / "retention", quick=quick))

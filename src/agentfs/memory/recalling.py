@@ -30,6 +30,12 @@ _COMMON_FROM = 40
 """Passages; in fewer no word counts as common."""
 _BAGS = frozenset(("static",))
 """Embedders for which the order of words means nothing."""
+_ENOUGH = 0.4
+"""Less evidence than this, and nothing is relevant: few questions with an answer are refused, and most that are about
+what is not there (docs/decisions/0161). Half of it where there are no vectors, which find what has other words."""
+_PLENTY = 1.5
+_MANY = 50
+"""Passages. In a smaller memory a word that is there is no less rare than in one of so many."""
 _PINNED_LEAST = 0.4
 """A standing instruction with less than this part of the best score has nothing to do with the question."""
 _JUDGED = 12
@@ -138,12 +144,13 @@ def _candidates(
 def _strength(
     scored: Ranking, by_vector: Sequence[Hit], asked: Sequence[str], frequencies: Sequence[int], many: int
 ) -> float:
-    """How much evidence there is that anything here answers, 0 to 1; 0: nothing does.
+    """How much evidence there is that anything here answers, 0 to 1; 0: too little.
 
-    The part of the question, by how rare its words are here, that the best passages hold, or how near the nearest
-    vector is."""
+    The part of the question, by how rare its words are here, that one of the best passages holds, and how near the
+    nearest vector is."""
     if not len(scored):
         return 0.0
+    many = max(many, _MANY)
     weights = {
         term: math.log1p((many - has + 0.5) / (has + 0.5)) for term, has in zip(asked, frequencies, strict=True)
     }
@@ -151,10 +158,11 @@ def _strength(
     covered = 0.0
     for it in itertools.islice(scored, _JUDGED):
         has = weights.keys() & set(_terms_of(it.row))
-        covered = max(covered, sum(weights[term] for term in has))
-    words_say = covered / whole if whole > 0 else 0.0
-    vectors_say = max((it.score for it in by_vector[:1]), default=0.0)
-    return max(words_say, vectors_say)
+        covered = max(covered, sum(weights[term] for term in sorted(has)))
+    share = covered / whole if whole > 0 else 0.0
+    evidence = share + (max(by_vector[0].score, 0.0) if by_vector else share)
+    enough = _ENOUGH if by_vector else _ENOUGH / 2
+    return 0.0 if evidence < enough else min(evidence / _PLENTY, 1.0)
 
 
 def _terms_of(row: PassageRow) -> list[str]:
