@@ -179,9 +179,9 @@ def _is_meant(author: str, bearing: Bearing) -> bool:
 def _by_strategy(rows: Sequence[PassageRow], relevance: Floats, bearing: Bearing) -> dict[str, Floats]:
     """What importance and age add or take away."""
     said = [row.document.facts.importance for row in rows]
-    importance = np.array([IMPORTANCE_UNSAID if it is None else min(max(it, 0.0), 1.0) for it in said])
+    importance = np.array([IMPORTANCE_UNSAID if it is None else min(max(it, 0.0), 1.0) for it in said], np.float64)
     ages = np.array([max(bearing.now_ns - row.date_ns, 0) for row in rows], np.float64)
-    fresh = np.exp2(-ages / max(bearing.half_life_ns, 1))
+    fresh: Floats = np.exp2(-ages / max(bearing.half_life_ns, 1)).astype(np.float64)
     if bearing.strategy == "recency":
         return {"recency": relevance * (fresh - 1)}
     if bearing.strategy == "importance":
