@@ -164,6 +164,20 @@ def test_filters(home: Home) -> None:
         home.recall("tea", strategy="best")  # type: ignore[arg-type]
 
 
+def test_looking_around(home: Home) -> None:
+    home.write("a.md", "---\ntags: [tea]\ncreated: 2026-01-02\n---\nGreen tea from Uji. See [[b]].\n")
+    home.write("b.md", "---\ntags: [tea]\ncreated: 2026-01-01\n---\nUji is a town near Kyoto with tea gardens.\n")
+    home.write("c.md", "---\ntags: [cars]\ncreated: 2026-01-03\n---\nThe gearbox was replaced.\n")
+    assert home.related("a.md")[0].path == "b.md"
+    assert home.related("nothing.md") == []
+    assert [it.path for it in home.timeline()] == ["b.md", "a.md", "c.md"]
+    assert [it.path for it in home.timeline(limit=1)] == ["c.md"]
+    assert [it.path for it in home.timeline("tea Uji", tags=["tea"])] == ["b.md", "a.md"]
+    topics = home.topics()
+    assert (topics[0].name, topics[0].documents, set(topics[0].paths)) == ("#tea", 2, {"a.md", "b.md"})
+    assert [it.documents for it in topics] == [2, 1]
+
+
 def test_hostile_questions(home: Home) -> None:
     home.remember("a perfectly normal note")
     for query in (

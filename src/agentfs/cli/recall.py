@@ -1,6 +1,6 @@
-"""`agentfs recall`, `search` and `tags`: what is remembered."""
+"""`agentfs recall`, `search`, `related`, `timeline`, `topics` and `tags`: what is remembered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -139,9 +139,7 @@ def search(
         print_json({"passages": [_fields(it) for it in found], "behind": behind})
         return
     for it in found:
-        text = " ".join(it.text.split())
-        click.echo(f"{_place(it)}  {it.score:.3f}  {local_time(it.date_ns)}")
-        click.echo(f"    {text if len(text) <= _SNIPPET_CHARACTERS else text[:_SNIPPET_CHARACTERS] + ' …'}")
+        _print_one(it, score=True)
     if not found:
         click.echo("nothing matches")
     elif explain:
@@ -164,6 +162,101 @@ def tags(*, path: str, as_json: bool, **options: str | None) -> None:
         print_json({"tags": [{"tag": tag, "documents": documents} for tag, documents in found]})
     elif found:
         click.echo(table([(str(documents), tag) for tag, documents in found], right=frozenset({0})))
+
+
+@click.command(
+    cls=ExampleCommand, examples="agentfs related notes/nvda.md\nagentfs related notes/nvda.md --limit 3 --json"
+)
+@click.argument("path")
+@click.option("--limit", type=click.IntRange(1, 1000), default=10, metavar="N", help="At most N documents (10).")
+@space_option
+@settings_options
+@json_option
+def related(*, path: str, limit: int, as_json: bool, **options: str | None) -> None:
+    """List documents like PATH, and those that it links to or that link to it."""
+    from agentfs.volume import asking  # noqa: PLC0415 - as above
+
+    with memories(options) as them:
+        found = asking.related(them, question("", tags=(), path=path, since=None, limit=limit))
+    _print(found, as_json=as_json, nothing="nothing is related to it, or it is no document")
+
+
+@click.command(
+    cls=ExampleCommand,
+    examples='agentfs timeline\nagentfs timeline "the outage" --since 2w\nagentfs timeline --tag decision --json',
+)
+@click.argument("query", nargs=-1)
+@click.option("--limit", type=click.IntRange(1, 1000), default=30, metavar="N", help="At most N passages (30).")
+@click.option("--since", metavar="TIME", help="Only what is dated since then (2026-11-21, 2h, yesterday).")
+@click.option("--path", default="", metavar="PATH", help="Only PATH, or what is below it.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only documents with this tag; repeatable.")
+@space_option
+@settings_options
+@json_option
+def timeline(
+    *,
+    query: tuple[str, ...],
+    limit: int,
+    since: str | None,
+    path: str,
+    tags: tuple[str, ...],
+    as_json: bool,
+    **options: str | None,
+) -> None:
+    """List what came when, the earliest first: what serves QUERY, or without one the newest documents."""
+    from agentfs.volume import asking  # noqa: PLC0415 - as above
+
+    with memories(options) as them:
+        found = asking.timeline(them, question(" ".join(query), tags=tags, path=path, since=since, limit=limit))
+    _print(found, as_json=as_json, nothing="nothing matches")
+
+
+@click.command(cls=ExampleCommand, examples="agentfs topics\nagentfs topics --path projects --limit 5 --json")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="At most N topics (20).")
+@click.option("--path", default="", metavar="PATH", help="Only PATH, or what is below it.")
+@space_option
+@settings_options
+@json_option
+def topics(*, limit: int, path: str, as_json: bool, **options: str | None) -> None:
+    """List what the documents are about, the largest topic first."""
+    from agentfs.volume import asking  # noqa: PLC0415 - as above
+
+    with memories(options) as them:
+        found = asking.topics(them, question("", tags=(), path=path, since=None, limit=limit))
+    if as_json:
+        print_json(
+            {
+                "topics": [
+                    {
+                        "name": it.name,
+                        "words": list(it.words),
+                        "documents": it.documents,
+                        "newest": iso(it.newest_ns),
+                        "paths": [shown(path.encode("utf-8", "surrogateescape")) for path in it.paths],
+                    }
+                    for it in found
+                ]
+            }
+        )
+    elif found:
+        click.echo(table([(str(it.documents), it.name, ", ".join(it.words)) for it in found], right=frozenset({0})))
+
+
+def _print(found: "Sequence[Found]", *, as_json: bool, nothing: str) -> None:
+    if as_json:
+        print_json({"passages": [_fields(it) for it in found]})
+        return
+    for it in found:
+        _print_one(it)
+    if not found:
+        click.echo(nothing)
+
+
+def _print_one(it: "Found", *, score: bool = False) -> None:
+    """Where, when, and the text in one line."""
+    text = " ".join(it.text.split())
+    click.echo(f"{_place(it)}  {f'{it.score:.3f}  ' if score else ''}{local_time(it.date_ns)}")
+    click.echo(f"    {text if len(text) <= _SNIPPET_CHARACTERS else text[:_SNIPPET_CHARACTERS] + ' …'}")
 
 
 def _place(it: "Found") -> str:

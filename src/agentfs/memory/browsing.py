@@ -4,14 +4,14 @@ import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from agentfs.memory import words
 from agentfs.memory.embedding import Embedder
 from agentfs.memory.index import Index
 from agentfs.memory.ranking import Scored
 from agentfs.memory.recalling import filters_of, found_of, look
-from agentfs.memory.results import Asked, Found
+from agentfs.memory.results import Asked, Found, Topic
 from agentfs.memory.rows import DocumentRow, PassageRow
 from agentfs.memory.snippets import snippet
 from agentfs.memory.tokens import TokenCounter
@@ -26,20 +26,6 @@ _LINKED = 1.0
 """What a link between two files adds."""
 _SHARE_MAX = 0.4
 """A word of more than this part of all documents is no topic."""
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """Documents that have something in common."""
-
-    name: str
-    """A tag, with its `#`, else the word that they share."""
-    words: tuple[str, ...]
-    """What they say more often than others, the most telling first."""
-    paths: tuple[str, ...]
-    """The newest first."""
-    documents: int
-    newest_ns: int
 
 
 def related(index: Index, embedder: Embedder | None, counter: TokenCounter, asked: Asked) -> list[Found]:

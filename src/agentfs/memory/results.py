@@ -73,3 +73,17 @@ class Recalled:
     """How many passages were looked at closely."""
     behind: int = 0
     """How many changed documents are not in the index yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Documents that have something in common."""
+
+    name: str
+    """A tag, with its `#`, else the word that they share."""
+    words: tuple[str, ...]
+    """What they say more often than others, the most telling first."""
+    paths: tuple[str, ...]
+    """The newest first."""
+    documents: int
+    newest_ns: int

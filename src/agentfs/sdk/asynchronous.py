@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from agentfs.config.settings import Settings
-from agentfs.memory.results import Found, Recalled
+from agentfs.memory.results import Found, Recalled, Topic
 from agentfs.sdk.home import Home
 from agentfs.sdk.locking import HeldLock, LockInForce
 from agentfs.sdk.past import History, Keep, LoggedCommit, MetConflict, Moments, Restored, Side, Was
@@ -221,6 +221,16 @@ class AsyncHome:
     async def search(self, query: str, limit: int = 20, **options: Any) -> Sequence[Found]:
         """See `Home.search`."""
         return await self._run(self._home.search, query, limit, **options)
+
+    async def related(self, path: Path, limit: int = 20) -> Sequence[Found]:
+        return await self._run(self._home.related, path, limit)
+
+    async def timeline(self, query: str = "", limit: int = 50, **options: Any) -> Sequence[Found]:
+        """See `Home.timeline`."""
+        return await self._run(self._home.timeline, query, limit, **options)
+
+    async def topics(self, path: Path = "", limit: int = 50) -> Sequence[Topic]:
+        return await self._run(self._home.topics, path, limit)
 
     async def tags(self, path: Path = "") -> Sequence[tuple[str, int]]:
         return await self._run(self._home.tags, path)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from agentfs.errors import Exists, InvalidArgument, IsADirectory, NotFound
-from agentfs.memory.results import Asked, Found, Recalled, Strategy
+from agentfs.memory.results import Asked, Found, Recalled, Strategy, Topic
 from agentfs.model.names import shown
 from agentfs.model.records import Kind
 from agentfs.sdk.errors import speaks_python
@@ -176,6 +176,30 @@ class HomeMemory:
         """The passages that match best, the best first; as `recall`, but a list, and no budget."""
         asked = self._question(query, tags, path, since, limit=limit, strategy=strategy)
         return asking.search(self._memories(), asked, wait=wait)[0]
+
+    @speaks_python
+    def related(self, path: Path, limit: int = 20) -> Sequence[Found]:
+        """Other documents like a file, and those that it links to or that link to it; the best passage of each. Empty
+        for what is no document."""
+        return asking.related(self._memories(), self._question("", (), path, None, limit=limit))
+
+    @speaks_python
+    def timeline(
+        self,
+        query: str = "",
+        limit: int = 50,
+        *,
+        tags: Sequence[str] = (),
+        path: Path = "",
+        since: Moments | None = None,
+    ) -> Sequence[Found]:
+        """What came when, the earliest first: what serves a question, or without one the newest documents."""
+        return asking.timeline(self._memories(), self._question(query, tags, path, since, limit=limit))
+
+    @speaks_python
+    def topics(self, path: Path = "", limit: int = 50) -> Sequence[Topic]:
+        """What the documents at or below `path` are about, the largest topic first."""
+        return asking.topics(self._memories(), self._question("", (), path, None, limit=limit))
 
     @speaks_python
     def tags(self, path: Path = "") -> Sequence[tuple[str, int]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from agentfs.errors import AgentFSError
-from agentfs.memory.results import Asked, Found, Recalled
+from agentfs.memory.results import Asked, Found, Recalled, Topic
 from agentfs.volume import memory_words as words
 from agentfs.volume.messages import Message
 
@@ -69,6 +69,41 @@ def search(
     found = [it for place, answer in answers for it in _below(place, map(words.found_of, answer["found"]))]
     found.sort(key=lambda it: (-it.score, it.path, it.first_line))
     return found[: asked.limit], sum(answer["behind"] for _, answer in answers)
+
+
+def related(memories: Sequence[Memory], asked: Asked, *, who: Message | None = None) -> Sequence[Found]:
+    """What is like the file `asked.path`, in the memory that has it."""
+    answers = ask_all(memories, words.RELATED, asked, who=who)
+    return [it for place, answer in answers for it in _below(place, map(words.found_of, answer["found"]))]
+
+
+def timeline(memories: Sequence[Memory], asked: Asked, *, who: Message | None = None) -> Sequence[Found]:
+    """What came when, the earliest first: the best `limit` for a question, without one the newest."""
+    answers = ask_all(memories, words.TIMELINE, asked, who=who)
+    found = [it for place, answer in answers for it in _below(place, map(words.found_of, answer["found"]))]
+    found.sort(key=lambda it: (-it.score if asked.query.strip() else 0.0, -it.date_ns, it.path, it.first_line))
+    return sorted(found[: asked.limit], key=lambda it: (it.date_ns, it.path, it.first_line))
+
+
+def topics(memories: Sequence[Memory], asked: Asked, *, who: Message | None = None) -> Sequence[Topic]:
+    """What the documents are about, the most frequent first; what several memories call the same is one."""
+    found: dict[str, Topic] = {}
+    for place, answer in ask_all(memories, words.TOPICS, asked, who=who):
+        for it in map(words.topic_of, answer["topics"]):
+            paths = tuple(f"{os.fsdecode(place)}/{path}" if place else path for path in it.paths)
+            known = found.get(it.name.casefold())
+            found[it.name.casefold()] = replace(it, paths=paths) if known is None else _united(known, it, paths)
+    return sorted(found.values(), key=lambda it: (-it.documents, it.name))[: asked.limit]
+
+
+def _united(one: Topic, other: Topic, paths: tuple[str, ...]) -> Topic:
+    return Topic(
+        one.name,
+        tuple(dict.fromkeys((*one.words, *other.words))),
+        (*one.paths, *paths),
+        one.documents + other.documents,
+        max(one.newest_ns, other.newest_ns),
+    )
 
 
 def tags(memories: Sequence[Memory], asked: Asked, *, who: Message | None = None) -> Sequence[tuple[str, int]]:

@@ -221,6 +221,9 @@ class MemoryService:
         return {
             words.RECALL: self._asking(_recall),
             words.SEARCH: self._asking(_search),
+            words.RELATED: self._asking(_related),
+            words.TIMELINE: self._asking(_timeline),
+            words.TOPICS: self._asking(_topics),
             words.TAGS: self._asking(_tags),
             words.LINKS: self._asking(_links),
             words.STATS: self._word_stats,
@@ -365,6 +368,24 @@ def _search(it: Opened, asked: Asked, _request: Message) -> Message:
     from agentfs.memory.recalling import search  # noqa: PLC0415
 
     return {"found": words.message_of(search(it.index, it.embedder, it.counter, asked))}
+
+
+def _related(it: Opened, asked: Asked, _request: Message) -> Message:
+    from agentfs.memory.browsing import related  # noqa: PLC0415
+
+    return {"found": words.message_of(related(it.index, it.embedder, it.counter, asked))}
+
+
+def _timeline(it: Opened, asked: Asked, _request: Message) -> Message:
+    from agentfs.memory.browsing import timeline  # noqa: PLC0415
+
+    return {"found": words.message_of(timeline(it.index, it.embedder, it.counter, asked))}
+
+
+def _topics(it: Opened, asked: Asked, _request: Message) -> Message:
+    from agentfs.memory.browsing import topics  # noqa: PLC0415
+
+    return {"topics": words.message_of(topics(it.index, asked))}
 
 
 def _tags(it: Opened, asked: Asked, _request: Message) -> Message:

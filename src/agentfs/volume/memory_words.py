@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Protocol, cast
 
 from agentfs.errors import InvalidArgument
-from agentfs.memory.results import Asked, Found, Recalled, Strategy
+from agentfs.memory.results import Asked, Found, Recalled, Strategy, Topic
 from agentfs.volume.messages import Message
 
 RECALL = "recall"
@@ -161,3 +161,7 @@ def found_of(message: Message) -> Found:
 
 def recalled_of(message: Message) -> Recalled:
     return Recalled(**(message | {"found": tuple(map(found_of, message["found"]))}))
+
+
+def topic_of(message: Message) -> Topic:
+    return Topic(**(message | {"words": tuple(message["words"]), "paths": tuple(message["paths"])}))
