@@ -199,6 +199,12 @@ def test_several_memories_are_one_answer_within_the_budget(tmp_path: Path) -> No
     assert got.tokens == COUNTER.count(got.text)
     assert fused(parts, max_tokens=10).tokens <= 10
     assert not fused([parts[1], parts[1]], max_tokens=100).relevant
+    paragraphs = "\n\n".join(
+        f"The harbour has a gate {name}." for name in ("in the north", "in the south", "for boats")
+    )
+    three = indexed(tmp_path / "three", {"c.md": paragraphs.replace("south.\n\n", "south.\n \n")})
+    alone = ask(three, "where does the harbour have a gate")
+    assert fused([alone], max_tokens=2000).found == alone.found
 
 
 def test_snippets_are_slices_where_the_words_stand(index: Index, files: dict[str, str]) -> None:

@@ -32,6 +32,7 @@ _TRIED = 30
 """Pieces that did not fit, before the rest is taken to be too long as well."""
 _LEAST = 12
 """Tokens: less than this holds no passage worth a further round."""
+_APART = 1000
 _NS = 1_000_000_000
 _NUMBER = re.compile(r"\d")
 
@@ -93,7 +94,7 @@ def fused(parts: Sequence[Recalled], *, max_tokens: int, counter: TokenCounter |
     scanned, behind = sum(it.scanned for it in parts), sum(it.behind for it in parts)
     union = sorted((found for part in parts if part.relevant for found in part.found), key=_rank)
     # Runs are whole already: places in the file that cannot touch keep them apart.
-    pieces = [Piece(found, 2 * at, 2 * at) for at, found in enumerate(union)]
+    pieces = [Piece(found, _APART * at, _APART * at) for at, found in enumerate(union)]
     if not pieces:
         relevant = any(it.relevant for it in parts)
         return nothing(max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, relevant=relevant)
@@ -269,7 +270,7 @@ def _written(runs: Sequence[Piece]) -> str:
 
 def _header(runs: Sequence[Piece]) -> str:
     first, last = runs[0].found, runs[-1].found
-    path = " ".join(first.path.split("\n"))
+    path = " ".join(first.path.split("\n")).encode("utf-8", "replace").decode()
     where = f"{path}:{first.first_line}" + (f"-{last.last_line}" if last.last_line > first.first_line else "")
     day = day_of(first.date_ns)
     date = f" · {day}" if day and day not in path else ""
