@@ -69,9 +69,10 @@ def _said_in_flow(text: str, keys: Collection[str]) -> dict[str, Said]:
     return {key.lower(): _value_says(member) for key, member in members if key.lower() in keys}
 
 
-def written_at(text: str, keys: Collection[str]) -> list[tuple[int, int]]:
-    """Where the entries of these keys stand: characters, whole lines."""
-    return [(entry.start, entry.end) for entry in _entries(text) if entry.key in keys]
+def written_at(text: str, keys: Collection[str], *, column: int | None = None) -> list[tuple[int, int]]:
+    """Where the entries of these keys stand: characters, whole lines. `column`: how far the mapping is indented; None:
+    as far as its first key."""
+    return [(entry.start, entry.end) for entry in _entries(text, column) if entry.key in keys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,10 @@ class _Entry:
     end: int
 
 
-def _entries(text: str) -> Iterator[_Entry]:
+def _entries(text: str, column: int | None = None) -> Iterator[_Entry]:
     lines = text.split("\n")
     starts = [0, *accumulate(len(line) + 1 for line in lines)]
-    at, column = 0, None
+    at = 0
     while at < len(lines):
         key = _KEY.match(lines[at])
         indent = len(lines[at]) - len(lines[at].lstrip(" "))
