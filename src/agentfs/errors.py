@@ -132,7 +132,8 @@ class Detached(TreeError):
 
 
 class FileBusy(TreeError):
-    """A program has the file open for writing, so that it cannot be changed beside it: try again when it is closed."""
+    """A program has the file open for writing, so that nobody may change it beside that: try again when it is
+    closed."""
 
     errno, code = _errno.EBUSY, "file-busy"
 
