@@ -13,6 +13,7 @@ from agentfs.errors import InvalidArgument
 from agentfs.history.moments import parse_moment
 from agentfs.memory.results import Asked as Question
 from agentfs.memory.results import Recalled, Strategy
+from agentfs.model.names import shown
 from agentfs.replica.replica import ROOT
 from agentfs.volume import asking, memory_words
 from agentfs.volume import virtual_texts as texts
@@ -29,6 +30,8 @@ Spaces = Callable[[], Sequence[Memory]]
 
 _OPTIONS = ("max_tokens", "strategy", "tags", "since", "path", "limit")
 _SEARCH_LIMIT = 20
+_TIMELINE_LIMIT = 50
+_TOPICS_LIMIT = 30
 _CHANGES_SINCE = "1d"
 _OF_FILES = "this is about a file: write its name in front, as in notes.md:meta"
 _ROOM_BYTES = 4096
@@ -60,6 +63,14 @@ class MemoryWords:
                 by_caller=True,
                 asks=True,
             ),
+            "related": Word(self._related, "what is like a file", by_caller=True),
+            "timeline": Word(
+                self._timeline,
+                "what was said when, the earliest first: :timeline?since=2w; with ?q=green+tea what is about that",
+                takes_query=True,
+                by_caller=True,
+            ),
+            "topics": Word(self._topics, "what it is all about", by_caller=True),
             "links": Word(self._links, "what a file leads to, and what leads to it", by_caller=True),
             "stats": Word(self._stats, "how much is indexed here, and what is still to be", by_caller=True),
             "changes": Word(
@@ -113,7 +124,22 @@ class MemoryWords:
         if not question.query:
             return texts.SEARCH_USAGE
         found, behind = asking.search(self._memories(asked), question, who=_who(asked))
-        return texts.search_text(found, question.query, behind=behind)
+        return texts.found_text(found, f"found for {texts.one_line(question.query)}", behind=behind)
+
+    def _related(self, asked: Asked, _query: Query) -> str:
+        if asked.is_directory:
+            raise InvalidArgument(_OF_FILES)
+        question = Question("", path=asked.path, limit=_SEARCH_LIMIT)
+        found = asking.related(self._memories(asked), question, who=_who(asked))
+        return texts.found_text(found, f"like {shown(asked.path)}")
+
+    def _timeline(self, asked: Asked, query: Query) -> str:
+        question = self._question(asked, query, limit=_TIMELINE_LIMIT)
+        return texts.timeline_text(asking.timeline(self._memories(asked), question, who=_who(asked)))
+
+    def _topics(self, asked: Asked, _query: Query) -> str:
+        question = Question("", path=asked.path, limit=_TOPICS_LIMIT)
+        return texts.topics_text(asking.topics(self._memories(asked), question, who=_who(asked)))
 
     def _memories(self, asked: Asked) -> Sequence[Memory]:
         """This volume, and the spaces that who asks may enter."""

@@ -8,7 +8,7 @@ from typing import Any
 from agentfs.config.values import about_size
 from agentfs.history.rendering import time_text
 from agentfs.memory import moments
-from agentfs.memory.results import Found
+from agentfs.memory.results import Found, Topic
 from agentfs.model.names import shown
 
 _KEYS = ("title", "type", "tags", "importance", "pinned", "expires", "created", "links")
@@ -17,6 +17,7 @@ _SECOND_NS = 10**9
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 _SNIPPET_CHARACTERS = 240
+_PATHS_SHOWN = 3
 
 RECALL_USAGE = """\
 # Ask
@@ -35,20 +36,40 @@ SEARCH_USAGE = """\
 """
 
 
-def search_text(found: Sequence[Found], query: str, *, behind: int) -> str:
-    """Ranked, each with its place, date, score and a snippet."""
-    lines = [f"# {len(found)} found for {_line(query, 120)}", ""]
+def found_text(found: Sequence[Found], what: str, *, behind: int = 0) -> str:
+    """Ranked, each with its place, date, score and a snippet. `what`: "found for …"."""
+    lines = [f"# {len(found)} {what}", ""]
     for rank, it in enumerate(found, 1):
-        place = f"{shown(os.fsencode(it.path))}:{it.first_line}"
-        place += f"-{it.last_line}" if it.last_line != it.first_line else ""
-        parts = [place, _day(it.date_ns), f"{it.score:.3f}", " ".join(f"#{tag}" for tag in it.tags)]
+        parts = [_place(it), _day(it.date_ns), f"{it.score:.3f}", " ".join(f"#{tag}" for tag in it.tags)]
         lines.append(f"{rank}. " + " · ".join(part for part in parts if part))
-        lines.append(f"   {_line(it.text, _SNIPPET_CHARACTERS)}")
+        lines.append(f"   {one_line(it.text, _SNIPPET_CHARACTERS)}")
     if not found:
         lines.append("Nothing.")
     if behind:
         lines += ["", f"{behind} changed files are not indexed yet: ask again in a moment."]
     return "\n".join(lines) + "\n"
+
+
+def timeline_text(found: Sequence[Found]) -> str:
+    """In the order of time, a line each."""
+    lines = [f"- {_day(it.date_ns)} · {_place(it)} · {one_line(it.text, _SNIPPET_CHARACTERS)}" for it in found]
+    return "\n".join(lines or ["Nothing."]) + "\n"
+
+
+def topics_text(topics: Sequence[Topic]) -> str:
+    """A line each: how many files, what they say, and the newest of them."""
+    lines = []
+    for it in topics:
+        paths = ", ".join(shown(os.fsencode(path)) for path in it.paths[:_PATHS_SHOWN])
+        more = ", …" if it.documents > _PATHS_SHOWN else ""
+        parts = [it.name, f"{it.documents} file{'' if it.documents == 1 else 's'}", ", ".join(it.words), paths + more]
+        lines.append("- " + " · ".join(part for part in parts if part))
+    return "\n".join(lines or ["Nothing."]) + "\n"
+
+
+def _place(it: Found) -> str:
+    lines = f"{it.first_line}" if it.last_line == it.first_line else f"{it.first_line}-{it.last_line}"
+    return f"{shown(os.fsencode(it.path))}:{lines}"
 
 
 def tag_counts_text(tags: Iterable[tuple[str, int]]) -> str:
@@ -69,7 +90,7 @@ def stats_text(answer: Mapping[str, Any]) -> str:
     return "".join(lines)
 
 
-def _line(text: str, characters: int) -> str:
+def one_line(text: str, characters: int = 120) -> str:
     """In one line, and not longer than that."""
     words = " ".join(text.split())
     words = "".join(it if it.isprintable() else "�" for it in words)
@@ -113,7 +134,7 @@ def links_text(answer: Mapping[str, Any], *, path: bytes) -> str:
     """Both ways, one link a line."""
     lines = [f"# Links of {shown(path)}", ""]
     for link in answer["out"]:
-        target = _line(link["target"], _SNIPPET_CHARACTERS)
+        target = one_line(link["target"], _SNIPPET_CHARACTERS)
         place = shown(os.fsencode(link["path"]))
         lines.append(f"- to {place}" + (f" ({target})" if place != target else "") if place else f"- to {target}")
     lines += [f"- from {shown(os.fsencode(it))}" for it in answer["back"]]
