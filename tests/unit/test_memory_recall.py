@@ -9,9 +9,10 @@ from bench.recall_data import notes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agentfs.errors import AgentFSError
 from agentfs.memory import browsing
 from agentfs.memory.documents import document
-from agentfs.memory.embedding import default_embedder
+from agentfs.memory.embedding import Vectors, default_embedder
 from agentfs.memory.index import Index
 from agentfs.memory.packing import fused
 from agentfs.memory.question import meaning, when
@@ -138,6 +139,21 @@ def test_nobody_sees_what_is_expired_or_not_theirs(tmp_path: Path) -> None:
     assert [it.path for it in got.found] == ["open.md"]
     assert not any(word in repr((answers, got.text)) for word in ("over.md", "theirs.md", "1111", "2222"))
     assert browsing.related(index, EMBEDDER, COUNTER, Asked("", path=b"theirs.md", readable=readable)) == []
+
+
+class Away:
+    """An endpoint that is away, of vectors that are there."""
+
+    name, dimensions = EMBEDDER.name, EMBEDDER.dimensions
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        raise AgentFSError("no answer")
+
+
+def test_words_answer_when_the_embedder_does_not(index: Index) -> None:
+    got = recall(index, Away(), COUNTER, Asked("which day is Jonas not working", now_ns=NOW_NS))
+    assert any("Wednesdays off" in it.text for it in got.found)
+    assert not any("vectors" in it.parts for it in got.found)
 
 
 def test_filters(index: Index) -> None:

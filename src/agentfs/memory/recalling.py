@@ -1,11 +1,13 @@
 """Recall and search: a question in, the passages that serve it out, verbatim."""
 
 import itertools
+import logging
 import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from agentfs.errors import AgentFSError
 from agentfs.memory import words
 from agentfs.memory.embedding import Embedder
 from agentfs.memory.index import Hit, Index
@@ -18,6 +20,8 @@ from agentfs.memory.snippets import snippet
 from agentfs.memory.tokens import TokenCounter
 
 __all__ = ["HALF_LIFE_NS", "Asked", "Found", "Recalled", "Strategy", "filters_of", "fused", "recall", "search"]
+
+_LOG = logging.getLogger(__name__)
 
 _AROUND = 60
 """So many of the best candidates bring their neighbours."""
@@ -54,7 +58,7 @@ class Looked:
 def recall(index: Index, embedder: Embedder | None, counter: TokenCounter, asked: Asked) -> Recalled:
     """What serves the question best within its budget. Never fails for what a question holds.
 
-    Raises what the index raises (`Unavailable`, `NoSpace`) and what the embedder raises."""
+    Where the embedder does not answer, words do. Raises what the index raises (`Unavailable`, `NoSpace`)."""
     limit = max(asked.limit, min(asked.max_tokens // _TOKENS_A_CANDIDATE, _CANDIDATES_MAX))
     looked = look(index, embedder, asked, limit)
     if looked.strength <= 0:
@@ -113,7 +117,11 @@ def _by_vector(
     if embedder is None or index.embedder != embedder.name:
         return ()  # words answer while passages are embedded
     text = meaning(asked.query, frozenset(without), bag=embedder.name in _BAGS)
-    vector = embedder.embed([text])[0]
+    try:
+        vector = embedder.embed([text])[0]
+    except AgentFSError as error:  # an endpoint that is away: `status` says so, and words answer
+        _LOG.warning("asked by words only: %s", error)
+        return ()
     return index.by_vector(vector, filters_of(asked), limit) if vector.any() else ()
 
 
