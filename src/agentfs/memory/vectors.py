@@ -29,15 +29,16 @@ class VectorFiller:
         self.problem = ""
         """Why the embedder does not work; empty when it does."""
 
-    def work(self, seconds: float, *, indexed: int) -> bool:
-        """Embed passages that have no vector, the newest first, for about `seconds`. `indexed` grows with what may
-        lack them (`Worker.indexed`). Returns whether more could be done at once. Raises what the index raises."""
+    def work(self, seconds: float, *, indexed: int, texts: int = _TEXTS) -> bool:
+        """Embed passages that have no vector, the newest first, `texts` at once, for about `seconds`. `indexed` grows
+        with what may lack them (`Worker.indexed`). Returns whether more could be done at once. Raises what the index
+        raises."""
         if self._embedder is None or indexed == self._full_at or self._clock.monotonic() < self._retry_at:
             return False
         deadline = self._clock.monotonic() + seconds
         self._index.use_embedder(self._embedder.name)
         while True:
-            wanted = self._index.vectorless(_TEXTS)
+            wanted = self._index.vectorless(texts)
             if not wanted:
                 self._full_at = indexed
                 return False

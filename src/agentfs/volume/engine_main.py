@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 
 from agentfs.clock import SystemClock
 from agentfs.errors import AgentFSError
@@ -29,7 +30,7 @@ def main() -> int:
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     request = decode(sys.stdin.buffer.readline())
-    plan = EnginePlan.of_message(request["plan"])
+    plan = replace(EnginePlan.of_message(request["plan"]), alone=True)
     log_to_file(request["log"], plan.settings.log_level)
     clock = SystemClock()
     try:

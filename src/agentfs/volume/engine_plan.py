@@ -21,6 +21,8 @@ class EnginePlan:
     """Fetch contents in the background. A command that ends in a moment must not."""
     author: str = ""
     """The agent on whose behalf: commits and conflict copies bear its name. Empty: a home's own."""
+    alone: bool = False
+    """The engine has a process for itself: nobody else there wants the interpreter."""
 
     @property
     def agent(self) -> str:

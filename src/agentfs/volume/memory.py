@@ -50,9 +50,14 @@ _REST_SECONDS = 0.01
 _BUSY_STEP_SECONDS = 0.005
 _BUSY_SECONDS_MAX = 0.25
 """One file is indexed so often at least, however long the engine is at work."""
+_USED_SECONDS = 0.1
+_USED_SECONDS_MAX = 3.0
+"""Beside a program that writes all the time, a few files are indexed so often; all of them when somebody asks."""
 _TROUBLE_SECONDS = 5.0
-_VECTOR_SECONDS = 0.3
-"""Of a question's time, for vectors of what just came."""
+_TOLD_SECONDS = 0.3
+"""Between two lines of progress."""
+_VECTORS_ASKED = 32
+"""A question makes the vectors of so many passages, of what just came. The others come in the background."""
 _STATS_SECONDS = 5.0
 _WAIT_SECONDS_MAX = 600.0
 _NS = 1_000_000_000
@@ -95,6 +100,8 @@ class MemoryService:
         self._embedder_problem = ""
         """Why there is no embedder, though the settings name one."""
         self._stats: tuple[float, Message] | None = None
+        self._used = 0, float("-inf")
+        """Where the journal ended, and since when."""
 
     # ---- the thread ----
 
@@ -134,20 +141,35 @@ class MemoryService:
         it.worker.look()
         if it.worker.work(_SLICE_SECONDS, patient=True, pause=lambda: self._give_way(engine)):
             return _REST_SECONDS
+        self._give_way(engine)
         with self._tending:
-            self._give_way(engine)
-            if it.filler.work(_SLICE_SECONDS, indexed=it.worker.indexed):
-                return _REST_SECONDS
+            more = it.filler.work(_SLICE_SECONDS, indexed=it.worker.indexed)
+        if more:
+            return _REST_SECONDS
         over_ns = it.expiry.next_ns()
         if over_ns is None:
             return _LOOK_SECONDS
         return min(max((over_ns - self._clock.wall_ns()) / _NS, 0.001), _LOOK_SECONDS)
 
     def _give_way(self, engine: Engine) -> None:
-        """Wait while the engine pushes or pulls, for a moment."""
-        until = self._clock.monotonic() + _BUSY_SECONDS_MAX
-        while engine.busy and self._clock.monotonic() < until and not self._stop.is_set():
+        """Wait while the engine pushes or pulls, for a moment, and while the program whose process this is writes,
+        for a little longer."""
+        now = self._clock.monotonic()
+        busy_until, used_until = now + _BUSY_SECONDS_MAX, now + _USED_SECONDS_MAX
+        while not self._stop.is_set():
+            now = self._clock.monotonic()
+            if not (engine.busy and now < busy_until) and not (now < used_until and self._is_used(now)):
+                return
             self._clock.wait(self._stop, _BUSY_STEP_SECONDS)
+
+    def _is_used(self, now: float) -> bool:
+        """Whether something changed here just now, and whoever did it wants the interpreter."""
+        if self._plan.alone:
+            return False
+        end = self._replica.journal_end()
+        if end != self._used[0]:
+            self._used = end, now
+        return now - self._used[1] < _USED_SECONDS
 
     def _has_files(self) -> bool:
         with self._replica.lock:
@@ -251,14 +273,12 @@ class MemoryService:
         behind = it.worker.catch_up(0.0)
         most = behind
         while behind and not it.worker.settled and self._clock.monotonic() < deadline:
-            behind = it.worker.catch_up(min(_VECTOR_SECONDS, deadline - self._clock.monotonic()))
+            behind = it.worker.catch_up(min(_TOLD_SECONDS, deadline - self._clock.monotonic()))
             progress({"indexed": max(most - behind, 0), "of": most})
         # What was over before it was indexed is over all the same.
         self._end_what_is_over(engine, it)
-        with self._tending:
-            left = min(_VECTOR_SECONDS, deadline - self._clock.monotonic())
-            with contextlib.suppress(Unavailable):
-                it.filler.work(max(left, 0.0), indexed=it.worker.indexed)
+        with self._tending, contextlib.suppress(Unavailable):
+            it.filler.work(0.0, indexed=it.worker.indexed, texts=_VECTORS_ASKED)
         return behind
 
     def _word_stats(self, engine: Engine, request: Message, progress: Progress) -> Message:
@@ -296,13 +316,13 @@ class MemoryService:
         most = it.worker.look()
         more = True
         while more:
-            more = it.worker.work(_VECTOR_SECONDS)
+            more = it.worker.work(_TOLD_SECONDS)
             progress({"indexed": max(most - it.worker.behind, 0), "of": most})
             it.worker.look()
         more = True
         while more:
             with self._tending:
-                more = it.filler.work(_VECTOR_SECONDS, indexed=it.worker.indexed)
+                more = it.filler.work(_TOLD_SECONDS, indexed=it.worker.indexed)
             progress({"indexed": max(most - it.worker.behind, 0), "of": most})
         self._end_what_is_over(engine, it)
         return self._stats_of(it)
