@@ -41,7 +41,8 @@ def _judge(
         return
     if merged.clashes:
         oracle.counts["merges of text: with clashes"] += 1
-    if kind == "json":
+    if kind == "json":  # merged by key: its lines are the merge's, and may get a name (a backup's) of plain lines
+        oracle.written.update(units(merged.data))
         return
     place = f"merge of {name.decode()}: base {base!r}, log {earlier!r}, ours {later!r}: {merged.data!r}"
     lost = (tokens(earlier) | tokens(later)) - tokens(base or b"") - tokens(merged.data)
