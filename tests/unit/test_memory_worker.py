@@ -237,6 +237,26 @@ def test_other_rules_of_reading_make_the_index_anew(machine: Make) -> None:
     assert it.says() == it.should_say()
 
 
+def test_a_power_cut_takes_changes_back(machine: Make) -> None:
+    it = machine("a")
+    it.node.write("a.md", b"one")
+    it.catch_up()
+    it.node.write("a.md", b"lost")
+    it.catch_up()
+    ino = it.node.at("a.md")
+    with it.node.replica.transaction() as tx:  # as if the last write had never been
+        tx.sql.execute("UPDATE inode SET change=change-1, content_change=content_change-1 WHERE ino=?", (ino,))
+        tx.sql.execute("DELETE FROM journal WHERE id=(SELECT max(id) FROM journal)")
+    it.node.clock.now_s += 5
+    Path(it.node.replica.files.path(ino)).write_bytes(b"kept")
+    with it.node.replica.transaction() as tx:  # another takes the same numbers
+        tx.content_written(ino, size_bytes=4, mtime_ns=it.node.clock.wall_ns(), ctime_ns=it.node.clock.wall_ns())
+    it.crash(era="another boot")
+    it.catch_up()
+    assert it.says() == it.should_say()
+    assert "kept" in str(it.says())
+
+
 # ---- any order ----
 
 

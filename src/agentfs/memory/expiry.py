@@ -3,7 +3,8 @@
 The index says when; the file says whether. Right before a file is deleted its facts are read again from the bytes and
 attributes that it has now, and it goes only while it still is that file: an edit that prolongs its life wins, here by
 this, on another machine by the rule of edit against delete. What cannot be read, what a program is writing, and what
-is no file stays. Nothing is lost: the history keeps what was deleted.
+is no file stays. The history keeps what was deleted; what was over already when it came (moved in from elsewhere,
+imported) and no commit has yet, waits for one.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import logging
 from collections.abc import Callable
 
 from agentfs.clock import Clock
-from agentfs.errors import AgentFSError, NotFound, Replaced
+from agentfs.errors import AgentFSError, NotFound, Replaced, Unavailable
 from agentfs.memory.index import DocumentRow, Index
 from agentfs.memory.sources import Source, Sources
 from agentfs.memory.worker import Worker, made
@@ -85,17 +86,23 @@ class Expiry:
         """Delete every name of a file, if its own facts say so. Returns whether it went."""
         assert self._unlink is not None
         source = self._sources.source(ino)
-        while source is not None and self._is_over(source):
+        arrived_ns = None if source is None or source.content is not None else source.ctime_ns
+        while source is not None and self._is_over(source, arrived_ns):
             if source.written:
                 raise Replaced(f"{source.path!r} is open for writing")
-            parent, name = self._sources.names_of(ino)[0]
-            with contextlib.suppress(Replaced, NotFound):  # it is looked at as it is now
-                self._unlink(parent, name, ino, source.change)
+            for parent, name in self._sources.names_of(ino)[:1]:  # none: it went in this moment
+                with contextlib.suppress(Replaced, NotFound):  # it is looked at as it is now
+                    self._unlink(parent, name, ino, source.change)
             source = self._sources.source(ino)
         return source is None
 
-    def _is_over(self, source: Source) -> bool:
-        """By what the file says now. Raises `AgentFSError` when that cannot be read."""
+    def _is_over(self, source: Source, arrived_ns: int | None) -> bool:
+        """By what the file says now. Raises `AgentFSError` when that cannot be read, or when it said so already when
+        it came, at `arrived_ns`, and no commit has it (None: one has)."""
         found = made(source, self._worker.read_now(source))
         expires_ns = None if found is None else found.facts.expires_ns
-        return expires_ns is not None and expires_ns <= self._clock.wall_ns()
+        if expires_ns is None or expires_ns > self._clock.wall_ns():
+            return False
+        if arrived_ns is not None and expires_ns <= arrived_ns:
+            raise Unavailable(f"{source.path!r} was over when it came, and waits for its commit to the store")
+        return True

@@ -32,11 +32,11 @@ _FILES = (
     "SELECT d.ino, d.name FROM dentry d WHERE d.parent=?1 AND d.ino IS NOT NULL AND d.local=0 UNION ALL "
     "SELECT d.ino, CAST(b.path || CAST('/' AS BLOB) || d.name AS BLOB) FROM below b "
     "JOIN dentry d ON d.parent=b.ino WHERE d.ino IS NOT NULL AND d.local=0) "
-    "SELECT b.ino, b.path, i.change, i.mtime_ns FROM below b JOIN inode i ON i.ino=b.ino "
+    "SELECT b.ino, b.path, i.change, i.content_change, i.mtime_ns FROM below b JOIN inode i ON i.ino=b.ino "
     f"WHERE i.kind={_FILE} AND i.local=0"
 )
 _SOURCE = (
-    "SELECT kind, local, nlink, change, content_change, size_bytes, mtime_ns, residency, pending, "
+    "SELECT kind, local, nlink, change, content_change, size_bytes, mtime_ns, ctime_ns, residency, pending, "
     "EXISTS (SELECT 1 FROM write_open w WHERE w.ino=inode.ino) FROM inode WHERE ino=?"
 )
 _NAMES = "SELECT parent, name FROM dentry WHERE ino=? AND ino IS NOT NULL AND local=0"
@@ -52,6 +52,7 @@ class Listed:
     path: bytes
     change: int
     """Grows with every change of the file."""
+    content_change: int
     mtime_ns: int
 
 
@@ -69,6 +70,8 @@ class Source:
     content_change: int
     size_bytes: int
     mtime_ns: int
+    ctime_ns: int
+    """When anything of it changed here last, its names and times too."""
     here: bool
     """The backing file holds the bytes, as far as anybody knows."""
     trusted: bool
@@ -135,11 +138,11 @@ class Sources:
             rows = sql.rows(_FILES, (directory,))
         prefix = above + b"/" if above else b""
         found: dict[int, Listed] = {}
-        for ino, path, change, mtime_ns in rows:
+        for ino, path, *of in rows:
             known = found.get(ino)
             whole = prefix + bytes(path)
             if (known is None or whole < known.path) and not self._skipped.matches_path(whole, directory=False):
-                found[ino] = Listed(ino, whole, change, mtime_ns)
+                found[ino] = Listed(ino, whole, *of)
         return list(found.values())
 
     def source(self, ino: int) -> Source | None:
@@ -155,7 +158,7 @@ class Sources:
             xattrs = {bytes(name): bytes(value) for name, value in sql.rows(
                 "SELECT name, value FROM xattr WHERE ino=?", (ino,)
             )}  # fmt: skip
-        _, _, nlink, change, content_change, size_bytes, mtime_ns, residency, pending, written = row
+        _, _, nlink, change, content_change, size_bytes, mtime_ns, ctime_ns, residency, pending, written = row
         changed = bool(pending & PENDING_CONTENT)
         return Source(
             ino=ino,
@@ -165,6 +168,7 @@ class Sources:
             content_change=content_change,
             size_bytes=size_bytes,
             mtime_ns=mtime_ns,
+            ctime_ns=ctime_ns,
             here=residency != RESIDENCY_REMOTE or changed,
             trusted=residency == RESIDENCY_LOCAL or changed,
             written=bool(written),

@@ -23,7 +23,8 @@ from itertools import chain, islice
 
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, Unavailable
-from agentfs.memory.documents import BYTES_MAX, Document, document
+from agentfs.memory.documents import BYTES_MAX, Document, document, kind_of
+from agentfs.memory.facts import created_ns, facts_of
 from agentfs.memory.index import Entry, Index, Looked
 from agentfs.memory.sources import Listed, Source, Sources
 from agentfs.replica.journal import ChangeKind, JournalRow
@@ -35,6 +36,7 @@ Raises `AgentFSError` when the store cannot be asked."""
 
 FACTS = b"user.agentfs."
 """Extended attributes that say something about a document."""
+_ENDS = frozenset((FACTS + b"expires", FACTS + b"ttl"))
 _ROWS = 2000
 _GROUP = 16
 """Files that are looked at between two looks at the clock; those that are indexed go in one transaction."""
@@ -59,8 +61,9 @@ class Worker:
     def __init__(
         self, sources: Sources, index: Index, *, fetch: Fetch, clock: Clock, era: str = "", rules: str = ""
     ) -> None:
-        """`era` changes whenever journal numbers may not mean what they did (another boot, another replica). `rules`
-        changes whenever the same file may make another document; the index is then made anew."""
+        """`era` changes whenever the journal's last rows may have been taken back (another boot). `rules` changes
+        whenever the same file may make another document, or inodes may be others (a replica that was restored from a
+        backup has a new id); the index is then made anew."""
         self._sources = sources
         self._index = index
         self._fetch = fetch
@@ -177,7 +180,8 @@ class Worker:
         listed = self._sources.listing(directory)
         known = {it.ino: looked for it in listed if (looked := self._index.looked(it.ino)) is not None}
         for it in listed:
-            if not _is_known(it, known.get(it.ino)):
+            looked_at = known.get(it.ino)
+            if looked_at is None or looked_at.path is None or not _is_known(it, looked_at):  # or it may be one now
                 self._heard.setdefault(it.ino, self._read_to + 1)
 
     # ---- doing ----
@@ -336,9 +340,13 @@ class Worker:
 
 
 def made(source: Source, data: bytes) -> Document | None:
-    """The document of a file; None: it holds no text."""
+    """The document of a file; None: it holds no text. What holds none and expires is a document without passages."""
     facts = {name: value for name, value in source.xattrs.items() if name.startswith(FACTS)}
-    return document(source.path, data, facts, mtime_ns=source.mtime_ns) if data else None
+    found = document(source.path, data, facts, mtime_ns=source.mtime_ns) if data else None
+    if found is None and not facts.keys().isdisjoint(_ENDS):
+        said = facts_of(os.path.basename(source.path), "", facts, mtime_ns=source.mtime_ns)
+        found = Document("", said, ()) if said.expires_ns is not None else None
+    return found
 
 
 def is_never_text(path: bytes) -> bool:
@@ -353,8 +361,16 @@ def _ending(path: bytes) -> str:
 def _stamp(source: Source) -> str:
     """What a document is made of: equal while it would come out equal."""
     facts = sorted((name, value) for name, value in source.xattrs.items() if name.startswith(FACTS))
-    return f"{source.content_change}.{source.mtime_ns}.{zlib.crc32(repr(facts).encode())}.{_ending(source.path)}"
+    named = kind_of(source.path), created_ns(os.path.basename(source.path), "", {})
+    made_of = zlib.crc32(repr((facts, named)).encode())
+    return f"{source.content_change}.{source.mtime_ns}.{made_of}.{_ending(source.path)}"
 
 
 def _is_known(it: Listed, looked: Looked | None) -> bool:
-    return looked is not None and looked.change == it.change and looked.path in (None, it.path)
+    """A power cut takes numbers of changes back, and others get them: the times tell."""
+    return (
+        looked is not None
+        and looked.change == it.change
+        and looked.stamp.startswith(f"{it.content_change}.{it.mtime_ns}.")
+        and looked.path in (None, it.path)
+    )

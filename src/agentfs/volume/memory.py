@@ -224,8 +224,9 @@ class MemoryService:
         sources = Sources(self._replica, skipped=settings.index_ignore)
         index = Index(self._replica.directory, counter=counter)
         bytes_of = LogBytes(engine.ground)
-        era = f"{boot_id()} {self._replica.state('replica_id')} {' '.join(settings.index_ignore)}"
-        worker = Worker(sources, index, fetch=bytes_of.fetch, clock=clock, era=era, rules=_rules())
+        era = f"{boot_id()} {' '.join(settings.index_ignore)}"
+        rules = f"{self._replica.state('replica_id')} {_rules()}"
+        worker = Worker(sources, index, fetch=bytes_of.fetch, clock=clock, era=era, rules=rules)
         tree = Tree(self._replica, clock=clock)
 
         def unlink(directory: int, name: bytes, ino: int, change: int) -> None:
