@@ -21,6 +21,7 @@ from agentfs.memory.passages import Passage
 
 Format: TypeAlias = Literal["passages", "documents", "text"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+_NS_MAX = 2**63 - 1
 _MODE_BITS = 0o777
 """What a row may say of a file's mode: nobody brings in a file that runs as somebody else."""
 
@@ -195,6 +196,8 @@ def _of_document(row: Mapping[str, Any], source: str) -> Incoming:
         number = int(mode, 8) & _MODE_BITS if isinstance(mode, str) else None
     except ValueError:
         raise ValueError(f"the mode {mode!r} is not octal") from None
+    if isinstance(modified_ns, int) and not -_NS_MAX <= modified_ns <= _NS_MAX:
+        raise ValueError(f"no file can be of the time {modified_ns}")
     return Incoming(
         path,
         data,

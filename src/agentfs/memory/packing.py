@@ -25,6 +25,8 @@ _PINNED_SHARE = 0.1
 """Of the budget, for standing instructions that have to do with the question."""
 _FLOOR = 0.1
 """What has less than this part of the best score is not worth its tokens."""
+_FIRST = 0.5
+"""Nor is what has less than this part of it, where nothing better fits."""
 _ALIKE = 0.9
 """Passages that share so much of their terms are one."""
 _ALIKE_WORDS_MIN = 5
@@ -160,12 +162,14 @@ class _Choice:
 
     def fill(self, pieces: Iterable[Piece]) -> None:
         """Stops where so many did not fit that no other will."""
-        least: float | None = None
+        best: float | None = None
         for it in pieces:
-            if least is None:
-                least = it.found.score * _FLOOR
-                self.any_relevant = it.found.score > 0
-            if it.found.score <= 0 or it.found.score < least or len(self._left) >= _TRIED:
+            if best is None:
+                best = it.found.score
+                self.any_relevant = best > 0
+            if it.found.score <= 0 or it.found.score < best * _FLOOR or len(self._left) >= _TRIED:
+                break
+            if not self.chosen and it.found.score < best * _FIRST:
                 break
             if self._max - self._spent < _LEAST or self._spent + self._cost(it) > self._max:
                 self._left.append(it)

@@ -16,6 +16,7 @@ from agentfs.memory.facts import XATTR_PREFIX, with_facts
 from agentfs.memory.names import beside
 from agentfs.memory.uniting import Part, united, with_text
 from agentfs.sdk.file_home import FileHome
+from agentfs.sdk.paths import existing
 from agentfs.sdk.xattrs import set_attributes, set_facts, set_xattrs, xattrs_of
 
 What: TypeAlias = Literal["done", "skipped", "look"]
@@ -74,6 +75,7 @@ class CurationSteps:
 
     def _merge(self, action: Action) -> str:
         first, *others = action.files
+        self._are_apart(action.files)
         name = os.fsencode(first.path)
         rest = [self._part(seen, self._unchanged(seen)) for seen in others]
         modified_ns = max(part.modified_ns for part in (self._part(first, b""), *rest))
@@ -101,6 +103,16 @@ class CurationSteps:
             else:
                 gone.append(f"{seen.path} is now {self._moved(seen.path, archived(seen.path))}")
         return ", ".join(gone)
+
+    def _are_apart(self, files: Sequence[Seen]) -> None:
+        """Raises _Changed where two paths mean one file, by whatever names: it would go, and stay nowhere."""
+        known: dict[tuple[int, int], str] = {}
+        for seen in files:
+            place, attributes = existing(self._home._volumes, seen.path)
+            at = id(place.volume), attributes.ino
+            if at in known:
+                raise _Changed(f"{known[at]} and {seen.path} are one file")
+            known[at] = seen.path
 
     def _part(self, seen: Seen, data: bytes) -> Part:
         return Part(data, self._home.stat(seen.path).modified_ns, xattrs_of(self._home, seen.path))

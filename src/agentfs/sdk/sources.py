@@ -158,7 +158,7 @@ def _rows(path: str) -> Iterator[tuple[dict[str, Any], str]]:
 def _row(line: bytes, path: str, number: int) -> Any:
     try:
         return json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-    except ValueError:  # not UTF-8, or not JSON
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, or nested without end
         raise InvalidArgument(f"{path}, line {number}: it is not JSON") from None
 
 
@@ -172,11 +172,11 @@ def _document(path: str) -> Any:
             row = json.loads(first.decode("utf-8-sig"))
             if not isinstance(row.get("results"), list) and "entities" not in row:
                 return None
-    except ValueError:
+    except (ValueError, RecursionError):
         pass  # it goes on behind its first line
     try:
         return json.loads(_text(path).removeprefix("\ufeff"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

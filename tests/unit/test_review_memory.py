@@ -1,0 +1,213 @@
+"""What a review of memory found: nothing that it holds may go unnoticed, and nothing that it hides may show."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
+from memory_world import Indexed
+from node import Node, TestClock
+
+from agentfs import Home
+from agentfs.config.settings import load
+from agentfs.errors import AgentFSError, InvalidArgument
+from agentfs.memory.curation import Action, Plan, Seen
+from agentfs.memory.packing import Piece, packed
+from agentfs.memory.results import Found
+from agentfs.memory.tokens import default_counter
+from agentfs.replica import backing
+from agentfs.replica.replica import ROOT
+from agentfs.stores.memory import MemoryStore
+from agentfs.tree.values import Caller
+
+Make = Callable[[str], Indexed]
+COUNTER = default_counter()
+OVER = b"---\nexpires: 2020-01-01\n---\n\nThe passport is in the blue box.\n"
+
+
+@pytest.fixture
+def clock() -> TestClock:
+    return TestClock()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, clock: TestClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    monkeypatch.setattr(backing, "DIRECTORIES", 4)
+    made: list[Indexed] = []
+    store = MemoryStore()
+
+    def make(name: str) -> Indexed:
+        made.append(Indexed(Node(tmp_path / name, store, clock, agent=name)))
+        return made[-1]
+
+    yield make
+    for it in made:
+        it.close()
+        it.node.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    (tmp_path / "store").mkdir()
+    given = {"store": str(tmp_path / "store"), "state_dir": str(tmp_path / "state"), "timeout": 20, "index": False}
+    with Home.open("me", settings=load(given, environment={"HOME": str(tmp_path)})) as opened:
+        yield opened
+
+
+# ---- expiry -------------------------------------------------------------------------------------------------
+
+
+def test_what_was_over_when_it_came_is_in_the_store_before_it_goes(machine: Make, clock: TestClock) -> None:
+    """Moved in from elsewhere (`mv`, an import): no commit had it, so its deletion would leave nothing anywhere."""
+    it = machine("a")
+    it.node.write("passport.md", OVER)
+    it.catch_up()
+    assert it.expiry.run() == 0
+    assert "store" in it.expiry.problem
+    assert it.node.names() == ["passport.md"]
+    it.node.sync()
+    clock.now_s += 6
+    it.catch_up()
+    assert it.expiry.run() == 1
+    assert it.node.names() == []
+    it.catch_up()
+    assert (it.expiry.run(), it.expiry.problem) == (0, "")
+
+
+def test_a_memory_whose_time_is_short_waits_for_no_commit(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    it.node.write("code.md", b"---\nttl: 5s\n---\n\nThe code is 4711.\n")
+    it.catch_up()
+    clock.now_s += 6
+    assert it.expiry.run() == 1
+    assert it.node.names() == []
+
+
+NO_TEXT = [("photo.jpg", b"\xff\xd8\xff\0"), ("empty.txt", b""), ("m.svg", b"<svg/>")]
+
+
+@pytest.mark.parametrize(("name", "data"), NO_TEXT)
+def test_what_holds_no_text_expires_as_well(machine: Make, clock: TestClock, name: str, data: bytes) -> None:
+    it = machine("a")
+    it.node.write(name, data)
+    it.node.tree.set_xattr(it.node.at(name), b"user.agentfs.ttl", b"60s", 0)
+    it.catch_up()
+    assert it.expiry.next_ns() is not None
+    assert it.expiry.run() == 0
+    clock.now_s += 61
+    assert it.expiry.run() == 1
+    assert it.node.names() == []
+
+
+def test_a_name_that_goes_while_it_is_looked_at_is_no_failure(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    it.node.write("code.md", b"---\nttl: 5s\n---\n\nThe code is 4711.\n")
+    it.catch_up()
+    clock.now_s += 6
+    names_of = it.sources.names_of
+
+    def late(ino: int) -> list[tuple[int, bytes]]:
+        if it.node.names():
+            it.node.unlink("code.md")
+        return names_of(ino)
+
+    it.sources.names_of = late  # type: ignore[method-assign]
+    assert it.expiry.run() == 1
+
+
+# ---- the index ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_moved_out_of_a_place_that_is_left_out_is_found(machine: Make) -> None:
+    it = machine("a")
+    it.node.mkdir(".obsidian")
+    it.node.mkdir(".obsidian/x")
+    it.node.write(".obsidian/a.md", b"the first heron")
+    it.node.write(".obsidian/x/b.md", b"the second heron")
+    it.node.write("c.md", b"the third heron")
+    it.catch_up()
+    it.node.rename(".obsidian/a.md", "a.md")
+    it.node.rename(".obsidian/x", "x")
+    it.node.rename("c.md", ".obsidian/c.md")
+    it.catch_up()
+    assert it.says() == it.should_say()
+    assert sorted(it.says()) == [b"a.md", b"x/b.md"]
+
+
+def test_a_date_in_the_name_of_a_file_follows_the_name(machine: Make) -> None:
+    it = machine("a")
+    it.node.write("2026-02-14.md", b"the heron came back")
+    it.catch_up()
+    it.node.rename("2026-02-14.md", "2026-03-01.md")
+    it.catch_up()
+    [row] = it.index.documents()
+    assert row.facts.created_ns == 1_772_323_200 * 10**9
+
+
+# ---- recall -------------------------------------------------------------------------------------------------
+
+
+def piece(path: str, text: str, score: float) -> Piece:
+    found = Found(path, 1, 1, text, 0, score, {"words": score}, tokens=COUNTER.count(text))
+    return Piece(found, 0, len(text.encode()))
+
+
+def test_a_small_budget_is_not_filled_with_what_hardly_matters() -> None:
+    pieces = [
+        piece("deploy.md", "We deploy to the cluster in Frankfurt. " * 8, 0.9),
+        piece("z.md", "茶を飲む。", 0.16),
+    ]
+    small = packed(pieces, max_tokens=50, counter=COUNTER, scanned=2)
+    assert (small.found, small.relevant) == ((), True)
+    large = packed(pieces, max_tokens=500, counter=COUNTER, scanned=2)
+    assert [it.path for it in large.found] == ["deploy.md", "z.md"]
+
+
+# ---- curation -----------------------------------------------------------------------------------------------
+
+
+def seen(home: Home, path: str) -> Seen:
+    return Seen(path, hashlib.sha256(home.read(path)).hexdigest())
+
+
+def merge(home: Home, *paths: str) -> Plan:
+    files = tuple(seen(home, path) for path in paths)
+    return Plan(0, "home-me", 2, (Action("merge", "duplicate", "by hand", files, rest="delete"),))
+
+
+@pytest.mark.parametrize("other", ["a.md", "./a.md", "link.md"])
+def test_a_note_is_not_merged_into_itself(home: Home, other: str) -> None:
+    home.write("a.md", b"The heron nests by the mill.\n")
+    home._volume.tree.symlink(ROOT, b"link.md", b"a.md", Caller.process())
+    for plan in (merge(home, "a.md", other), merge(home, other, "a.md")):
+        [done] = home.apply_plan(plan)
+        assert done.what == "skipped"
+        assert home.read("a.md") == b"The heron nests by the mill.\n"
+
+
+# ---- import -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("modified_ns", [10**30, -(10**30), -1, 2**63 - 1])
+def test_a_time_that_no_file_has_is_refused_or_taken(home: Home, tmp_path: Path, modified_ns: int) -> None:
+    row = {"agentfs": "document", "path": "a.md", "text": "The heron.\n", "modified_ns": modified_ns}
+    source = tmp_path / "rows.jsonl"
+    source.write_text(json.dumps(row) + "\n")
+    try:
+        home.import_memories(os.fspath(source))
+    except AgentFSError:
+        assert not home.exists("a.md")
+    else:
+        assert home.read("a.md") == b"The heron.\n"
+
+
+def test_json_that_is_nested_without_end_is_refused(home: Home, tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text('{"text": ' + "[" * 200_000)
+    with pytest.raises(InvalidArgument):
+        home.import_memories(os.fspath(source))
