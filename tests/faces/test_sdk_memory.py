@@ -14,6 +14,7 @@ from agentfs import AsyncHome, Home, errors
 from agentfs.clock import SystemClock
 from agentfs.config.settings import Settings, load
 from agentfs.memory.results import Found, Recalled
+from agentfs.replica import backing
 from agentfs.sdk.remembering import memory_bytes, names, slug
 from agentfs.volume import asking, memory_words
 from agentfs.volume.spaces import create_space
@@ -30,6 +31,12 @@ def settings_for(tmp_path: Path, machine: str = "one", **flags: object) -> Setti
         **flags,
     }
     return load(given, environment={"HOME": str(tmp_path)})
+
+
+@pytest.fixture(autouse=True)
+def few_directories(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making 256 for every home takes longer than most of these tests."""
+    monkeypatch.setattr(backing, "DIRECTORIES", 4)
 
 
 class LateClock(SystemClock):
