@@ -27,6 +27,8 @@ from agentfs.memory.rows import PassageRow
 
 Floats = npt.NDArray[np.float64]
 
+VECTORS = 0.5
+"""Their share beside words."""
 NEIGHBOURS = 0.6
 DISTANCE = 2
 SHORT = 250
@@ -101,7 +103,7 @@ def ranked(candidates: Sequence[Candidate], bearing: Bearing, *, full: int) -> R
     words = stretched(np.array([it.words for it in candidates]), np.array([it.words > 0 for it in candidates]), full)
     has_vector = np.array([it.vector is not None for it in candidates])
     vectors = stretched(np.array([it.vector or 0.0 for it in candidates]), has_vector, full)
-    share = 0.5 if has_vector.any() else 0.0
+    share = VECTORS if has_vector.any() else 0.0
     parts = {"words": (1 - share) * words, "vectors": share * vectors}
     base = parts["words"] + parts["vectors"]
     documents, of = np.unique(np.array([row.document.id for row in rows]), return_inverse=True)
