@@ -255,6 +255,23 @@ def test_nobody_needs_to_ask_for_a_memory_to_end(tmp_path: Path) -> None:
             time.sleep(0.02)
 
 
+def test_what_became_over_meanwhile_is_gone_before_anything_is_shown(tmp_path: Path) -> None:
+    clock, settings = LateClock(), settings_for(tmp_path)
+    with Home.open("me", settings=settings, clock=clock) as home:
+        made = home.remember("The code is 4711.", ttl="1h")
+        assert home.recall("code").relevant
+        home.sync()
+    clock.late_ns = 3601 * _NS
+    with Home.open("me", settings=settings, clock=clock, session_kind="cli") as home:
+        assert not home.exists(made.path)
+        home.sync()
+    (index,) = tmp_path.rglob("memory.db")
+    index.write_bytes(b"no database" * 500)
+    with Home.open("me", settings=settings, clock=clock) as home:
+        assert home.list(made.path.rpartition("/")[0]) == []
+        assert not home.recall("code").relevant
+
+
 # ---- the index ----
 
 

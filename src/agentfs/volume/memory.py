@@ -7,6 +7,7 @@ libraries that this needs are loaded when there is something to index, or when s
 
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, IndexOff, Unavailable
 from agentfs.memory.access import Reader
+from agentfs.memory.index_file import index_path
 from agentfs.memory.results import Asked
 from agentfs.memory.sources import Sources
+from agentfs.replica.database import Connection, translated
 from agentfs.replica.replica import Replica
 from agentfs.replica.sessions import boot_id
 from agentfs.sync.engine import Engine
@@ -106,8 +109,16 @@ class MemoryService:
     # ---- the thread ----
 
     def start(self, engine: Engine) -> None:
-        """Begin to index in the background. An engine that lives for one command only answers."""
-        if self._settings.index and self._plan.prefetch:
+        """On return what is known to be over is gone. Begin to index in the background; an engine that lives for one
+        command only answers."""
+        if not self._settings.index:
+            return
+        try:
+            if self._is_something_over():
+                self._end_what_is_over(engine, self.opened(engine))
+        except AgentFSError as error:  # an index never keeps an engine from starting
+            self._note(str(error))
+        if self._plan.prefetch:
             self._thread = threading.Thread(target=self._run, args=(engine,), name="index", daemon=True)
             self._thread.start()
 
@@ -174,6 +185,22 @@ class MemoryService:
     def _has_files(self) -> bool:
         with self._replica.lock:
             return self._replica.connection.one("SELECT 1 FROM inode WHERE kind=1 LIMIT 1") is not None
+
+    def _is_something_over(self) -> bool:
+        """As the index knows it, without loading what reads it."""
+        path = index_path(self._replica.directory)
+        if self._settings.read_only or not os.path.exists(path):
+            return False
+        try:
+            connection = Connection(path, read_only=True)
+            try:
+                with translated(path):
+                    row = connection.one("SELECT min(expires_ns) FROM document WHERE expires_ns IS NOT NULL")
+            finally:
+                connection.close()
+        except AgentFSError:  # damaged, or of another version: it is made anew when it is used
+            return False
+        return row is not None and row[0] is not None and row[0] <= self._clock.wall_ns()
 
     def _end_what_is_over(self, engine: Engine, it: Opened) -> None:
         with self._tending:
