@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types sim crash machine bench judges clean lock editing retention
+.PHONY: help demo test lint types sim crash machine bench judges clean lock editing retention view
 
 help:
 	@echo "make demo    set up, then mount a home twice and watch a note travel (embedded default, no server)"
@@ -16,6 +16,7 @@ help:
 	@echo "make machine the tree beside a real directory, long (EXAMPLES=3000)"
 	@echo "make retention  the model of clean-ups beside writers, pins and sleepers, many walks (RETENTION_SEEDS=2000)"
 	@echo "make editing two mounts, editors at work on the same files, cut off and connected (EDITING_SECONDS=60)"
+	@echo "make view    Markdown files of all kinds to objects of the view and back (VIEW_VARIANTS=100000)"
 	@echo "make judges  stress-ng, dbench, fio, git, SQLite, rsync and tar on a real mount"
 	@echo "make lock    renew the pinned requirements"
 
@@ -52,6 +53,10 @@ crash: $(VENV)/.ready
 EDITING_SECONDS ?= 60
 editing: $(VENV)/.ready
 	@EDITING_SECONDS=$(EDITING_SECONDS) $(BIN)/python -m pytest -q tests/system/test_editing.py
+
+VIEW_VARIANTS ?= 100000
+view: $(VENV)/.ready
+	@VIEW_VARIANTS=$(VIEW_VARIANTS) $(BIN)/python -m pytest -q -s --timeout=0 tests/unit/test_view_objects.py -k "variants or same"
 
 EXAMPLES ?= 3000
 machine: $(VENV)/.ready

@@ -377,3 +377,10 @@ def read_back(head: bytes, changes: dict[str, object]) -> None:
         )
     if isinstance(changes.get("importance"), float):
         assert found.facts.importance == changes["importance"]
+
+
+@pytest.mark.parametrize("data", [b"---\na: \xff\n---\n", b"---\ntitle: [\xe9, b]\n---\n"])
+def test_bytes_that_are_no_text_are_no_error(data: bytes) -> None:
+    """The YAML parser takes no such character, and says so in its own way."""
+    assert with_facts(b"a.md", data, {"importance": 1}) is None
+    assert yaml_keys.said(data.decode("utf-8", "surrogateescape"), ("title", "a")) is not None

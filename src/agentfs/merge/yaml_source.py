@@ -40,7 +40,7 @@ def valid(text: str) -> bool:
     """YAML of any kind, with each key once in its mapping."""
     try:
         list(_documents(text, plain=False))
-    except (Unusual, yaml.YAMLError):
+    except (Unusual, yaml.YAMLError, UnicodeEncodeError):
         return False
     return True
 
@@ -62,7 +62,8 @@ def composed(text: str) -> Node:
         raise Unusual("too large")
     try:
         documents = list(_documents(text))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        # The latter: a byte that was no UTF-8 when it was read.
         raise Unusual(str(error)) from error
     if len(documents) != 1 or not isinstance(documents[0].value, dict | list):
         raise Unusual("not one mapping or sequence")

@@ -7,7 +7,7 @@ from agentfs.merge import yaml_source
 from agentfs.merge.frontmatter import divided
 from agentfs.merge.values import Leaf, Unusual
 from agentfs.merge.yaml_keys import said, with_keys, written_at
-from agentfs.view.facts import KEYS, TIMES, ViewFacts, facts_of, texts_of
+from agentfs.view.facts import KEYS, ViewFacts, facts_of, texts_of
 
 KEY = "agentfs"
 SEARCHED_BYTES = 128 * 1024
@@ -25,7 +25,7 @@ def written(facts: ViewFacts, ending: str) -> str:
     lines = [f"{KEY}:{ending}"]
     for key, text in texts_of(facts).items():
         value = int(text) if key in _NUMBERS else text
-        lines.append(_INDENT + with_keys("", {key: value}, ending=ending, dates=TIMES))
+        lines.append(_INDENT + with_keys("", {key: value}, ending=ending))
     return "".join(lines)
 
 

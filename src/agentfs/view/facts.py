@@ -14,7 +14,6 @@ from agentfs.model.records import INDEX_BITS, InodeId
 
 KEYS: Final = ("version", "created", "modified", "author", "sequence", "volume", "file", "sha256")
 """In the order in which they are written."""
-TIMES: Final = frozenset(("created", "modified"))
 METADATA_PREFIX: Final = "agentfs-"
 
 _NS = 1_000_000_000
