@@ -388,6 +388,9 @@ def test_nobody_hears_what_they_may_not_read(texts: Path) -> None:
         assert "tea.md" not in said(texts / ":changes", user=SOMEBODY)
         assert "nvda.md" in said(texts / ":changes", user=SOMEBODY)
         assert "tea.md" in said(texts / ":changes")
+        assert "tea.md" not in said(texts / ":history", user=SOMEBODY)
+        assert "nvda.md" in said(texts / ":history", user=SOMEBODY)
+        assert "tea.md" in said(texts / ":history")
     finally:
         (texts / "food").chmod(0o755)
         (texts / "food/secret.md").chmod(0o600)

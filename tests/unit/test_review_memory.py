@@ -24,6 +24,9 @@ from agentfs.replica import backing
 from agentfs.replica.replica import ROOT
 from agentfs.stores.memory import MemoryStore
 from agentfs.tree.values import Caller
+from agentfs.volume.virtual_memory import MemoryWords, no_spaces
+from agentfs.volume.virtual_names import Query
+from agentfs.volume.virtual_words import Asked, Who
 
 Make = Callable[[str], Indexed]
 COUNTER = default_counter()
@@ -166,6 +169,23 @@ def test_a_small_budget_is_not_filled_with_what_hardly_matters() -> None:
     assert (small.found, small.relevant) == ((), True)
     large = packed(pieces, max_tokens=500, counter=COUNTER, scanned=2)
     assert [it.path for it in large.found] == ["deploy.md", "z.md"]
+
+
+def test_what_is_wrong_is_told_to_whom_the_files_belong() -> None:
+    """It may name a file that others must not know of."""
+
+    class Link:
+        def request(self, *_: object, **__: object) -> dict[str, object]:
+            return {"documents": 2, "problem": "'secret/plan.md' is open for writing"}
+
+    class Volume:
+        link = Link()
+        settings = load({}, environment={})
+
+    stats = MemoryWords(Volume(), no_spaces).words()["stats"]  # type: ignore[arg-type]
+    told = [stats.text(Asked(b"", True, 1, Who(uid, ())), Query()) for uid in (os.getuid(), os.getuid() + 1)]
+    assert ["plan.md" in text for text in told] == [True, False]
+    assert all("documents: 2" in text for text in told)
 
 
 # ---- curation -----------------------------------------------------------------------------------------------

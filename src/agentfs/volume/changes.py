@@ -1,4 +1,5 @@
-"""A word of the engine's desk: what changed lately at or below a path, as far as somebody may know of it.
+"""Words of the engine's desk: what changed lately at or below a path, and what met there, as far as somebody may
+know of it.
 
 Of a file that is there somebody may know who may read it; of what is gone or is no file, who may list where it was.
 """
@@ -11,14 +12,15 @@ from agentfs.errors import InvalidArgument
 from agentfs.history.changes import Change
 from agentfs.history.names import PathNames
 from agentfs.history.reader import CommitLine
+from agentfs.history.rendering import conflicts_text
 from agentfs.memory.access import Reader
 from agentfs.memory.sources import Sources
 from agentfs.model.records import Kind
 from agentfs.replica.replica import ROOT, Replica
 from agentfs.sync.engine import Engine
-from agentfs.volume.history import Answer, HistoryService, Progress, commit_message, names_of
+from agentfs.volume.history import TEXT_CHARACTERS_MAX, Answer, HistoryService, Progress, commit_message, names_of
 from agentfs.volume.messages import Message
-from agentfs.volume.virtual_words import CHANGES
+from agentfs.volume.virtual_words import CHANGES, CONFLICTS
 
 _COMMITS_MAX = 200
 _PATHS_MAX = 100
@@ -41,7 +43,15 @@ class ChangesAnswer:
 
     def answers(self) -> dict[str, Answer]:
         """By the word in `{"do": word}`."""
-        return {CHANGES: self._changes}
+        return {CHANGES: self._changes, CONFLICTS: self._conflicts}
+
+    def _conflicts(self, engine: Engine, request: Message, progress: Progress) -> Message:
+        """`path`, and who asks, as for `changes`. `text`: what `:conflicts` says."""
+        reader, _ = self._history.reader(engine, progress)
+        path = names_of(request.get("path"))
+        known = _Known(self._replica, reader_of(self._sources, request))
+        lines = [it for it in reader.conflicts(path) if known.may_know(it.path)]
+        return {"text": conflicts_text(lines, path=path)[:TEXT_CHARACTERS_MAX]}
 
     def _changes(self, engine: Engine, request: Message, progress: Progress) -> Message:
         """`path`, `since_ns`; `uid`, `gids`, `owner` of who asks (no `uid`: everything may be known).

@@ -18,7 +18,7 @@ from agentfs.history.index import HistoryIndex
 from agentfs.history.moments import Moment, MomentKind
 from agentfs.history.names import PathNames
 from agentfs.history.reader import At, CommitLine, HistoryReader, SnapshotNames
-from agentfs.history.rendering import conflicts_text, history_text
+from agentfs.history.rendering import history_text
 from agentfs.history.trees import TreeRow
 from agentfs.history.versions import Versions
 from agentfs.log.contents import Contents
@@ -36,7 +36,7 @@ Answer = Callable[[Engine, Message, Progress], Message]
 
 PAGE_BYTES_MAX = 512 * 1024
 """Of the rows of one answer, about: a line may have twice as many."""
-_TEXT_CHARACTERS_MAX = 150_000
+TEXT_CHARACTERS_MAX = 150_000
 """Of a text for reading: each may take six bytes in JSON."""
 _ROW_BYTES = 400
 """What a row takes beside its paths."""
@@ -125,7 +125,6 @@ class HistoryService:
             "history-tree": self._tree,
             "history-log": self._log,
             "conflicts": self._conflicts,
-            "conflicts-text": self._conflicts_text,
             "conflict-side": self._side,
             "resolve": self._resolve,
         }
@@ -156,7 +155,7 @@ class HistoryService:
         if is_pending(self._replica, path):
             notes.append("It has changed here since; that is not in the log yet.")
         text = history_text(path, events, note=" ".join(notes))
-        return {"text": text[:_TEXT_CHARACTERS_MAX]}
+        return {"text": text[:TEXT_CHARACTERS_MAX]}
 
     def _at(self, engine: Engine, request: Message, progress: Progress) -> Message:
         """`path`, `moment`, `bytes`: what it was; with `bytes` also a `file` that has its content."""
@@ -220,11 +219,6 @@ class HistoryService:
         lines = lines[_number(request, "skip", 0) :]
         page = _page(lines, conflict_message)
         return {"conflicts": page, "more": len(page) < len(lines), "behind": behind}
-
-    def _conflicts_text(self, engine: Engine, request: Message, progress: Progress) -> Message:
-        reader, _ = self.reader(engine, progress)
-        path = names_of(request.get("path"))
-        return {"text": conflicts_text(reader.conflicts(path), path=path)[:_TEXT_CHARACTERS_MAX]}
 
     def _side(self, engine: Engine, request: Message, progress: Progress) -> Message:
         """`id`, `side`: a `file` with the bytes of that side."""

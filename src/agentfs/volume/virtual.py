@@ -21,7 +21,7 @@ from agentfs.volume.past_messages import PAST_DIRECTORY, PAST_FILE, PAST_TREE, p
 from agentfs.volume.virtual_memory import MemoryWords, Spaces, no_spaces
 from agentfs.volume.virtual_names import MomentName, Query, WordName, parse_moment_name, parse_word
 from agentfs.volume.virtual_texts import commit_line
-from agentfs.volume.virtual_words import Asked, Who, Word
+from agentfs.volume.virtual_words import CHANGES, CONFLICTS, Asked, Who, Word
 from agentfs.volume.volume import Volume
 
 _LOG = logging.getLogger(__name__)
@@ -57,9 +57,14 @@ class VirtualNodes:
         self._owner = (os.getuid(), os.getgid()) if volume.settings.owner == "me" else None
         self.words: dict[str, Word] = {
             "history": Word(
-                self._history, "every version of a file; what changed lately in a directory", of_deleted=True
+                self._history,
+                "every version of a file; what changed lately in a directory",
+                of_deleted=True,
+                by_caller=True,
             ),
-            "conflicts": Word(self._conflicts, "what met and could not be put together, and what to do about it"),
+            "conflicts": Word(
+                self._conflicts, "what met and could not be put together, and what to do about it", by_caller=True
+            ),
             "help": Word(self._help, "this", by_caller=True),
             **MemoryWords(volume, spaces).words(),
         }
@@ -121,21 +126,23 @@ class VirtualNodes:
 
     def _history(self, asked: Asked, _query: Query) -> str:
         if asked.is_directory:
-            return self._lately(asked.path)
+            return self._lately(asked)
         return str(self._ask("history-text", path=os.fsdecode(asked.path))["text"])
 
-    def _lately(self, path: bytes) -> str:
-        found = self._ask("history-log", path=os.fsdecode(path), limit=_COMMITS_SHOWN, paths=_PATHS_SHOWN)
+    def _lately(self, asked: Asked) -> str:
+        path = asked.path
+        found = self._ask(CHANGES, path=os.fsdecode(path), since_ns=0, **_who(asked))
+        commits = found["commits"]
         lines = [f"# What changed lately in {shown(path) or '/'}", ""]
-        lines += map(commit_line, found["commits"])
-        if not found["commits"]:
+        lines += map(commit_line, map(_shortened, commits[:_COMMITS_SHOWN]))
+        if not commits:
             lines.append("Nothing of it is in the log yet.")
-        elif found["next"] is not None:
+        elif found["more"] or len(commits) > _COMMITS_SHOWN:
             lines.append(f"- … older ones: agentfs log --path {shown(path) or '/'}")
         return "\n".join(lines) + "\n"
 
     def _conflicts(self, asked: Asked, _query: Query) -> str:
-        return str(self._ask("conflicts-text", path=os.fsdecode(asked.path))["text"])
+        return str(self._ask(CONFLICTS, path=os.fsdecode(asked.path), **_who(asked))["text"])
 
     def _help(self, asked: Asked, _query: Query) -> str:
         lines = [
@@ -237,6 +244,18 @@ class VirtualNodes:
         if str(error) != self._problem:  # programs try again and again
             self._problem = str(error)
             _LOG.warning("%s cannot be told: %s", shown(what), error)
+
+
+def _who(asked: Asked) -> Message:
+    assert asked.who is not None
+    return asked.who.fields()
+
+
+def _shortened(commit: Message) -> Message:
+    """With the first changes alone, and how many there are."""
+    changes = commit["changes"]
+    counts = commit["counts"] or {"known": len(changes)}
+    return {**commit, "changes": changes[:_PATHS_SHOWN], "counts": counts}
 
 
 def nothing_yet(path: bytes) -> bytes:

@@ -179,7 +179,10 @@ class MemoryWords:
         return moment.number
 
     def _stats(self, asked: Asked, _query: Query) -> str:
-        return texts.stats_text(self._ask(memory_words.STATS, **_who(asked)))
+        found = self._ask(memory_words.STATS, **_who(asked))
+        if asked.who is None or asked.who.uid not in (0, os.getuid()):
+            found = {key: value for key, value in found.items() if key != "problem"}  # it may name a file
+        return texts.stats_text(found)
 
     # ---- facts of a file ----
 

@@ -7,7 +7,8 @@ from agentfs.volume.messages import Message
 from agentfs.volume.virtual_names import Query
 
 CHANGES = "changes"
-"""A word of the engine's desk (`volume.changes`)."""
+CONFLICTS = "conflicts-text"
+"""Words of the engine's desk (`volume.changes`)."""
 
 
 @dataclass(frozen=True, slots=True)
