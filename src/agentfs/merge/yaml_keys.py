@@ -70,8 +70,10 @@ def _said_in_flow(text: str, keys: Collection[str]) -> dict[str, Said]:
 
 
 def written_at(text: str, keys: Collection[str], *, column: int | None = None) -> list[tuple[int, int]]:
-    """Where the entries of these keys stand: characters, whole lines. `column`: how far the mapping is indented; None:
-    as far as its first key."""
+    """Where the entries of these keys stand: characters, whole lines.
+
+    `column`: how far the mapping is indented; None: as far as its first key.
+    """
     return [(entry.start, entry.end) for entry in _entries(text, column) if entry.key in keys]
 
 
