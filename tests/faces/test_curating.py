@@ -21,6 +21,7 @@ from agentfs.cli.main import main
 from agentfs.config.settings import load
 from agentfs.memory.curation import Action, Seen
 from agentfs.memory.notes import Note
+from agentfs.sdk.curation_steps import CurationSteps
 from agentfs.sdk.xattrs import set_attributes, set_facts, set_xattrs, xattrs_of
 
 DAY = 86400 * 10**9
@@ -152,7 +153,7 @@ def test_an_action_that_was_cut_short_is_finished_by_the_next_plan(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Home, step, killed)
+        patch.setattr(*{"move": (Home, "move"), "delete": (CurationSteps, "_remove")}[step], killed)
         home.apply_plan(dataclasses.replace(plan, actions=(cut,)))
     assert set(tree(home)) == {"a.md", "b.md"}
     assert [it.what for it in home.apply_plan(home.curate())] == ["done"]

@@ -210,6 +210,29 @@ def test_a_note_is_not_merged_into_itself(home: Home, other: str) -> None:
         assert home.read("a.md") == b"The heron nests by the mill.\n"
 
 
+@pytest.mark.parametrize("do", ["delete", "merge"])
+def test_what_is_written_while_a_plan_is_carried_out_is_not_deleted(
+    home: Home, monkeypatch: pytest.MonkeyPatch, do: str
+) -> None:
+    home.write("a.md", b"The heron nests by the mill.\n")
+    home.write("b.md", b"The heron nests by the mill.\n")
+    plan = merge(home, "a.md", "b.md")
+    if do == "delete":
+        plan = Plan(0, "home-me", 2, (Action("delete", "duplicate", "by hand", (seen(home, "b.md"),)),))
+    tree = home._volume.tree
+    unlink = tree.unlink
+
+    def late(parent: int, name: bytes, **as_of: object) -> None:
+        if name == b"b.md":
+            home.edit("b.md", lambda data: data + b"It left in March.\n")
+        unlink(parent, name, **as_of)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tree, "unlink", late)
+    [done] = home.apply_plan(plan)
+    assert done.what == "skipped"
+    assert home.read("b.md").endswith(b"It left in March.\n")
+
+
 # ---- import -------------------------------------------------------------------------------------------------
 
 

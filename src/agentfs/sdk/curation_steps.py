@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from agentfs.errors import Exists, NoSpace, NotFound, TreeError, Unavailable
+from agentfs.errors import Exists, NoSpace, NotFound, Replaced, TreeError, Unavailable
 from agentfs.memory.curation import Action, Plan, Seen, archived
 from agentfs.memory.facts import XATTR_PREFIX, with_facts
 from agentfs.memory.names import beside
@@ -98,7 +98,7 @@ class CurationSteps:
         for seen in others:
             self._unchanged(seen)
             if action.rest == "delete":
-                self._home.delete(seen.path)
+                self._remove(seen)
                 gone.append(f"{seen.path} was deleted")
             else:
                 gone.append(f"{seen.path} is now {self._moved(seen.path, archived(seen.path))}")
@@ -134,8 +134,18 @@ class CurationSteps:
         return f"now {target}"
 
     def _delete(self, action: Action) -> str:
-        self._home.delete(action.files[0].path)
+        self._remove(action.files[0])
         return ""
+
+    def _remove(self, seen: Seen) -> None:
+        """Delete a file that is what the plan saw: not one that somebody changes in this moment, or is writing."""
+        self._unchanged(seen)  # fetches its bytes, where they are not here
+        place, attributes = existing(self._home._volumes, seen.path, follow=False)
+        self._unchanged(seen)
+        try:
+            place.tree.unlink(place.parent, place.name, as_of=(attributes.ino, attributes.change))
+        except Replaced:
+            raise _Changed(f"{seen.path} is being changed") from None
 
     def _facts(self, action: Action) -> str:
         self._say(action.files[0], action.facts)
