@@ -152,6 +152,39 @@ def test_a_log_that_stays_open_is_indexed_from_time_to_time(machine: Make) -> No
     it.node.tree.release(handle)
 
 
+def test_a_file_that_takes_long_is_left_to_those_who_have_the_time(
+    machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = machine("a")
+    put = it.index.put
+
+    def slow(entries: object, **options: object) -> None:
+        put(entries, **options)
+        it.node.clock.now_s += 5
+
+    monkeypatch.setattr(it.index, "put", slow)
+    it.node.write("log.md", b"a line\n" * 10)
+    it.catch_up()
+    monkeypatch.setattr(it.index, "put", put)
+    it.node.append("log.md", b"another\n")
+    it.node.write("note.md", b"small")
+    it.worker.look()
+    assert not it.worker.work(1.0, patient=True)
+    assert paths(it) == ["log.md", "note.md"]
+    assert it.worker.behind == 1, "it took long a moment ago"
+    assert it.worker.catch_up(2.0) == 1
+    assert it.worker.catch_up(60.0) == 0
+    assert it.says() == it.should_say()
+    monkeypatch.setattr(it.index, "put", slow)
+    it.node.append("log.md", b"another\n")
+    it.catch_up()
+    it.node.append("log.md", b"another\n")
+    it.node.clock.now_s += 60
+    it.worker.look()
+    it.worker.work(1.0, patient=True)
+    assert it.worker.behind == 0, "some time later it is looked at all the same"
+
+
 def test_bytes_that_are_elsewhere_are_fetched_by_the_commit_and_nothing_is_hydrated(
     machine: Make, store: CountedStore
 ) -> None:

@@ -19,6 +19,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice
 
 from agentfs.clock import Clock
@@ -46,6 +47,9 @@ _AWAY_SECONDS = 15.0
 """After the store did not answer, files whose bytes are there wait so long."""
 _WRITTEN_SECONDS = 2.0
 """A file that is being written is looked at again after so long, unless somebody asks."""
+_SLOW_SECONDS = 0.2
+_SLOW_REST = 10
+"""A file that took longer is looked at again after ten times as long, unless somebody asks who has the time."""
 _NO_TEXT = (
     " 7z aac ai apk avi avif bin bmp bz2 class dat db db3 deb dmg doc docx dylib eot exe flac flv gif gz h5 heic ico "
     "iso jar jpeg jpg lz4 m4a m4v mkv mov mp3 mp4 mpeg msgpack npy npz o obj odt ogg onnx opus otf parquet pickle "
@@ -53,6 +57,15 @@ _NO_TEXT = (
     "whl wmv woff woff2 xls xlsx xz zip zst "
 )
 """Endings of files that are never fetched for their text."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """For a file that was just looked at."""
+
+    until: float
+    seconds: float
+    """What it took; 0: not much."""
 
 
 class Worker:
@@ -82,8 +95,8 @@ class Worker:
         self._away: dict[int, None] = {}
         """Files of either kind whose bytes cannot be had now."""
         self._away_until = 0.0
-        self._written: dict[int, float] = {}
-        """When files that are open for writing were looked at last."""
+        self._resting: dict[int, _Rest] = {}
+        """Files that are not looked at again at once: they are being written, or took long."""
         self._asking = 0
         self.indexed = 0
         """Grows with everything that is put into the index."""
@@ -188,10 +201,15 @@ class Worker:
 
     def catch_up(self, seconds: float) -> int:
         """Look at what changed, the latest first, for `seconds` at most. Returns how many files are left."""
+        self.advance(seconds, left=seconds)
+        return self.behind
+
+    def advance(self, seconds: float, *, left: float) -> bool:
+        """Look at what changed, the latest first, for about `seconds`, for somebody who waits for `left` seconds at
+        most: files that are known to take longer are left. Returns whether more could be done at once."""
         with self._counted():
             self.look()
-            self.work(seconds)
-        return self.behind
+            return self.work(seconds, left=left)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -201,17 +219,25 @@ class Worker:
         finally:
             self._asking -= 1
 
-    def work(self, seconds: float, *, patient: bool = False, pause: Callable[[], None] | None = None) -> bool:
+    def work(
+        self,
+        seconds: float,
+        *,
+        patient: bool = False,
+        pause: Callable[[], None] | None = None,
+        left: float = float("inf"),
+    ) -> bool:
         """Look at files that wait, for about `seconds`. Returns whether more could be done at once.
 
-        `patient` leaves alone what is being written just now, and makes room for those who ask. `pause` is called
-        between files, and may wait."""
-        deadline = self._clock.monotonic() + seconds
+        `patient` leaves alone what is being written just now, or took long a moment ago, and makes room for those who
+        ask. `pause` is called between files, and may wait. `left`: see `advance`."""
+        start = self._clock.monotonic()
+        deadline = start + seconds
         while True:
             if pause is not None:
                 pause()
             with self._turn:
-                group = self._next(patient=patient)
+                group = self._next(None if patient else left - (self._clock.monotonic() - start))
                 if group:
                     self._handle(group)
                 self._remember()
@@ -219,16 +245,18 @@ class Worker:
             if not more or self._clock.monotonic() >= deadline or (patient and self._asking):
                 return more
 
-    def _next(self, *, patient: bool) -> list[int]:
-        """What to look at now: what was heard of last, then the backlog from its urgent end, then what was away."""
+    def _next(self, left: float | None) -> list[int]:
+        """What to look at now: what was heard of last, then the backlog from its urgent end, then what was away.
+        `left`: how long somebody waits; None: nobody does."""
         now = self._clock.monotonic()
-        heard = (
-            ino
-            for ino in reversed(self._heard)
-            if not patient or now - self._written.get(ino, float("-inf")) >= _WRITTEN_SECONDS
-        )
+
+        def rests(ino: int) -> bool:
+            rest = self._resting.get(ino)
+            return rest is not None and (now < rest.until if left is None else rest.seconds > left)
+
+        heard = (ino for ino in reversed(self._heard) if not rests(ino))
         older = (ino for ino in reversed(self._backlog) if ino not in self._heard)
-        found = list(islice(chain(heard, older), _GROUP_PATIENT if patient else _GROUP))
+        found = list(islice(chain(heard, older), _GROUP_PATIENT if left is None else _GROUP))
         if not found and self._away and now >= self._away_until:
             self._backlog.update(self._away)
             self._away.clear()
@@ -236,18 +264,19 @@ class Worker:
         return found
 
     def _handle(self, inos: Sequence[int]) -> None:
+        start = self._clock.monotonic()
         entries: list[Entry] = []
         looked: list[tuple[int, Looked]] = []
         gone: list[int] = []
         missing: list[Source] = []
-        self._written = {ino: at for ino, at in self._written.items() if ino in self._heard}
+        written: set[int] = set()
         for ino in inos:
             source = self._sources.source(ino)
             if source is None:
                 gone.append(ino)
                 continue
             if source.written:
-                self._written[ino] = self._clock.monotonic()
+                written.add(ino)
             known = self._index.looked(ino)
             now = Looked(source.change, _stamp(source))
             if known is not None and known.stamp == now.stamp:
@@ -263,9 +292,25 @@ class Worker:
         for source, data in self._fetched(missing):
             entries += self._entry(source, data, Looked(source.change, _stamp(source)), gone, looked)
         self._store(entries, looked, gone)
+        self._rest(inos, written, entries, self._clock.monotonic() - start)
         for ino in inos:
             self._heard.pop(ino, None)
             self._backlog.pop(ino, None)
+
+    def _rest(self, inos: Sequence[int], written: set[int], entries: Sequence[Entry], seconds: float) -> None:
+        """Remember which of these files are not to be looked at again at once: a log of megabytes that grows by a
+        line a second is made anew each time."""
+        now = self._clock.monotonic()
+        self._resting = {ino: it for ino, it in self._resting.items() if it.until > now or it.seconds}
+        passages = {it.ino: len(it.document.passages) for it in entries}
+        for ino in inos:
+            share = seconds * passages.get(ino, 0) / max(sum(passages.values()), 1)
+            took = share if share > _SLOW_SECONDS else 0.0
+            pause = max(took * _SLOW_REST, _WRITTEN_SECONDS if ino in written else 0.0)
+            if pause:
+                self._resting[ino] = _Rest(now + pause, took)
+            else:
+                self._resting.pop(ino, None)
 
     def _store(self, entries: list[Entry], looked: list[tuple[int, Looked]], gone: list[int]) -> None:
         if gone:

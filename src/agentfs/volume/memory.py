@@ -298,16 +298,16 @@ class MemoryService:
         seconds = float(wait) if isinstance(wait, int | float) else words.WAIT_SECONDS
         deadline = self._clock.monotonic() + min(max(seconds, 0.0), _WAIT_SECONDS_MAX)
         self._end_what_is_over(engine, it)
-        behind = it.worker.catch_up(0.0)
-        most = behind
-        while behind and not it.worker.settled and self._clock.monotonic() < deadline:
-            behind = it.worker.catch_up(min(_TOLD_SECONDS, deadline - self._clock.monotonic()))
-            progress({"indexed": max(most - behind, 0), "of": most})
+        more = it.worker.advance(0.0, left=deadline - self._clock.monotonic())
+        most = it.worker.behind
+        while more and (left := deadline - self._clock.monotonic()) > 0:
+            more = it.worker.advance(min(_TOLD_SECONDS, left), left=left)
+            progress({"indexed": max(most - it.worker.behind, 0), "of": most})
         # What was over before it was indexed is over all the same.
         self._end_what_is_over(engine, it)
         with self._tending, contextlib.suppress(Unavailable):
             it.filler.work(0.0, indexed=it.worker.indexed, texts=_VECTORS_ASKED)
-        return behind
+        return it.worker.behind
 
     def _word_stats(self, engine: Engine, request: Message, progress: Progress) -> Message:
         it = self.opened(engine)
