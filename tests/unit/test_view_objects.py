@@ -117,6 +117,7 @@ def test_long_frontmatters_and_files(size: int) -> None:
         assert check_exact(b"a.md", b"# x\n" + front).fronted
         assert check_exact(b"a.md", b"---\na: 1\n---\n" + "é".encode() * (size // 2)).fronted
         ours = put(b"x").data
+        check_exact(b"a.md", ours.replace(b"agentfs:\n", b"agentfs:\n" + b"  version: 1\n" * (size // 20 + shift)))
         check_exact(b"a.md", ours[:4] + b"# " + b"c" * (size + shift - len(ours)) + b"\n" + ours[4:])
 
 

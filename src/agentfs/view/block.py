@@ -17,6 +17,8 @@ BOM = b"\xef\xbb\xbf"
 _INDENT = "  "
 _ENTRY = re.compile(r"(?:agentfs|\"agentfs\"|'agentfs')[ \t]*:[ \t]*(?:#[^\n]*|\r)?(\n?)")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
+_NO_SPAN = (SEARCHED_BYTES, SEARCHED_BYTES + 1)
+"""Behind everything."""
 _NUMBERS = frozenset(("version", "sequence"))
 
 
@@ -72,10 +74,13 @@ def _reduced_block(entry: str) -> tuple[str, ViewFacts] | None:
     inner = "".join(lines[1:])
     if inner.lstrip().startswith("{"):
         return _reduced_flow(entry)
-    facts_spans = written_at(inner, KEYS)
+    spans = iter(written_at(inner, KEYS))
+    start, end = next(spans, _NO_SPAN)
     kept, other, at = [], False, 0
     for line in lines[1:]:
-        ours = any(start <= at < end for start, end in facts_spans)
+        while end <= at:
+            start, end = next(spans, _NO_SPAN)
+        ours = start <= at
         other = other or not (ours or _is_silent(line))
         if not ours or line.lstrip().startswith("#"):
             kept.append(line)
