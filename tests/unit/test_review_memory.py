@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,7 @@ from node import Node, TestClock
 
 from agentfs import Home
 from agentfs.config.settings import load
-from agentfs.errors import AgentFSError, InvalidArgument
+from agentfs.errors import AgentFSError, InvalidArgument, NoSpace
 from agentfs.memory.curation import Action, Plan, Seen
 from agentfs.memory.packing import Piece, packed
 from agentfs.memory.results import Found
@@ -24,6 +25,7 @@ from agentfs.replica import backing
 from agentfs.replica.replica import ROOT
 from agentfs.stores.memory import MemoryStore
 from agentfs.tree.values import Caller
+from agentfs.volume.memory import MemoryService
 from agentfs.volume.virtual_memory import MemoryWords, no_spaces
 from agentfs.volume.virtual_names import Query
 from agentfs.volume.virtual_words import Asked, Who
@@ -152,6 +154,30 @@ def test_a_date_in_the_name_of_a_file_follows_the_name(machine: Make) -> None:
     assert row.facts.created_ns == 1_772_323_200 * 10**9
 
 
+def test_a_full_disk_keeps_nobody_from_what_is_indexed(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    it.close()
+    it.node.write("a.md", b"The heron nests by the mill.\n")
+    plan = SimpleNamespace(settings=load({"embedder": "off"}, environment={}), prefetch=False)
+    service = MemoryService(plan, it.node.replica, clock)  # type: ignore[arg-type]
+    recall = service.answers()["recall"]
+    try:
+        asked = {"query": "Where does the heron nest?"}
+        assert [row["path"] for row in recall(it.node.engine, asked, lambda _: None)["found"]] == ["a.md"]
+
+        def full(*_: object, **__: object) -> None:
+            raise NoSpace("the disk is full")
+
+        service.opened(it.node.engine).index.put = full  # type: ignore[method-assign]
+        it.node.write("b.md", b"The heron left in March.\n")
+        answer = recall(it.node.engine, asked, lambda _: None)
+        assert [row["path"] for row in answer["found"]] == ["a.md"]
+        assert answer["behind"] == 1
+        assert "full" in service.facts()["memory"]["problem"]
+    finally:
+        service.close()
+
+
 # ---- recall -------------------------------------------------------------------------------------------------
 
 
@@ -231,6 +257,20 @@ def test_what_is_written_while_a_plan_is_carried_out_is_not_deleted(
     [done] = home.apply_plan(plan)
     assert done.what == "skipped"
     assert home.read("b.md").endswith(b"It left in March.\n")
+
+
+def test_a_note_that_goes_while_notes_are_read_is_no_failure(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.write("a.md", b"The heron nests by the mill.\n")
+    home.write("b.md", b"The heron nests by the mill.\n")
+    walk = Home.walk
+
+    def late(self: Home, *path: str) -> object:
+        found = walk(self, *path)
+        home.delete("b.md", missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Home, "walk", late)
+    assert home.curate().notes == 1
 
 
 # ---- import -------------------------------------------------------------------------------------------------

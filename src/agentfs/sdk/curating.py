@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from agentfs.errors import InvalidArgument
+from agentfs.errors import InvalidArgument, NotFound
 from agentfs.format.layout import volume_name
 from agentfs.model.names import shown
 from agentfs.sdk.errors import speaks_python
@@ -127,6 +127,10 @@ class HomeCurating:
                 continue
             if os.fsencode(entry.path).decode("utf-8", "replace") != entry.path:
                 continue  # a plan is text: it cannot name this file
-            found = note(entry.path, home.read(entry.path), xattrs_of(home, entry.path), mtime_ns=entry.modified_ns)
+            try:
+                data, xattrs = home.read(entry.path), xattrs_of(home, entry.path)
+            except NotFound:
+                continue  # deleted since the list was made
+            found = note(entry.path, data, xattrs, mtime_ns=entry.modified_ns)
             if found is not None:
                 yield found

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentfs.clock import Clock
-from agentfs.errors import AgentFSError, IndexOff, Unavailable
+from agentfs.errors import AgentFSError, IndexOff, NoSpace, Unavailable
 from agentfs.memory.access import Reader
 from agentfs.memory.index_file import index_path
 from agentfs.memory.results import Asked
@@ -297,6 +297,13 @@ class MemoryService:
         wait = request.get("wait")
         seconds = float(wait) if isinstance(wait, int | float) else words.WAIT_SECONDS
         deadline = self._clock.monotonic() + min(max(seconds, 0.0), _WAIT_SECONDS_MAX)
+        try:
+            self._advance(engine, it, deadline, progress)
+        except NoSpace as error:  # what is indexed answers
+            self._note(str(error))
+        return it.worker.behind
+
+    def _advance(self, engine: Engine, it: Opened, deadline: float, progress: Progress) -> None:
         self._end_what_is_over(engine, it)
         more = it.worker.advance(0.0, left=deadline - self._clock.monotonic())
         most = it.worker.behind
@@ -307,7 +314,6 @@ class MemoryService:
         self._end_what_is_over(engine, it)
         with self._tending, contextlib.suppress(Unavailable):
             it.filler.work(0.0, indexed=it.worker.indexed, texts=_VECTORS_ASKED)
-        return it.worker.behind
 
     def _word_stats(self, engine: Engine, request: Message, progress: Progress) -> Message:
         it = self.opened(engine)
