@@ -18,6 +18,7 @@ from agentfs import Home
 from agentfs.config.settings import load
 from agentfs.errors import AgentFSError, InvalidArgument, NoSpace
 from agentfs.memory.curation import Action, Plan, Seen
+from agentfs.memory.documents import document
 from agentfs.memory.packing import Piece, packed
 from agentfs.memory.results import Found
 from agentfs.memory.tokens import default_counter
@@ -32,6 +33,7 @@ from agentfs.volume.virtual_words import Asked, Who
 
 Make = Callable[[str], Indexed]
 COUNTER = default_counter()
+NOW = 1_795_000_000 * 10**9
 OVER = b"---\nexpires: 2020-01-01\n---\n\nThe passport is in the blue box.\n"
 
 
@@ -123,6 +125,27 @@ def test_a_name_that_goes_while_it_is_looked_at_is_no_failure(machine: Make, clo
 
     it.sources.names_of = late  # type: ignore[method-assign]
     assert it.expiry.run() == 1
+
+
+@pytest.mark.parametrize("line", ["expires: 123456789", "expires: 864000000000", "ttl: 3M", "ttl: 1d 30 M"])
+def test_what_may_mean_something_else_deletes_nothing(line: str) -> None:
+    found = document(b"a.md", f"---\n{line}\n---\nThe heron.\n".encode(), {}, mtime_ns=NOW)
+    assert found is not None
+    assert found.facts.expires_ns is None
+
+
+def test_what_can_only_mean_one_thing_is_read() -> None:
+    for line, expires in {
+        "expires: 1795000060": NOW + 60 * 10**9,
+        "ttl: 3m": NOW + 180 * 10**9,
+        "ttl: P1M": NOW + 30 * 86400 * 10**9,
+        "ttl: PT1M": NOW + 60 * 10**9,
+        "ttl: 3 MIN": NOW + 180 * 10**9,
+        "ttl: 3 Months": NOW + 90 * 86400 * 10**9,
+    }.items():
+        found = document(b"a.md", f"---\n{line}\n---\nThe heron.\n".encode(), {}, mtime_ns=NOW)
+        assert found is not None
+        assert found.facts.expires_ns == expires, line
 
 
 # ---- the index ----------------------------------------------------------------------------------------------

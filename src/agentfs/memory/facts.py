@@ -49,6 +49,7 @@ _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|//|#")
 _INLINE_TAG = re.compile(r"(?<![^\s(,;])(?<!\]\()#([^\W_][\w/-]{0,99})(?![\w/#-])")
 _COLOUR = re.compile(r"(?=.*\d)(?:[0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})", re.IGNORECASE)
 _CODE = re.compile(r"(`+)[^`\n]*\1")
+_OLD_NUMBER = re.compile(r"\d{9}|\d{12}")
 _NAME_DATE = re.compile(r"(?<!\d)\d{4}-\d{2}-\d{2}(?!\d)")
 
 
@@ -235,8 +236,9 @@ def _truth(value: Said) -> bool | None:
 
 
 def _expiry(keys: Mapping[str, Said], mtime_ns: int) -> int | None:
-    """A date without a time lasts until its end."""
-    at = moments.moment(_text(keys.get("expires")))
+    """A date without a time lasts until its end. A number that would be a moment before 2001 means something else."""
+    said_ = _text(keys.get("expires"))
+    at = None if _OLD_NUMBER.fullmatch(said_) else moments.moment(said_)
     if at is not None:
         return at.ns + (moments.DAY_NS if at.day_only else 0)
     lasts = moments.duration_ns(_text(keys.get("ttl")))

@@ -46,6 +46,7 @@ _TIME_BEFORE = re.compile(rf"(?<![\d:]) {_TIME} (?: ,? [ ] (?:on[ ])? | [ ]?[-â€
 _TIME_FIRST = re.compile(_TIME, re.VERBOSE | re.I)
 _BEFORE_MAX = 32
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)\s*(?:,|and)?\s*", re.I)
+_MINUTES_OR_MONTHS = re.compile(r"^[^Pp]*\d\s*M(?![A-Za-z])")
 _ISO_DURATION = re.compile(
     r"P(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?", re.I
 )
@@ -120,10 +121,11 @@ def moment(value: str) -> Moment | None:
 
 
 def duration_ns(value: str) -> int | None:
-    """`7d`, `12h`, `90m`, `2w`, `1d 12h`, `3 months`, `P7D`, or seconds. None: none, or not above zero."""
-    value = value.strip().lower()
-    if not value or len(value) > _WORD_MAX:
+    """`7d`, `12h`, `90m`, `2w`, `1d 12h`, `3 months`, `P7D`, or seconds. None: none, or not above zero; and
+    `3M`, which some read as minutes and some as months."""
+    if not value.strip() or len(value) > _WORD_MAX or _MINUTES_OR_MONTHS.search(value):
         return None
+    value = value.strip().lower()
     seconds = 0.0
     iso = _ISO_DURATION.fullmatch(value)
     if iso is not None:
