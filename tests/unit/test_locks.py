@@ -529,3 +529,50 @@ HELD = LockState("who", 5, 30)
 def test_what_a_commit_makes_of_a_lock(locks, fences, changed, expected, breaches) -> None:  # type: ignore[no-untyped-def]
     table, broke = after_commit({1: HELD}, 9, locks=locks, fences=fences, changed=changed, gone=frozenset())
     assert (table, len(broke)) == (expected, breaches)
+
+
+class _CutOff:
+    """A store whose next put takes effect, and after which nothing is heard of it while `on`."""
+
+    def __init__(self, store: CountedStore) -> None:
+        self._store = store
+        self.url = store.url
+        self.on = False
+
+    def put(self, name: str, data: bytes, **options: object) -> None:
+        self._store.put(name, data, **options)
+        if self.on:
+            raise OutcomeUnknown("no answer")
+
+    def get(self, name: str, **options: object) -> object:
+        if self.on:
+            raise StoreUnavailable("no answer")
+        return self._store.get(name, **options)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+
+def test_who_gave_it_back_without_an_answer_takes_it_anew(node: Make, store: CountedStore) -> None:
+    """Whether the commit that gave it back stands in the log is not known here; that the lease is still remembered
+    says nothing."""
+    cut = _CutOff(store)
+    a, b = node("a", store=cut), node("b")
+    a.write("f", b"0")
+    a.sync()
+    b.engine.pull_now()
+    granted = take(a)
+    assert isinstance(granted, Granted)
+    a.write("f", b"1")
+    cut.on = True
+    with pytest.raises((OutcomeUnknown, StoreUnavailable)):
+        give(a, granted)
+    cut.on = False
+    again = take(a)
+    assert isinstance(again, Granted)
+    assert again.epoch != granted.epoch
+    assert isinstance(take(b), Held)
+    a.write("f", b"2")
+    give(a, again)
+    assert isinstance(take(b), Granted)
+    assert b.read("f") == b"2"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from agentfs.errors import LockLost, NoLock, Replaced, StoreError
 from agentfs.model.records import LOCK_SECONDS_MAX, InodeId, LockState
 from agentfs.replica.locks import Lease, LockUse, leases, lock_table, lock_uses
+from agentfs.replica.pending import read_prepared
 from agentfs.replica.transaction import InodeRow
 from agentfs.sync.ground import EngineGround
 from agentfs.sync.leases import Leases
@@ -122,12 +123,13 @@ class LockSteps:
 
     def _again(self, lease: Lease, use: LockUse) -> Granted | Held:
         """The lock is this machine's already, and nobody here uses it. When its last sign of life is old, others may
-        have taken it over: a commit tells."""
+        have taken it over; and a commit of ours that nothing was heard of may have given it back. A commit tells."""
         self._leases.use(use)
         self._leases.forget(use.ino)
         state = self._held(lease.id)
         assert state is not None
-        if self._leases.unchanged_s(lease.id) < state.seconds / 2:
+        unsettled = bool(read_prepared(self._ground.replica))
+        if self._leases.unchanged_s(lease.id) < state.seconds / 2 and not unsettled:
             return Granted(lease.token, lease.epoch)
         self._leases.renew()
         try:
