@@ -95,8 +95,10 @@ class MemoryService:
         self._clock = clock
         self._stop = threading.Event()
         self._opening = threading.Lock()
-        self._tending = threading.Lock()
-        """Who deletes what is over, or makes vectors."""
+        self._ending = threading.Lock()
+        """Who deletes what is over."""
+        self._embedding = threading.Lock()
+        """Who makes vectors: an embedder may take its time, and no question waits long for that."""
         self._opened: Opened | None = None
         self._thread: threading.Thread | None = None
         self._problem = ""
@@ -153,7 +155,7 @@ class MemoryService:
         if it.worker.work(_SLICE_SECONDS, patient=True, pause=lambda: self._give_way(engine)):
             return _REST_SECONDS
         self._give_way(engine)
-        with self._tending:
+        with self._embedding:
             more = it.filler.work(_SLICE_SECONDS, indexed=it.worker.indexed)
         if more:
             return _REST_SECONDS
@@ -203,7 +205,7 @@ class MemoryService:
         return row is not None and row[0] is not None and row[0] <= self._clock.wall_ns()
 
     def _end_what_is_over(self, engine: Engine, it: Opened) -> None:
-        with self._tending:
+        with self._ending:
             if it.expiry.run():
                 engine.wake()
 
@@ -312,8 +314,12 @@ class MemoryService:
             progress({"indexed": max(most - it.worker.behind, 0), "of": most})
         # What was over before it was indexed is over all the same.
         self._end_what_is_over(engine, it)
-        with self._tending, contextlib.suppress(Unavailable):
-            it.filler.work(0.0, indexed=it.worker.indexed, texts=_VECTORS_ASKED)
+        if self._embedding.acquire(timeout=_TOLD_SECONDS):
+            try:
+                with contextlib.suppress(Unavailable):
+                    it.filler.work(0.0, indexed=it.worker.indexed, texts=_VECTORS_ASKED)
+            finally:
+                self._embedding.release()
 
     def _word_stats(self, engine: Engine, request: Message, progress: Progress) -> Message:
         it = self.opened(engine)
@@ -355,7 +361,7 @@ class MemoryService:
             it.worker.look()
         more = True
         while more:
-            with self._tending:
+            with self._embedding:
                 more = it.filler.work(_TOLD_SECONDS, indexed=it.worker.indexed)
             progress({"indexed": max(most - it.worker.behind, 0), "of": most})
         self._end_what_is_over(engine, it)
