@@ -95,6 +95,30 @@ def test_a_memory_whose_time_is_short_waits_for_no_commit(machine: Make, clock: 
     assert it.node.names() == []
 
 
+def test_what_an_attribute_ends_goes_when_the_log_was_asked(machine: Make, clock: TestClock) -> None:
+    """`echo none > code.txt:ttl` on one machine, while another one is away: an attribute does not win over a deletion
+    as an edit does."""
+    a, b = machine("a"), machine("b")
+    for name in ("code.txt", "other.txt"):
+        a.node.write(name, b"the code is 4711")
+        a.node.tree.set_xattr(a.node.at(name), b"user.agentfs.ttl", b"60s", 0)
+    a.node.sync()
+    b.node.sync()
+    a.catch_up()
+    b.node.tree.remove_xattr(b.node.at("code.txt"), b"user.agentfs.ttl")
+    b.node.sync()
+    clock.now_s += 61
+    assert a.expiry.run() == 0
+    assert "asked" in a.expiry.problem
+    a.node.sync()
+    clock.now_s += 6
+    a.catch_up()
+    assert a.expiry.run() == 1
+    for it in (a, b, a):
+        it.node.sync()
+    assert (a.node.names(), b.node.names()) == (["code.txt"], ["code.txt"])
+
+
 NO_TEXT = [("photo.jpg", b"\xff\xd8\xff\0"), ("empty.txt", b""), ("m.svg", b"<svg/>")]
 
 

@@ -15,7 +15,7 @@ from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, NotFound, Replaced, Unavailable
 from agentfs.memory.index import DocumentRow, Index
 from agentfs.memory.sources import Source, Sources
-from agentfs.memory.worker import Worker, made
+from agentfs.memory.worker import ENDS, Worker, made
 
 _LOG = logging.getLogger(__name__)
 
@@ -97,12 +97,17 @@ class Expiry:
         return source is None
 
     def _is_over(self, source: Source, arrived_ns: int | None) -> bool:
-        """By what the file says now. Raises `AgentFSError` when that cannot be read, or when it said so already when
-        it came, at `arrived_ns`, and no commit has it (None: one has)."""
+        """By what the file says now. Raises `AgentFSError` when that cannot be read; when it said so already when it
+        came, at `arrived_ns`, and no commit has it (None: one has); and when an attribute says so, and the log was
+        not asked since: another machine may have taken it away, which does not win over a deletion as edits do."""
         found = made(source, self._worker.read_now(source))
         expires_ns = None if found is None else found.facts.expires_ns
         if expires_ns is None or expires_ns > self._clock.wall_ns():
             return False
         if arrived_ns is not None and expires_ns <= arrived_ns:
             raise Unavailable(f"{source.path!r} was over when it came, and waits for its commit to the store")
+        if arrived_ns is None and not ENDS.isdisjoint(source.xattrs):
+            heard_ns = self._sources.state("last_contact_ns")
+            if not isinstance(heard_ns, int) or heard_ns < expires_ns:
+                raise Unavailable(f"{source.path!r} is over by an attribute, and waits for the store to be asked")
         return True

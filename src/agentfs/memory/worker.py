@@ -37,7 +37,7 @@ Raises `AgentFSError` when the store cannot be asked."""
 
 FACTS = b"user.agentfs."
 """Extended attributes that say something about a document."""
-_ENDS = frozenset((FACTS + b"expires", FACTS + b"ttl"))
+ENDS = frozenset((FACTS + b"expires", FACTS + b"ttl"))
 _ROWS = 2000
 _GROUP = 16
 """Files that are looked at between two looks at the clock; those that are indexed go in one transaction."""
@@ -388,7 +388,7 @@ def made(source: Source, data: bytes) -> Document | None:
     """The document of a file; None: it holds no text. What holds none and expires is a document without passages."""
     facts = {name: value for name, value in source.xattrs.items() if name.startswith(FACTS)}
     found = document(source.path, data, facts, mtime_ns=source.mtime_ns) if data else None
-    if found is None and not facts.keys().isdisjoint(_ENDS):
+    if found is None and not facts.keys().isdisjoint(ENDS):
         said = facts_of(os.path.basename(source.path), "", facts, mtime_ns=source.mtime_ns)
         found = Document("", said, ()) if said.expires_ns is not None else None
     return found
