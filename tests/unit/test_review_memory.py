@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ from agentfs.config.settings import load
 from agentfs.errors import AgentFSError, InvalidArgument, NoSpace
 from agentfs.memory.curation import Action, Plan, Seen
 from agentfs.memory.documents import document
+from agentfs.memory.embedding_remote import OpenAICompatible
 from agentfs.memory.packing import Piece, packed
 from agentfs.memory.results import Found
 from agentfs.memory.tokens import default_counter
@@ -341,3 +344,52 @@ def test_json_that_is_nested_without_end_is_refused(home: Home, tmp_path: Path) 
     source.write_text('{"text": ' + "[" * 200_000)
     with pytest.raises(InvalidArgument):
         home.import_memories(os.fspath(source))
+
+
+# ---- an embedder elsewhere ----------------------------------------------------------------------------------
+
+
+class Host:
+    """An HTTP server that keeps the headers that it gets."""
+
+    def __init__(self, code: int, location: str = "") -> None:
+        self.keys: list[str | None] = []
+        host = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
+
+            def do_GET(self) -> None:
+                host.keys.append(self.headers["Authorization"])
+                self.send_response(code)
+                self.send_header("Location", location)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[Host, Host]]:
+    other = Host(200)
+    pair = Host(302, other.url), other
+    yield pair
+    for host in pair:
+        host.server.shutdown()
+        host.server.server_close()
+
+
+def test_a_key_goes_to_its_own_endpoint_alone(hosts: tuple[Host, Host]) -> None:
+    first, other = hosts
+    for environment, sent in (({"AGENTFS_EMBEDDER_KEY": "k"}, "Bearer k"), ({"OPENAI_API_KEY": "o"}, None)):
+        with pytest.raises(AgentFSError, match="302"):
+            OpenAICompatible("small", url=first.url, environment=environment).embed(["heron"])
+        assert first.keys.pop() == sent
+    assert other.keys == []

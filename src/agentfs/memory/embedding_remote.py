@@ -20,7 +20,8 @@ from agentfs.memory.tokens import well_formed
 
 OPENAI_URL = "https://api.openai.com/v1"
 KEY_VARIABLES = ("AGENTFS_EMBEDDER_KEY", "OPENAI_API_KEY")
-"""Where the key comes from, the first that is set; a server on this machine needs none."""
+"""Where the key comes from, the first that is set; a server on this machine needs none. The second
+goes to OpenAI's own alone."""
 _BATCH_TEXTS = 96
 _CHARACTERS_MAX = 8000
 """Of one text; models refuse what is longer than about 8000 tokens."""
@@ -30,6 +31,16 @@ _WAITS_SECONDS = (0.5, 2.0)
 _WAIT_MAX_SECONDS = 10.0
 _ANSWER_BYTES_MAX = 64 << 20
 _AGAIN = frozenset((408, 409, 425, 429, 500, 502, 503, 504))
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Where an endpoint sends us on to, the key would go, too."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 class OpenAICompatible:
@@ -42,7 +53,8 @@ class OpenAICompatible:
         base = (url or OPENAI_URL).rstrip("/")
         if urllib.parse.urlsplit(base).scheme not in ("http", "https") or not urllib.parse.urlsplit(base).hostname:
             raise ConfigInvalid(f"embedder_url = {url!r} is not valid: write https://host/v1")
-        self._key = next((environment[it] for it in KEY_VARIABLES if environment.get(it)), "")
+        names = KEY_VARIABLES if base == OPENAI_URL else KEY_VARIABLES[:1]
+        self._key = next((environment[it] for it in names if environment.get(it)), "")
         if base == OPENAI_URL and not self._key:
             raise ConfigInvalid(f"embedder = openai:{model} needs a key: set {' or '.join(KEY_VARIABLES)}")
         self._url = base + "/embeddings"
@@ -81,7 +93,7 @@ class OpenAICompatible:
             least = 0.0
             request = urllib.request.Request(self._url, data=body, headers=headers)
             try:
-                with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+                with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as response:
                     return json.loads(response.read(_ANSWER_BYTES_MAX))
             except urllib.error.HTTPError as error:
                 with error:
