@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable
+from random import Random
 
 import pytest
 import yaml
@@ -75,7 +76,7 @@ def test_variants_come_back_byte_for_byte() -> None:
         print(json.dumps(dict(sorted(seen.items())), indent=1))
     # The generator makes what it promises: most plain frontmatters take the block, and every kind was there.
     assert seen["keys with block"] > 3 * seen["keys as it is"]
-    assert seen["none with block"] > 5 * seen["none as it is"]
+    assert seen["none with block"] > 3 * seen["none as it is"]
     for kind in ("broken as it is", "theirs as it is", "ours with block", "empty with block", "comments with block"):
         assert seen[kind] > VARIANTS / 100, kind
 
@@ -118,6 +119,7 @@ def test_long_frontmatters_and_files(size: int) -> None:
         assert check_exact(b"a.md", b"---\na: 1\n---\n" + "é".encode() * (size // 2)).fronted
         ours = put(b"x").data
         check_exact(b"a.md", ours.replace(b"agentfs:\n", b"agentfs:\n" + b"  version: 1\n" * (size // 20 + shift)))
+        check_exact(b"a.md", ours.replace(b"author: ada\n", b"author: ada\n" + b"   more\n" * (size // 20 + shift)))
         check_exact(b"a.md", ours[:4] + b"# " + b"c" * (size + shift - len(ours)) + b"\n" + ours[4:])
 
 
@@ -431,6 +433,58 @@ def test_edits_of_the_text_mean_the_same_on_file_and_object() -> None:
             assert back.edited == (edit(file.data) != file.data)
             checked += 1
     assert checked > VARIANTS / 4
+
+
+def test_a_yaml_tool_that_writes_the_whole_frontmatter_anew() -> None:
+    """Sorted, folded, in braces, indented otherwise: the block goes, the author's keys mean what they meant."""
+    checked = 0
+    for seed in range(VARIANTS // 8):
+        file = variant(seed)
+        made = put(file.data, file.path)
+        text = file.data.decode("utf-8", "replace")
+        if not made.fronted or file.front != "keys" or re.match(r"---[ \t]*\r?\n", text) is None:
+            continue
+        if not keys_by_another_reader(file.data):
+            continue  # the tool writes no comments, and fences around nothing go
+        random = Random(seed)
+        options = {"default_flow_style": random.choice((None, False)), "sort_keys": random.random() < 0.5,
+                   "width": random.choice((20, 40, 80, 1000)), "indent": random.choice((2, 4, 8)),
+                   "allow_unicode": random.random() < 0.8, "line_break": random.choice(("\n", "\r\n"))}  # fmt: skip
+        _, front, body = re.split(r"^---[ \t]*\r?\n", made.data.decode("utf-8", "replace"), maxsplit=2, flags=re.M)
+        written = yaml.dump(yaml.load(front, Loader=yaml.CBaseLoader), Dumper=yaml.SafeDumper, **options)  # type: ignore[call-overload]
+        back = restored(file.path, f"---\n{written}---\n{body}".encode(), {})
+        assert back.was == facts_for(file.data), (seed, options, written)
+        _, rest, after = re.split(r"^---[ \t]*\r?\n", back.data.decode(), maxsplit=2, flags=re.M)
+        assert yaml.load(rest, Loader=yaml.CBaseLoader) == keys_by_another_reader(file.data), (seed, options, written)
+        assert after == body
+        checked += 1
+    assert checked > VARIANTS / 80
+
+
+def test_no_damage_to_a_block_costs_a_line_of_the_authors() -> None:
+    """Lines deleted, doubled, cut or written over anywhere in the frontmatter: whatever goes is one of ours."""
+    own = {"title: Plan", "tags: [a, b]", "# Plan", "", "Buy tea."}
+    lines = put(_NOTE).data.decode().split("\n")
+    ours = set(lines) - own
+    for seed in range(VARIANTS // 4):
+        random = Random(seed)
+        damaged = list(lines)
+        for _ in range(random.randint(1, 4)):
+            at = random.randrange(len(damaged) - 4)
+            damaged[at : at + 1] = random.choice(
+                ([], [damaged[at]] * 2, [damaged[at][: random.randint(0, 9)]], ["mine: 1"], ["  mine: 1"], ["# mine"],
+                 ["  # mine"], ["<<<<<<< x"], ["- mine"], ["\tmine"], [""], ["mine"], ["agentfs: mine"])
+            )  # fmt: skip
+        text = "\n".join(damaged)
+        left = iter(restored(b"note.md", text.encode(), {}).data.decode().split("\n"))
+        gone, line = [], next(left, None)
+        for before in damaged:
+            if before == line:
+                line = next(left, None)
+            else:
+                gone.append(before)
+        assert line is None, (seed, text)
+        assert all(any(line.startswith(part) for line in ours) for part in gone), (seed, gone, text)
 
 
 # ---- how it stands to what is there now ----

@@ -7,7 +7,7 @@ from agentfs.merge import yaml_source
 from agentfs.merge.frontmatter import divided
 from agentfs.merge.values import Leaf, Unusual
 from agentfs.merge.yaml_keys import said, with_keys, written_at
-from agentfs.view.facts import KEYS, ViewFacts, facts_of, texts_of
+from agentfs.view.facts import KEYS, ViewFacts, facts_of, is_readable, texts_of
 
 KEY = "agentfs"
 SEARCHED_BYTES = 128 * 1024
@@ -17,8 +17,8 @@ BOM = b"\xef\xbb\xbf"
 _INDENT = "  "
 _ENTRY = re.compile(r"(?:agentfs|\"agentfs\"|'agentfs')[ \t]*:[ \t]*(?:#[^\n]*|\r)?(\n?)")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
-_NO_SPAN = (SEARCHED_BYTES, SEARCHED_BYTES + 1)
-"""Behind everything."""
+_AROUND = " \t\r\n\"'\\"
+"""What may stand around a piece of a value."""
 _NUMBERS = frozenset(("version", "sequence"))
 
 
@@ -74,23 +74,28 @@ def _reduced_block(entry: str) -> tuple[str, ViewFacts] | None:
     inner = "".join(lines[1:])
     if inner.lstrip().startswith("{"):
         return _reduced_flow(entry)
-    spans = iter(written_at(inner, KEYS))
-    start, end = next(spans, _NO_SPAN)
-    kept, other, at = [], False, 0
-    for line in lines[1:]:
-        while end <= at:
-            start, end = next(spans, _NO_SPAN)
-        ours = start <= at
-        other = other or not (ours or _is_silent(line))
-        if not ours or line.lstrip().startswith("#"):
-            kept.append(line)
-        at += len(line)
+    kept: list[str] = []
+    at = 0
+    for start, end in [*written_at(inner, KEYS), (len(inner), len(inner))]:
+        kept += _LINE.findall(inner[at:start])
+        below = _LINE.findall(inner[start:end])[1:]
+        # A tool may have folded a long value. Other lines are somebody's text.
+        value = "" if all(map(_is_silent, below)) else _value(inner[start:end])
+        kept += [line for line in below if line.strip(_AROUND) not in value or _is_silent(line)]
+        at = end
+    other = not all(map(_is_silent, kept))
     texts = {key: text for key, text in said(inner, KEYS).items() if isinstance(text, str)}
     facts = facts_of(texts, whole=other)
     if facts is None:
         return None
     staying = [lines[0], *kept] if other else [line for line in kept if line.strip()]
     return "".join([*staying, *tail]), facts
+
+
+def _value(entry: str) -> str:
+    """The fact that an entry of the block says; "": none."""
+    found = said(entry, KEYS).items()
+    return next((text for key, text in found if isinstance(text, str) and is_readable(key, text)), "")
 
 
 def _reduced_flow(entry: str) -> tuple[str, ViewFacts] | None:

@@ -1,7 +1,7 @@
 """What a view object says of the version that it shows, as values and as texts (docs/view.md, V-20 ff.)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -77,9 +77,9 @@ def facts_of(texts: Mapping[str, str], *, whole: bool = False) -> ViewFacts | No
         volume=_volume(texts.get("volume", "")),
         file=_file(texts.get("file", "")),
         sequence=_sequence(texts.get("sequence", "")),
-        digest=bytes.fromhex(texts["sha256"]) if _DIGEST.fullmatch(texts.get("sha256", "")) else b"",
+        digest=_digest(texts.get("sha256", "")),
         author=_author(texts.get("author", "")),
-        version=int(texts["version"]) if _NUMBER.fullmatch(texts.get("version", "")) else None,
+        version=_version(texts.get("version", "")),
         created_ns=time_ns(texts.get("created", "")),
         modified_ns=time_ns(texts.get("modified", "")),
     )
@@ -87,6 +87,11 @@ def facts_of(texts: Mapping[str, str], *, whole: bool = False) -> ViewFacts | No
         return found
     named = bool(found.volume and found.file and found.sequence)
     return found if not whole and (named or found.digest) else None
+
+
+def is_readable(key: str, text: str) -> bool:
+    """Whether a fact of this key can say that."""
+    return _READERS[key](text) not in ("", 0, b"", None)
 
 
 def metadata_of(facts: ViewFacts) -> dict[str, str]:
@@ -160,3 +165,17 @@ def _file(text: str) -> InodeId:
     if found is None or int(found[1]) > SEQUENCE_MAX or int(found[2]) > _INDEX_MASK:
         return 0
     return int(found[1]) << INDEX_BITS | int(found[2])
+
+
+def _digest(text: str) -> bytes:
+    return bytes.fromhex(text) if _DIGEST.fullmatch(text) else b""
+
+
+def _version(text: str) -> int | None:
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
+_READERS: Final[Mapping[str, Callable[[str], object]]] = {
+    "version": _version, "created": time_ns, "modified": time_ns, "author": _author, "sequence": _sequence,
+    "volume": _volume, "file": _file, "sha256": _digest,
+}  # fmt: skip

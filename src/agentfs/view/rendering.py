@@ -14,7 +14,6 @@ from agentfs.view.facts import ViewFacts, metadata_of
 from agentfs.view.media_types import SEARCHED_BYTES, is_markdown, is_text, media_type
 
 _FENCE = "---"
-_FIRST_LINE = re.compile(rb"[^\n]*?(\r?\n)")
 _OTHER_FRONT = re.compile(rb"(?:---|\+\+\+[ \t]*\r?\n|\{[ \t]*\r?\n)")
 """What begins like a frontmatter. Nothing is put in front of it: other tools would not find it any more."""
 
@@ -50,23 +49,20 @@ def rendered(path: bytes, data: bytes, facts: ViewFacts) -> Rendered:
 
 def _fronted(data: bytes, facts: ViewFacts) -> bytes | None:
     """With the block; None: byte for byte."""
-    first = _FIRST_LINE.match(data)
-    ending = "\n" if first is None else first[1].decode("ascii")
+    ending = "\r\n" if data[: data.find(b"\n") + 1].endswith(b"\r\n") else "\n"
     lines = block.written(facts, ending)
     start = len(block.BOM) if data.startswith(block.BOM) else 0
-    at: int | None = start
-    if block.found(data) is None:
-        if not is_text(data):
+    # The author's own text may have what would be taken for our block. Ours goes in front of everything then, so that
+    # it is the one that is found, whatever becomes of the metadata.
+    has_block = block.found(data) is not None
+    if not has_block and not is_text(data):
+        return None
+    if not has_block and _OTHER_FRONT.match(data, start):
+        at = _place(data, lines, ending)
+        if at is None:
             return None
-        if _OTHER_FRONT.match(data, start):
-            at = _place(data, lines, ending)
-            if at is None:
-                return None
-        else:
-            lines = f"{_FENCE}{ending}{lines}{_FENCE}{ending}"
     else:
-        # The author's own text has what would be taken for our block: ours goes in front of everything, so that it is
-        # the one that is found, whatever becomes of the metadata.
+        at = start
         lines = f"{_FENCE}{ending}{lines}{_FENCE}{ending}"
     made = data[:at] + lines.encode("ascii") + data[at:]
     back = block.found(made)
