@@ -284,6 +284,8 @@ class World:
         for _ in range(30):
             for machine in self.machines:
                 assert machine.node is not None
+                if machine.holds_locks():  # a program ended without giving one back: its engine does it
+                    self.tick(machine)
                 if not self._guarded(machine, machine.node.sync):
                     self._guarded(machine, machine.node.engine.pull_now)  # before it can push, behind a collection
                 self.check(machine)
