@@ -44,6 +44,8 @@ class Machine:
     name: str = "one"
     agent: str = "me"
     extra: dict[str, str] = field(default_factory=dict)
+    index: bool = False
+    """Whether its engines index for search and recall: half a second of processor for each that lives for one."""
 
     @property
     def state_dir(self) -> Path:
@@ -58,6 +60,7 @@ class Machine:
             "AGENTFS_STATE_DIR": str(self.state_dir),
             "AGENTFS_AGENT_ID": self.agent,
             "AGENTFS_TIMEOUT": "30s",
+            "AGENTFS_INDEX": "on" if self.index else "off",
             "LANG": "C.UTF-8",
             **self.extra,
         }

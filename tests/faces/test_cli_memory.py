@@ -11,7 +11,7 @@ from agentfs.cli.exits import NOT_FOUND, USAGE
 
 @pytest.fixture
 def one(tmp_path: Path) -> Iterator[Machine]:
-    with machine(tmp_path) as made:
+    with machine(tmp_path, index=True) as made:
         yield made
 
 

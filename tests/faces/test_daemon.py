@@ -23,7 +23,7 @@ pytestmark = [
 
 @pytest.fixture
 def me(tmp_path: Path) -> Iterator[Machine]:
-    with machine(tmp_path) as made:
+    with machine(tmp_path, index=True) as made:
         yield made
         clean_and_alone(made)
 
@@ -31,7 +31,7 @@ def me(tmp_path: Path) -> Iterator[Machine]:
 @pytest.fixture
 def other(me: Machine) -> Iterator[Machine]:
     """Another machine over the same store."""
-    with machine(me.root, name="two", store=me.store) as made:
+    with machine(me.root, name="two", store=me.store, index=True) as made:
         yield made
 
 

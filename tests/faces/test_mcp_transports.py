@@ -33,14 +33,14 @@ TOKEN = "a-token-of-some-length"
 
 @pytest.fixture
 def me(tmp_path: Path) -> Iterator[Machine]:
-    with machine(tmp_path) as made:
+    with machine(tmp_path, index=True) as made:
         yield made
 
 
 @pytest.fixture
 def elsewhere(me: Machine) -> Iterator[Machine]:
     """Another machine with the same home."""
-    with machine(me.root, name="two") as made:
+    with machine(me.root, name="two", index=True) as made:
         yield made
 
 

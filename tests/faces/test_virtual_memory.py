@@ -26,7 +26,7 @@ SECRET = "# Secret\n\nThe green tea is hidden behind the purple elephant.\n"
 
 @pytest.fixture(scope="module")
 def on() -> Iterator[Machine]:
-    with open_directory() as root, machine(root) as made:
+    with open_directory() as root, machine(root, index=True) as made:
         yield made
 
 

@@ -53,6 +53,8 @@ class Machine:
     environment: Mapping[str, str]
     agent: str = "myagent"
     patience_seconds: float = MOUNT_SECONDS_MAX
+    index: bool = False
+    """Whether its engines index for search and recall: half a second of processor for each that lives for one."""
     state: Path = field(init=False)
     mountpoint: Path = field(init=False)
     gave_up: str = ""
@@ -81,6 +83,7 @@ class Machine:
             "AGENTFS_STORE": self.store,
             "AGENTFS_CONFIG": str(self.root / "config.toml"),
             "AGENTFS_AGENT_ID": self.agent,
+            "AGENTFS_INDEX": "on" if self.index else "off",
             **self.environment,
             **more,
         }
@@ -391,6 +394,8 @@ class Fleet:
         self.made: list[Machine] = []
         self.expect_left = False
         """A test that ends with dead mounts says so."""
+        self.index = False
+        """Whether the machines that are made from now on index."""
 
     def machine(self, server: S3Server, bucket: str, *, endpoint: str | None = None, **options: str) -> Machine:
         """A new machine on `bucket`, through the proxy at `endpoint` where one is given."""
@@ -398,7 +403,7 @@ class Fleet:
         return self.on(seen.url(bucket, "root"), environment=server.environment(), **options)
 
     def on(self, store: str, *, environment: Mapping[str, str] | None = None, **options: str) -> Machine:
-        made = Machine(self.root / f"m{len(self.made)}", store, environment or {}, **options)
+        made = Machine(self.root / f"m{len(self.made)}", store, environment or {}, index=self.index, **options)
         self.made.append(made)
         return made
 

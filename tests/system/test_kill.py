@@ -11,6 +11,7 @@ from agentfs.testing.servers import S3Server
 
 @pytest.mark.parametrize("seed", [1])
 def test_kill_at_random_moments(machines: Fleet, ministack_server: S3Server, bucket: str, seed: int) -> None:
+    machines.index = True
     entropy = random.Random(seed)
     machine = machines.machine(ministack_server, bucket)
     machine.mount()

@@ -5,9 +5,15 @@ import json
 import os
 import time
 
+import pytest
 from machines import Fleet, Machine, until
 
 from agentfs.testing.servers import S3Server
+
+
+@pytest.fixture(autouse=True)
+def indexing(machines: Fleet) -> None:
+    machines.index = True
 
 
 def asked(machine: Machine, *words: str) -> dict:
