@@ -29,6 +29,7 @@ from agentfs.replica import backing
 from agentfs.replica.replica import ROOT
 from agentfs.stores.memory import MemoryStore
 from agentfs.tree.values import Caller
+from agentfs.volume.facts import FileFacts
 from agentfs.volume.memory import MemoryService
 from agentfs.volume.virtual_memory import MemoryWords, no_spaces
 from agentfs.volume.virtual_names import Query
@@ -173,6 +174,24 @@ def test_what_can_only_mean_one_thing_is_read() -> None:
         found = document(b"a.md", f"---\n{line}\n---\nThe heron.\n".encode(), {}, mtime_ns=NOW)
         assert found is not None
         assert found.facts.expires_ns == expires, line
+
+
+@pytest.mark.parametrize(
+    "front",
+    ["{expires: 2040-01-01, a: 1}", "expires: 2040-01-01\nexpires: 2041-01-01", "a: &x 1\nexpires: 2040-01-01"],
+)
+def test_an_end_that_cannot_be_taken_away_is_told(machine: Make, front: str) -> None:
+    """`echo none > a.md:ttl` must not be accepted, and the file deleted all the same."""
+    it = machine("a")
+    data = f"---\n{front}\n---\nThe heron.\n".encode()
+    it.node.write("a.md", data)
+    facts, asked = FileFacts(it.node.replica), {"ino": it.node.at("a.md"), "word": "ttl"}
+    with pytest.raises(InvalidArgument, match="by hand"):
+        facts.set_facts(it.node.engine, asked | {"text": "none"})
+    assert it.node.read("a.md") == data
+    facts.set_facts(it.node.engine, asked | {"text": "2050-01-01"})
+    it.catch_up()
+    assert [row.facts.expires_ns for row in it.index.documents()] == [2_524_608_000 * 10**9]
 
 
 # ---- the index ----------------------------------------------------------------------------------------------

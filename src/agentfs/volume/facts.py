@@ -9,7 +9,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentfs.errors import FileBusy, InvalidArgument, IsADirectory, NoAttribute, NotFound
 from agentfs.memory import moments
@@ -31,6 +31,8 @@ _TRIES_MAX = 20
 _PAUSE_SECONDS = 0.05
 """Together one second, for whoever has the file open for writing."""
 _LINKS_MAX = 1000
+_TAKEN = ("expires", "tags", "importance", "type")
+"""Facts that come from nowhere but the frontmatter and the attributes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ class FileFacts:
             settings["date"] = None
         edited = with_facts(found.name, found.data, settings) if found.data is not None else None
         ino = found.attributes.ino
+        self._goes(found, edited, changes)
         if edited is None:
             self._set_xattrs(tree, ino, settings)
             return True
@@ -177,6 +180,18 @@ class FileFacts:
         # An attribute would win over what the file says now.
         self._set_xattrs(tree, ino, dict.fromkeys(settings))
         return True
+
+    def _goes(self, found: _Read, edited: bytes | None, changes: Mapping[str, Value]) -> None:
+        """Raise `InvalidArgument` where a fact that is to be taken away would stay, in a frontmatter that nobody
+        edits by program."""
+        after = replace(found, data=found.data if edited is None else edited, xattrs={})
+        left = facts_message(after.said())
+        for key in _TAKEN:
+            if key in changes and changes[key] is None and left[key] not in (None, "", []):
+                raise InvalidArgument(
+                    f"{key} cannot be taken out of the frontmatter of {shown(found.path)}, for how that is written: "
+                    "edit it by hand"
+                )
 
     def _set_xattrs(self, tree: Tree, ino: int, settings: Mapping[str, Value]) -> None:
         for key, value in settings.items():
