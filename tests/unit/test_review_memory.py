@@ -25,6 +25,7 @@ from agentfs.memory.embedding_remote import OpenAICompatible
 from agentfs.memory.packing import Piece, packed
 from agentfs.memory.results import Found
 from agentfs.memory.tokens import default_counter
+from agentfs.memory.uniting import Part, united
 from agentfs.replica import backing
 from agentfs.replica.replica import ROOT
 from agentfs.stores.memory import MemoryStore
@@ -340,6 +341,13 @@ def test_a_note_that_goes_while_notes_are_read_is_no_failure(home: Home, monkeyp
 
     monkeypatch.setattr(Home, "walk", late)
     assert home.curate().notes == 1
+
+
+def test_what_is_said_of_another_is_no_double() -> None:
+    parts = [Part(text, NOW) for text in (b"# Alice\n- likes tea\n", b"# Bob\n- likes tea\n- likes rum\n")]
+    found = united(b"people.md", parts)
+    assert found is not None
+    assert found.data == b"# Alice\n- likes tea\n\n# Bob\n- likes tea\n- likes rum\n"
 
 
 # ---- import -------------------------------------------------------------------------------------------------

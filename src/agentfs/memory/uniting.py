@@ -71,17 +71,20 @@ def _divided(base: bytes, data: bytes) -> tuple[bytes, bytes]:
 
 
 def _unsaid(other: bytes, text: bytes) -> bytes:
-    """`other` without the lines of which every sentence stands in `text`, but for headings; nothing where only
-    headings are left. Fenced code goes, or stays, as a whole."""
+    """`other` without the lines of which every sentence stands in `text`, but for headings, and for what stands under
+    a heading that `text` does not have: it is said of something else there. Nothing where only headings are left.
+    Fenced code goes, or stays, as a whole."""
     known = frozenset(sentences(text.decode("utf-8", "replace")))
     kept = []
-    is_new = False
+    is_new = is_elsewhere = False
     for block in _blocks(other.decode("utf-8", "surrogateescape")):
         says = sentences(block.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
         is_heading = block.lstrip().startswith("#")
-        if is_heading or not says or not known.issuperset(says):
+        if is_heading:
+            is_elsewhere = not known.issuperset(says)
+        if is_heading or is_elsewhere or not says or not known.issuperset(says):
             kept.append(block)
-            is_new |= bool(says) and not known.issuperset(says)
+            is_new |= bool(says) and (is_elsewhere or not known.issuperset(says))
     return "".join(kept).encode("utf-8", "surrogateescape") if is_new else b""
 
 
