@@ -18,12 +18,13 @@ from node import Node, TestClock
 
 from agentfs import Home
 from agentfs.config.settings import load
-from agentfs.errors import AgentFSError, InvalidArgument, NoSpace
+from agentfs.errors import AgentFSError, InvalidArgument, NoSpace, StoreUnavailable
 from agentfs.memory.curation import Action, Plan, Seen
 from agentfs.memory.documents import document
 from agentfs.memory.embedding_remote import OpenAICompatible
 from agentfs.memory.packing import Piece, packed
 from agentfs.memory.results import Found
+from agentfs.memory.sources import Source
 from agentfs.memory.tokens import default_counter
 from agentfs.memory.uniting import Part, united
 from agentfs.replica import backing
@@ -193,6 +194,28 @@ def test_an_end_that_cannot_be_taken_away_is_told(machine: Make, front: str) -> 
     facts.set_facts(it.node.engine, asked | {"text": "2050-01-01"})
     it.catch_up()
     assert [row.facts.expires_ns for row in it.index.documents()] == [2_524_608_000 * 10**9]
+
+
+def test_a_store_that_is_away_is_asked_once_for_all_that_is_over(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    for number in range(5):
+        it.node.write(f"{number}.md", b"---\nttl: 5s\n---\n\nThe code is 4711.\n")
+    it.catch_up()
+    clock.now_s += 6
+    asked = []
+
+    def away(source: Source) -> bytes:
+        asked.append(source.ino)
+        raise StoreUnavailable("the store is away")
+
+    read_now = it.worker.read_now
+    it.worker.read_now = away  # type: ignore[method-assign]
+    assert (it.expiry.run(), it.expiry.run(), len(asked)) == (0, 0, 1)
+    clock.now_s += 6
+    assert (it.expiry.run(), it.expiry.run(), len(asked)) == (0, 0, 2)
+    it.worker.read_now = read_now  # type: ignore[method-assign]
+    clock.now_s += 6
+    assert it.expiry.run() == 5
 
 
 # ---- the index ----------------------------------------------------------------------------------------------

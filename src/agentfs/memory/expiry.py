@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 
 from agentfs.clock import Clock
-from agentfs.errors import AgentFSError, NotFound, Replaced, Unavailable
+from agentfs.errors import AgentFSError, NotFound, Replaced, StoreError, Unavailable
 from agentfs.memory.index import DocumentRow, Index
 from agentfs.memory.sources import Source, Sources
 from agentfs.memory.worker import ENDS, Worker, made
@@ -73,6 +73,9 @@ class Expiry:
             except AgentFSError as error:
                 self.problem = f"a memory that is over cannot be deleted yet: {error}"
                 _LOG.warning("%s", self.problem)
+                if isinstance(error, StoreError):  # the others would wait for it as long, and a question with them
+                    self._again.update((it, max(self._again.get(it, 0), self._again[ino])) for it in over)
+                    break
         if over:
             self._worker.again(over)
         return gone
