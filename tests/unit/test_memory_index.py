@@ -345,7 +345,11 @@ def test_neighbours(index: Index) -> None:
     assert [it.passage.text for it in index.neighbours(third.id, 9)] == ["a", "b", "d", "e"]
     assert index.neighbours(10**6) == []
     first = index.passages(2)[0]
-    assert [it.passage.text for it in index.around([third.id, 10**6, first.id, third.id])] == ["b", "d", "y"]
+    asking = index.asked(query("c x"))
+    both = sorted(asking.by_words(2)[0].tolist(), key=lambda slot: -slot)
+    near = asking.weighed(asking.around(np.asarray(both), 1))
+    assert near.ids.tolist() == [first.id, first.id + 1, third.id - 1, third.id, third.id + 1]
+    assert (near.ordinals.tolist(), set(near.inos)) == ([0, 1, 1, 2, 3], {1, 2})
 
 
 texts = st.lists(st.lists(st.sampled_from(TEXT), min_size=1, max_size=8).map(" ".join), max_size=4)

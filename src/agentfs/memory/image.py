@@ -9,7 +9,7 @@ most common of a query's words once its rarer ones name `_POSTINGS_MAX` places.
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from agentfs.memory.embedding import Vectors
-from agentfs.replica.database import Connection
+from agentfs.memory.weighing import Weighed
+from agentfs.replica.database import Connection, Row
 
 COLUMNS = {"author": 1.0, "date": 1.0, "place": 1.0, "tags": 1.0, "text": 1.0}
 """Of the table `words`, with the weight of a term that stands there."""
@@ -29,6 +30,10 @@ _KEPT_POSTINGS_MAX = 8_000_000
 _DEAD_SHARE_MAX = 0.3
 _DEAD_MIN = 1024
 _NEVER = np.iinfo(np.int64).max
+_OF_SLOTS = (
+    "_ids", "_documents", "_ordinals", "_dates", "_lengths", "_characters", "_tokens", "_authors", "_alive",
+    "_vectored",
+)  # fmt: skip
 _COLUMN_NAMES = " ".join(COLUMNS)
 _WEIGHT_AT = np.zeros(len(_COLUMN_NAMES) + 1, np.float32)
 for _name, _weight in COLUMNS.items():
@@ -53,6 +58,9 @@ class PassageNow:
     ordinal: int
     date_ns: int
     length: int
+    characters: int
+    tokens: int
+    author: str
     terms: Mapping[str, float]
     """With their weighted frequencies."""
     vector: bytes | None = None
@@ -65,6 +73,8 @@ class DocumentNow:
     ino: int
     path: bytes
     expires_ns: int | None
+    importance: float | None
+    pinned: bool
     passages: list[PassageNow]
     """In order."""
 
@@ -94,6 +104,11 @@ class Image:
         self._ordinals = np.zeros(1024, np.int64)
         self._dates = np.zeros(1024, np.int64)
         self._lengths = np.zeros(1024, np.float32)
+        self._characters = np.zeros(1024, np.int64)
+        self._tokens = np.zeros(1024, np.int64)
+        self._authors = np.zeros(1024, np.int64)
+        """By their numbers."""
+        self._author_numbers: dict[str, int] = {}
         self._alive = np.zeros(1024, np.bool_)
         self._vectored = np.zeros(1024, np.bool_)
         self._matrix: Vectors = np.zeros((0, 0), np.float32)
@@ -105,6 +120,9 @@ class Image:
         self._slots_of: list[list[int]] = []
         """In the document's order."""
         self._expires = np.zeros(1024, np.int64)
+        self._importances = np.zeros(1024, np.float64)
+        """NaN: not said."""
+        self._pinned = np.zeros(1024, np.bool_)
         self._deaths = 0
         self._terms: dict[str, _Term] = {}
         """The last asked for is the last."""
@@ -132,9 +150,9 @@ class Image:
         """Take a document in as it is now. Passages that were here, and bring no vector, keep theirs."""
         kept = self._vectors_of(now.id)
         self.document_gone(now.id)
-        self._add_document(now.id, now.ino, now.path, now.expires_ns)
+        self._add_document((now.id, now.ino, now.path, now.expires_ns, now.importance, now.pinned))
         for it in now.passages:
-            self._add(it.id, now.id, it.ordinal, it.date_ns, it.length)
+            self._add((it.id, now.id, it.ordinal, it.date_ns, it.length, it.characters, it.tokens, it.author))
             if it.vector is not None:
                 self._set_vector(self.count - 1, it.vector)
             elif it.id in kept:
@@ -177,35 +195,78 @@ class Image:
         near = self._slots_of[self._documents[slot]][max(ordinal - distance, 0) : ordinal + distance + 1]
         return [int(self._ids[it]) for it in near if it != slot]
 
+    def around(self, slots: Slots, distance: int) -> Slots:
+        """The slots of the same documents at most so many places before and behind; each may be there often."""
+        near: list[int] = []
+        for place, ordinal in zip(self._documents[slots].tolist(), self._ordinals[slots].tolist(), strict=True):
+            near += self._slots_of[place][max(ordinal - distance, 0) : ordinal + distance + 1]
+        return np.asarray(near, np.int64)
+
+    def since(self, slots: Slots, since_ns: int) -> Slots:
+        """Those of that date or later."""
+        return slots[self._dates[slots] >= since_ns]
+
+    def authors_of(self, slots: Slots) -> set[str]:
+        """Who says what stands there; "": nobody in particular."""
+        wanted = set(self._authors[slots].tolist())
+        return {author for author, number in self._author_numbers.items() if number in wanted}
+
+    def weighed(self, slots: Slots) -> Weighed:
+        places, authors = self._documents[slots], self._authors[slots]
+        names, authors = np.unique(authors, return_inverse=True)
+        by_number = list(self._author_numbers)
+        return Weighed(
+            ids=self._ids[slots],
+            documents=places,
+            inos=[self._inos[it] for it in places.tolist()],
+            paths=self._paths,
+            ordinals=self._ordinals[slots],
+            dates=self._dates[slots],
+            characters=self._characters[slots],
+            tokens=self._tokens[slots],
+            authors=authors,
+            author_names=[by_number[it] for it in names.tolist()],
+            importances=self._importances[places],
+            pinned=self._pinned[places],
+        )
+
     def _load(self, sql: Connection) -> None:
-        for row in sql.execute("SELECT id, ino, path, expires_ns FROM document"):
-            self._add_document(*row)
+        for row in sql.execute("SELECT id, ino, path, expires_ns, importance, pinned FROM document"):
+            self._add_document(row)
         rows = sql.execute(
-            "SELECT p.id, p.document, p.ordinal, coalesce(p.said_ns, d.created_ns, d.mtime_ns), p.length, v.data "
+            "SELECT p.id, p.document, p.ordinal, coalesce(p.said_ns, d.created_ns, d.mtime_ns), p.length, "
+            "length(p.text), p.tokens, p.author, v.data "
             "FROM passage p JOIN document d ON d.id=p.document LEFT JOIN vector v ON v.passage=p.id ORDER BY p.id"
         )
         for *of, data in rows:
-            self._add(*of)
+            self._add(tuple(of))
             if data is not None:
                 self._set_vector(self.count - 1, data)
 
-    def _add_document(self, document: int, ino: int, path: bytes, expires_ns: int | None) -> None:
+    def _add_document(self, row: Row) -> None:
+        document, ino, path, expires_ns, importance, pinned = row
         place = self._places[document] = len(self._paths)
         self._paths.append(path)
         self._inos.append(ino)
         self._slots_of.append([])
-        self._expires = _roomy(self._expires, place)
+        for name in ("_expires", "_importances", "_pinned"):
+            setattr(self, name, _roomy(getattr(self, name), place))
+        self._importances[place] = math.nan if importance is None else importance
+        self._pinned[place] = pinned
         self._expires[place] = _NEVER if expires_ns is None else expires_ns
 
-    def _add(self, passage: int, document: int, ordinal: int, date_ns: int, length: int) -> None:
+    def _add(self, row: Row) -> None:
+        passage, document, ordinal, date_ns, length, characters, tokens, author = row
         slot, place = self.count, self._places[document]
         if slot == len(self._ids):
-            for name in ("_ids", "_documents", "_ordinals", "_dates", "_lengths", "_alive", "_vectored"):
+            for name in _OF_SLOTS:
                 setattr(self, name, _roomy(getattr(self, name), slot))
             self._slots = np.arange(len(self._ids))
         self._ascending = self._ascending and (slot == 0 or passage > self._ids[slot - 1])
         self._ids[slot], self._documents[slot], self._ordinals[slot] = passage, place, ordinal
         self._dates[slot], self._lengths[slot], self._alive[slot] = date_ns, length, True
+        self._characters[slot], self._tokens[slot] = characters, tokens
+        self._authors[slot] = self._author_numbers.setdefault(author, len(self._author_numbers))
         self._slot_of[passage] = slot
         self._slots_of[place].append(slot)
         self._norms = self._by_id = None
@@ -243,12 +304,12 @@ class Image:
         """Whether the database must be read for any of the terms."""
         return not self._terms.keys() >= set(terms)
 
-    def scores_by_words(self, sql: Connection | None, terms: Sequence[str]) -> Floats:
+    def scores_by_words(self, sql: Connection | None, terms: Sequence[str], frequencies: Sequence[int]) -> Floats:
         """BM25 of each slot; 0: it has none of the terms. `sql` may be None where nothing lacks."""
         scores = np.zeros(self.count, np.float32)
         many, norms = self.alive, self._normed()
         spent = 0
-        for frequency, term in sorted(zip(self.frequencies(sql, terms), terms, strict=True)):
+        for frequency, term in sorted(zip(frequencies, terms, strict=True)):
             spent += frequency
             if spent > _POSTINGS_MAX and spent > frequency:
                 break  # the most common words tell least
@@ -257,6 +318,17 @@ class Image:
             slots, often = found.slots, found.frequencies
             scores[slots] += weight * often / (often + norms[slots])
         return scores
+
+    def having(self, terms: Iterable[str], slots: Slots) -> dict[str, Mask] | None:
+        """Of each term, which of the slots have it; None where not all of the terms are at hand."""
+        found = {}
+        for term in terms:
+            if (known := self._terms.get(term)) is None:
+                return None
+            here = np.zeros(self.count, np.bool_)
+            here[known.slots] = True
+            found[term] = here[slots]
+        return found
 
     def frequencies(self, sql: Connection | None, terms: Sequence[str]) -> list[int]:
         """In how many passages each term stands."""
@@ -340,8 +412,8 @@ class Image:
 
     # ---- the best ----
 
-    def best(self, scores: Floats, mask: Mask, limit: int) -> tuple[list[Hit], list[int]]:
-        """The slots of `mask` with the highest scores, ties by path and line; and the inode of each."""
+    def best(self, scores: Floats, mask: Mask, limit: int) -> tuple[Slots, Floats, list[int]]:
+        """The slots of `mask` with the highest scores, ties by path and line; the score and the inode of each."""
         slots = np.flatnonzero(mask)
         scores = scores[slots]
         if len(slots) > limit:
@@ -350,9 +422,10 @@ class Image:
             slots, scores = slots[best], scores[best]
         at = np.argsort(-scores, kind="stable")
         slots = self._untied(slots[at], scores[at])[:limit]
-        values = scores[at[:limit]].tolist()
-        inos = [self._inos[it] for it in self._documents[slots].tolist()]
-        return list(itertools.starmap(Hit, zip(self._ids[slots].tolist(), values, strict=True))), inos
+        return slots, scores[at[:limit]], [self._inos[it] for it in self._documents[slots].tolist()]
+
+    def hits(self, slots: Slots, scores: Floats) -> list[Hit]:
+        return list(itertools.starmap(Hit, zip(self._ids[slots].tolist(), scores.tolist(), strict=True)))
 
     def _untied(self, slots: Slots, scores: Floats) -> Slots:
         """Slots with equal scores in the order of path and line; `scores` descend."""

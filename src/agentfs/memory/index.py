@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 
 from agentfs.errors import ReplicaDamaged
 from agentfs.memory import words
+from agentfs.memory.asking import Asking
 from agentfs.memory.embedding import Vectors
 from agentfs.memory.facts import Facts
-from agentfs.memory.image import COLUMNS, DocumentNow, Floats, Hit, Image, Mask, PassageNow
+from agentfs.memory.image import COLUMNS, DocumentNow, Hit, Image, PassageNow
 from agentfs.memory.index_file import IndexFile, index_path
 from agentfs.memory.passages import Passage
 from agentfs.memory.rows import (
@@ -221,7 +222,7 @@ class Index:
             sql.execute("INSERT INTO link VALUES(?,?,?)", (document, place, target))
         passages = entry.document.passages
         texts = [well_formed(it.text) for it in passages]
-        now = DocumentNow(document, entry.ino, entry.path, facts.expires_ns, [])
+        now = DocumentNow(document, entry.ino, entry.path, facts.expires_ns, facts.importance, facts.pinned, [])
         for ordinal, (it, text, tokens) in enumerate(zip(passages, texts, self.counter.counts(texts), strict=True)):
             columns = _columns(entry.path, facts, it)
             length, vector = sum(map(len, columns)), vectors.get(text)
@@ -240,7 +241,12 @@ class Index:
             _add_words(sql, made[0], columns)
             if self._image is not None:  # it comes and goes under the write lock
                 date_ns = _first(it.said_ns, facts.created_ns, entry.mtime_ns)
-                now.passages.append(PassageNow(made[0], ordinal, date_ns, length, _weighted(columns), vector))
+                now.passages.append(
+                    PassageNow(
+                        made[0], ordinal, date_ns, length, len(text), tokens, well_formed(it.author),
+                        _weighted(columns), vector,
+                    )
+                )  # fmt: skip
         changes.documents[document] = now
 
     def moved(self, ino: int, path: bytes, *, position: int | None = None) -> None:
@@ -308,60 +314,39 @@ class Index:
 
     # ---- candidates ----
 
-    def by_words(self, query: words.Query, filters: Filters = ALL, limit: int = 200) -> list[Hit]:
-        """The passages that have most of the query's terms (BM25), best first; ties by path and line."""
-        if not query.terms or limit < 1:
-            return []
+    def asked(self, query: words.Query, filters: Filters = ALL) -> Asking:
+        """What stands in memory, for one question."""
+        terms = query.terms
         with self._imaged() as image:
             documents = None
-            if filters.path or filters.tags or image.lacks(query.terms):
+            if filters.path or filters.tags or image.lacks(terms):
                 with self._file.reading(opens=False) as sql:
-                    scores = image.scores_by_words(sql, query.terms)
+                    frequencies = image.frequencies(sql, terms)
+                    scores = image.scores_by_words(sql, terms, frequencies)
                     documents = _documents_in(sql, filters)
             else:
-                scores = image.scores_by_words(None, query.terms)
+                frequencies = image.frequencies(None, terms)
+                scores = image.scores_by_words(None, terms, frequencies)
             mask = image.allowed(now_ns=filters.now_ns, since_ns=filters.since_ns, documents=documents)
-            mask &= scores > 0
-        return self._best(image, scores, mask, limit, filters)
+            return Asking(
+                image,
+                self._image_lock,
+                filters=filters,
+                mask=mask,
+                scores=scores,
+                frequencies=frequencies,
+                many=image.alive,
+            )
 
-    def frequencies(self, terms: Sequence[str]) -> tuple[list[int], int]:
-        """In how many passages each of these terms stands, and how many passages there are."""
-        with self._imaged() as image:
-            if not image.lacks(terms):
-                return image.frequencies(None, terms), image.alive
-            with self._file.reading(opens=False) as sql:
-                return image.frequencies(sql, terms), image.alive
+    def by_words(self, query: words.Query, filters: Filters = ALL, limit: int = 200) -> list[Hit]:
+        """The passages that have most of the query's terms (BM25), best first; ties by path and line."""
+        asked = self.asked(query, filters)
+        return asked.image.hits(*asked.by_words(limit))
 
     def by_vector(self, vector: Vectors, filters: Filters = ALL, limit: int = 200) -> list[Hit]:
         """The passages whose vectors are nearest (cosine), best first; ties by path and line."""
-        if limit < 1:
-            return []
-        with self._imaged() as image:
-            scores, mask = image.scores_by_vector(vector)
-            documents = None
-            if filters.path or filters.tags:
-                with self._file.reading(opens=False) as sql:
-                    documents = _documents_in(sql, filters)
-            mask = mask & image.allowed(now_ns=filters.now_ns, since_ns=filters.since_ns, documents=documents)
-        return self._best(image, scores, mask, limit, filters)
-
-    def _best(self, image: Image, scores: Floats, mask: Mask, limit: int, filters: Filters) -> list[Hit]:
-        """The best that may be read. Who says what may be read is asked without the lock: it may wait for others."""
-        readable = filters.readable
-        answers: dict[int, bool] = {}
-        wanted = limit
-        while True:
-            with self._image_lock:
-                hits, inos = image.best(scores, mask, wanted)
-            if readable is None:
-                return hits
-            for ino in inos:
-                if ino not in answers:
-                    answers[ino] = readable(ino)
-            kept = [hit for hit, ino in zip(hits, inos, strict=True) if answers[ino]]
-            if len(kept) >= limit or len(hits) < wanted:
-                return kept[:limit]
-            wanted *= 8
+        asked = self.asked(words.Query(()), filters)
+        return asked.image.hits(*asked.by_vector(vector, limit))
 
     # ---- reading ----
 
@@ -389,12 +374,6 @@ class Index:
         with self._imaged() as image:
             near = image.neighbours(passage_id, distance)
         return self.rows(near)
-
-    def around(self, passage_ids: Iterable[int], distance: int = 1) -> list[PassageRow]:
-        """The neighbours of many passages, each once, those of the first passage first."""
-        with self._imaged() as image:
-            near = [it for passage in passage_ids for it in image.neighbours(passage, distance)]
-        return self.rows(list(dict.fromkeys(near)))
 
     def passages(self, ino: int) -> list[PassageRow]:
         """All passages of a document, in order."""
@@ -540,16 +519,23 @@ def _delete(changes: _Changes, document: int) -> None:
 
 def _move(changes: _Changes, document: int, path: bytes) -> None:
     sql = changes.sql
-    row = sql.one("UPDATE document SET path=? WHERE id=? RETURNING ino, expires_ns", (path, document))
+    row = sql.one(
+        "UPDATE document SET path=? WHERE id=? RETURNING ino, expires_ns, importance, pinned", (path, document)
+    )
     assert row is not None
-    now = DocumentNow(document, row[0], path, row[1], [])
+    now = DocumentNow(document, row[0], path, row[1], row[2], bool(row[3]), [])
     for it in passages_where(sql, "p.document=? ORDER BY p.ordinal", (document,)):
         columns = _columns(path, it.document.facts, it.passage)
         length = sum(map(len, columns))
         sql.execute("DELETE FROM words WHERE rowid=?", (it.id,))
         sql.execute("UPDATE passage SET length=? WHERE id=?", (length, it.id))
         _add_words(sql, it.id, columns)
-        now.passages.append(PassageNow(it.id, it.ordinal, it.date_ns, length, _weighted(columns)))
+        now.passages.append(
+            PassageNow(
+                it.id, it.ordinal, it.date_ns, length, len(it.passage.text), it.tokens, it.passage.author,
+                _weighted(columns),
+            )
+        )  # fmt: skip
         changes.passages.append(it.id)
     changes.documents[document] = now
 

@@ -10,11 +10,14 @@ they stand in the file, in its order, with `…` where something between them is
 the count of the whole text.
 """
 
+import functools
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from agentfs.memory.moments import DAY_NS
 from agentfs.memory.results import Found, Recalled
 from agentfs.memory.tokens import TokenCounter
 
@@ -49,8 +52,18 @@ class Piece:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A piece that is only read where it may fit."""
+
+    score: float
+    tokens: int
+    piece: Callable[[], Piece | None]
+    """None: it is gone."""
+
+
 def packed(
-    pieces: Iterable[Piece],
+    offers: Iterable[Offer],
     *,
     max_tokens: int,
     counter: TokenCounter,
@@ -58,12 +71,12 @@ def packed(
     behind: int = 0,
     pinned: Sequence[Piece] = (),
 ) -> Recalled:
-    """The best of `pieces` (the best first, read only as far as they may fit) within the budget. `pinned`: those of
+    """The best of `offers` (the best first, read only as far as they may fit) within the budget. `pinned`: those of
     them that are standing instructions, which have a small part of the budget for themselves. Nothing relevant where
     there is no piece."""
     choice = _Choice(max_tokens, counter)
     choice.reserve(pinned)
-    choice.fill(pieces)
+    choice.fill(offers)
     if not choice.chosen:
         return nothing(
             max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, relevant=choice.any_relevant
@@ -96,11 +109,14 @@ def fused(parts: Sequence[Recalled], *, max_tokens: int, counter: TokenCounter |
     scanned, behind = sum(it.scanned for it in parts), sum(it.behind for it in parts)
     union = sorted((found for part in parts if part.relevant for found in part.found), key=_rank)
     # Runs are whole already: places in the file that cannot touch keep them apart.
-    pieces = [Piece(found, _APART * at, _APART * at) for at, found in enumerate(union)]
-    if not pieces:
+    offers = [
+        Offer(found.score, found.tokens, functools.partial(Piece, found, _APART * at, _APART * at))
+        for at, found in enumerate(union)
+    ]
+    if not offers:
         relevant = any(it.relevant for it in parts)
         return nothing(max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, relevant=relevant)
-    return packed(pieces, max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind)
+    return packed(offers, max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind)
 
 
 def _rank(found: Found) -> tuple[float, str, int, int]:
@@ -115,7 +131,8 @@ class _Texts:
 
     def __init__(self) -> None:
         self._equal: set[str] = set()
-        self._sets: list[frozenset[str]] = []
+        self._sets: dict[int, list[frozenset[str]]] = {}
+        """By how many words they have."""
 
     def have(self, text: str) -> bool:
         """Whether something like it is there; else it is now."""
@@ -126,11 +143,10 @@ class _Texts:
         self._equal.add(plain)
         found = frozenset(words)
         if len(found) >= _ALIKE_WORDS_MIN:
-            for known in self._sets:
-                near = _ALIKE * len(found) <= len(known) <= len(found) / _ALIKE
-                if near and self._alike(known, found):
+            for size in range(math.ceil(_ALIKE * len(found)), math.floor(len(found) / _ALIKE) + 1):
+                if any(self._alike(known, found) for known in self._sets.get(size, ())):
                     return True
-            self._sets.append(found)
+            self._sets.setdefault(len(found), []).append(found)
         return False
 
     @staticmethod
@@ -151,7 +167,7 @@ class _Choice:
         self._texts = _Texts()
         self._headers: dict[str, int] = {}
         self._paid: set[str] = set()
-        self._left: list[Piece] = []
+        self._left: list[Offer] = []
         """Did not fit, by what they were thought to cost."""
 
     def reserve(self, pinned: Sequence[Piece]) -> None:
@@ -160,21 +176,26 @@ class _Choice:
             if it.found.score > 0 and self._spent + self._cost(it) <= most and not self._texts.have(it.found.text):
                 self._take(it)
 
-    def fill(self, pieces: Iterable[Piece]) -> None:
+    def fill(self, offers: Iterable[Offer]) -> None:
         """Stops where so many did not fit that no other will."""
         best: float | None = None
-        for it in pieces:
+        for it in offers:
             if best is None:
-                best = it.found.score
+                best = it.score
                 self.any_relevant = best > 0
-            if it.found.score <= 0 or it.found.score < best * _FLOOR or len(self._left) >= _TRIED:
+            if it.score <= 0 or it.score < best * _FLOOR or len(self._left) >= _TRIED:
                 break
-            if not self.chosen and it.found.score < best * _FIRST:
+            if not self.chosen and it.score < best * _FIRST:
                 break
-            if self._max - self._spent < _LEAST or self._spent + self._cost(it) > self._max:
+            room = self._max - self._spent
+            if room < max(_LEAST, it.tokens + 1):
                 self._left.append(it)
-            elif not self._texts.have(it.found.text):
-                self._take(it)
+            elif (piece := it.piece()) is None:
+                continue
+            elif self._cost(piece) > room:
+                self._left.append(it)
+            elif not self._texts.have(piece.found.text):
+                self._take(piece)
 
     def settled(self) -> tuple[list[Piece], str, int]:
         """The runs, their text and its tokens, never above the budget. What the parts were thought to cost more than
@@ -284,7 +305,12 @@ def _header(runs: Sequence[Piece]) -> str:
 
 def day_of(date_ns: int) -> str:
     """As `2023-05-08`; "" for what no calendar has."""
+    return _day(date_ns // DAY_NS)
+
+
+@functools.lru_cache(4096)
+def _day(day: int) -> str:
     try:
-        return f"{datetime.fromtimestamp(date_ns // _NS, UTC):%Y-%m-%d}"
+        return f"{datetime.fromtimestamp(day * DAY_NS // _NS, UTC):%Y-%m-%d}"
     except (OverflowError, ValueError, OSError):
         return ""

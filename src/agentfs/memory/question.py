@@ -1,9 +1,13 @@
 """What a question says besides its words: when, and whom it is about."""
 
+import functools
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
 
 from agentfs.memory.moments import DAY_NS, moment_in
 from agentfs.memory.words import STOP_WORDS, terms
@@ -35,6 +39,12 @@ class When:
     until_ns: int = 0
     month: int = 0
     day: int = 0
+
+    def which(self, dates_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Of many dates, which it holds."""
+        if self.until_ns:
+            return (dates_ns >= self.first_ns) & (dates_ns < self.until_ns)
+        return np.array([self.holds(it) for it in dates_ns.tolist()], np.bool_)
 
     def holds(self, date_ns: int) -> bool:
         if self.until_ns:
@@ -93,9 +103,12 @@ def first_person(query: str) -> bool:
 def named(query: str, authors: Collection[str]) -> frozenset[str]:
     """Those of the authors of whom the question speaks by name, or by a part of the name."""
     asked = {word.casefold().removesuffix("'s").removesuffix("’s") for word in _WORD.findall(query[:_CHARACTERS_MAX])}
-    return frozenset(
-        author for author in authors if any(len(it) > 1 and it.casefold() in asked for it in _WORD.findall(author))
-    )
+    return frozenset(author for author in authors if not asked.isdisjoint(_names_in(author)))
+
+
+@functools.lru_cache(4096)
+def _names_in(author: str) -> tuple[str, ...]:
+    return tuple(it.casefold() for it in _WORD.findall(author) if len(it) > 1)
 
 
 def meaning(query: str, without: Collection[str], *, bag: bool) -> str:

@@ -14,7 +14,6 @@ A passage's score is a sum, and `parts` has each term of it as it entered:
 What each of them earned is in docs/search.md.
 """
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ import numpy.typing as npt
 from agentfs.memory.question import When
 from agentfs.memory.results import Strategy
 from agentfs.memory.rows import PassageRow
+from agentfs.memory.weighing import Integers, Weighed
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,26 +45,19 @@ USERS = frozenset(("user", "human", "me", "i", "you"))
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    row: PassageRow
-    words: float = 0.0
-    """BM25; 0: none of the question's words."""
-    vector: float | None = None
-    """Cosine; None: not among the nearest."""
-
-
-@dataclass(frozen=True, slots=True)
 class Scored:
     row: PassageRow
     score: float
     parts: Mapping[str, float]
+    at: int = -1
+    """Its place among the candidates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Candidates in order, the best first. What is not looked at costs nothing."""
+    """Candidates in order, the best first."""
 
-    rows: Sequence[PassageRow]
+    weighed: Weighed
     order: Sequence[int]
     scores: Floats
     parts: Mapping[str, Floats]
@@ -74,10 +67,12 @@ class Ranking:
     def __len__(self) -> int:
         return len(self.order)
 
-    def __iter__(self) -> Iterator[Scored]:
-        for at in self.order:
-            parts = {name: float(it[at]) * self.scale for name, it in self.parts.items() if it[at]}
-            yield Scored(self.rows[at], float(self.scores[at]) * self.scale, parts)
+    def values(self, some: Sequence[int]) -> Iterator[tuple[float, dict[str, float]]]:
+        """The score and the parts of these candidates."""
+        scores = (self.scores[some] * self.scale).tolist()
+        parts = [(it[some] * self.scale).tolist() for it in self.parts.values()]
+        for score, values in zip(scores, zip(*parts, strict=True), strict=True):
+            yield score, {name: value for name, value in zip(self.parts, values, strict=True) if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,42 +89,45 @@ class Bearing:
     half_life_ns: int = 1
 
 
-def ranked(candidates: Sequence[Candidate], bearing: Bearing, *, full: int) -> Ranking:
-    """The best first; ties by path and line. `full`: a list of so many words' or vectors' hits was cut off there, and
-    its last is worth nothing."""
-    if not candidates:
-        return Ranking((), (), np.zeros(0), {})
-    rows = [it.row for it in candidates]
-    words = stretched(np.array([it.words for it in candidates]), np.array([it.words > 0 for it in candidates]), full)
-    has_vector = np.array([it.vector is not None for it in candidates])
-    vectors = stretched(np.array([it.vector or 0.0 for it in candidates]), has_vector, full)
+def ranked(weighed: Weighed, words: Floats, vectors: Floats, bearing: Bearing, *, full: int) -> Ranking:
+    """The best first; ties by path and line.
+
+    `words`: BM25; 0: none of the question's words. `vectors`: cosines; NaN: not among the nearest. `full`: a list of
+    so many words' or vectors' hits was cut off there, and its last is worth nothing."""
+    if not len(weighed):
+        return Ranking(weighed, (), np.zeros(0), {})
+    has_vector = ~np.isnan(vectors)
     share = VECTORS if has_vector.any() else 0.0
-    parts = {"words": (1 - share) * words, "vectors": share * vectors}
-    base = parts["words"] + parts["vectors"]
-    documents, of = np.unique(np.array([row.document.id for row in rows]), return_inverse=True)
-    parts["neighbours"] = NEIGHBOURS * _best_near(base, rows, of, len(documents))
+    parts: dict[str, Floats] = {
+        "words": (1 - share) * stretched(words, words > 0, full),
+        "vectors": share * stretched(np.where(has_vector, vectors, 0.0), has_vector, full),
+    }
+    base: Floats = parts["words"] + parts["vectors"]
+    documents, of = np.unique(weighed.documents, return_inverse=True)
+    parts["neighbours"] = NEIGHBOURS * _best_near(base, weighed, of, len(documents))
     base = base + parts["neighbours"]
     there = base > 0
-    parts["document"] = DOCUMENT * there * _of_documents(base, of, len(documents))
-    parts["author"] = AUTHOR * there * np.array([_is_meant(row.passage.author, bearing) for row in rows])
+    parts["document"] = there * DOCUMENT * _of_documents(base, of, len(documents))
+    meant = np.array([_is_meant(name, bearing) for name in weighed.author_names])
+    parts["author"] = np.where(there & meant[weighed.authors], AUTHOR, 0.0)
     if bearing.when is not None:
-        parts["date"] = DATE * there * np.array([bearing.when.holds(row.date_ns) for row in rows])
-    relevance = sum(parts.values(), np.zeros(len(rows)))
-    parts |= _by_strategy(rows, relevance, bearing)
-    scores = sum(parts.values(), np.zeros(len(rows)))
-    order = np.argsort(-scores, kind="stable").tolist()
-    return Ranking(rows, _untied(order, scores, rows), scores, parts)
+        parts["date"] = np.where(there & bearing.when.which(weighed.dates), DATE, 0.0)
+    relevance = sum(parts.values(), np.zeros(len(weighed)))
+    parts |= _by_strategy(weighed, relevance, bearing)
+    scores = sum(parts.values(), np.zeros(len(weighed)))
+    return Ranking(weighed, _ordered(scores, weighed), scores, parts)
 
 
-def _untied(order: list[int], scores: Floats, rows: Sequence[PassageRow]) -> list[int]:
+def _ordered(scores: Floats, weighed: Weighed) -> list[int]:
     """Equal scores by path and line, whatever order the candidates came in."""
-    found: list[int] = []
-    for _, same in itertools.groupby(order, key=scores.__getitem__):
-        tied = list(same)
-        if len(tied) > 1:
-            tied.sort(key=lambda at: (rows[at].document.path, rows[at].ordinal))
-        found += tied
-    return found
+    order = np.argsort(-scores, kind="stable")
+    sorted_scores = scores[order]
+    listed: list[int] = order.tolist()
+    ends = np.flatnonzero(np.append(sorted_scores[1:] != sorted_scores[:-1], True)) + 1
+    sizes = np.diff(ends, prepend=0)
+    for end, size in zip(ends[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
+        listed[end - size : end] = sorted(listed[end - size : end], key=weighed.place)
+    return listed
 
 
 def stretched(scores: Floats, among: npt.NDArray[np.bool_], full: int) -> Floats:
@@ -143,23 +141,23 @@ def stretched(scores: Floats, among: npt.NDArray[np.bool_], full: int) -> Floats
     return np.asarray(np.clip((scores - low) / (high - low), 0, 1) * among, np.float64)
 
 
-def _best_near(base: Floats, rows: Sequence[PassageRow], of: npt.NDArray[np.intp], documents: int) -> Floats:
+def _best_near(base: Floats, weighed: Weighed, of: npt.NDArray[np.intp], documents: int) -> Floats:
     """The best score within two places in the same document, where its passages are short."""
-    short = _short([len(row.passage.text) for row in rows], of, documents)
-    ordinals = np.array([row.ordinal for row in rows])
+    short = _short(weighed.characters, of, documents)
+    ordinals = weighed.ordinals
     key = of * (int(ordinals.max()) + 2 * DISTANCE + 1) + ordinals
     order = np.argsort(key, kind="stable")
     keys, values = key[order], base[order]
-    best = np.zeros(len(rows))
+    best = np.zeros(len(weighed))
     for step in (*range(-DISTANCE, 0), *range(1, DISTANCE + 1)):
         at = np.minimum(np.searchsorted(keys, key + step), len(keys) - 1)
         np.maximum(best, np.where(keys[at] == key + step, values[at], 0.0), out=best)
     return np.asarray(best * short[of], np.float64)
 
 
-def _short(lengths: Sequence[int], of: npt.NDArray[np.intp], documents: int) -> npt.NDArray[np.bool_]:
+def _short(characters: Integers, of: npt.NDArray[np.intp], documents: int) -> npt.NDArray[np.bool_]:
     """By document: whether the median passage that is at hand is short."""
-    few = np.bincount(of, weights=np.array(lengths) <= SHORT, minlength=documents)
+    few = np.bincount(of, weights=characters <= SHORT, minlength=documents)
     return np.asarray(2 * few >= np.bincount(of, minlength=documents), np.bool_)
 
 
@@ -178,11 +176,11 @@ def _is_meant(author: str, bearing: Bearing) -> bool:
     return author in bearing.authors or (bearing.users and author.casefold() in USERS)
 
 
-def _by_strategy(rows: Sequence[PassageRow], relevance: Floats, bearing: Bearing) -> dict[str, Floats]:
+def _by_strategy(weighed: Weighed, relevance: Floats, bearing: Bearing) -> dict[str, Floats]:
     """What importance and age add or take away."""
-    said = [row.document.facts.importance for row in rows]
-    importance = np.array([IMPORTANCE_UNSAID if it is None else min(max(it, 0.0), 1.0) for it in said], np.float64)
-    ages = np.array([max(bearing.now_ns - row.date_ns, 0) for row in rows], np.float64)
+    said = weighed.importances
+    importance = np.where(np.isnan(said), IMPORTANCE_UNSAID, np.clip(said, 0.0, 1.0))
+    ages = np.maximum(bearing.now_ns - weighed.dates.astype(np.float64), 0.0)
     fresh: Floats = np.exp2(-ages / max(bearing.half_life_ns, 1)).astype(np.float64)
     if bearing.strategy == "recency":
         return {"recency": relevance * (fresh - 1)}

@@ -1,19 +1,25 @@
 """Recall and search: a question in, the passages that serve it out, verbatim."""
 
+import calendar
+import functools
 import itertools
 import logging
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from agentfs.errors import AgentFSError
 from agentfs.memory import words
-from agentfs.memory.embedding import Embedder
-from agentfs.memory.index import Hit, Index
-from agentfs.memory.packing import Piece, fused, nothing, packed
+from agentfs.memory.asking import Asking
+from agentfs.memory.embedding import Embedder, Vectors
+from agentfs.memory.image import Floats, Slots
+from agentfs.memory.index import Index
+from agentfs.memory.packing import Offer, Piece, fused, nothing, packed
 from agentfs.memory.question import first_person, meaning, named, when
-from agentfs.memory.ranking import DISTANCE, Bearing, Candidate, Ranking, Scored, ranked
+from agentfs.memory.ranking import DISTANCE, Bearing, Ranking, Scored, ranked
 from agentfs.memory.results import HALF_LIFE_NS, Asked, Found, Recalled, Strategy
 from agentfs.memory.rows import Filters, PassageRow
 from agentfs.memory.snippets import snippet
@@ -42,17 +48,44 @@ _MANY = 50
 """Passages. In a smaller memory a word that is there is no less rare than in one of so many."""
 _PINNED_LEAST = 0.4
 """A standing instruction with less than this part of the best score has nothing to do with the question."""
+_READ_FIRST = 32
+"""So many texts are read at first, then twice as many."""
+_READ_MORE = 8
+_NONE: tuple[Slots, Floats] = np.zeros(0, np.int64), np.zeros(0, np.float32)
+_MONTHS = frozenset(words.terms(" ".join(calendar.month_name)))
 _JUDGED = 12
 """So many of the best are looked at to tell whether anything is relevant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a question found before anything is packed or cut."""
+    """What a question found before anything is packed or cut. Texts are read as far as one looks."""
 
-    scored: Ranking
-    scanned: int
+    index: Index
+    ranking: Ranking
     strength: float
+
+    @property
+    def scanned(self) -> int:
+        return len(self.ranking)
+
+    @property
+    def scored(self) -> Iterator[Scored]:
+        """The best first; what is gone in this moment is left out."""
+        start, many = 0, _READ_FIRST
+        while start < len(self.ranking):
+            yield from self.read(self.ranking.order[start : start + many])
+            start, many = start + many, 2 * many
+
+    def read(self, some: Sequence[int]) -> Iterator[Scored]:
+        """These of the candidates."""
+        weighed = self.ranking.weighed
+        ids = weighed.ids[some].tolist()
+        rows = {row.id: row for row in self.index.rows(ids)}
+        for at, passage, (score, parts) in zip(some, ids, self.ranking.values(some), strict=True):
+            row = rows.get(passage)
+            if row is not None and row.document.ino == weighed.inos[at]:  # an index made anew has the same ids
+                yield Scored(row, score, parts, at)
 
 
 def recall(index: Index, embedder: Embedder | None, counter: TokenCounter, asked: Asked) -> Recalled:
@@ -64,11 +97,11 @@ def recall(index: Index, embedder: Embedder | None, counter: TokenCounter, asked
     if looked.strength <= 0:
         return nothing(max_tokens=asked.max_tokens, counter=counter, scanned=looked.scanned)
     return packed(
-        map(_piece, looked.scored),
+        _offers(looked, asked.max_tokens),
         max_tokens=asked.max_tokens,
         counter=counter,
         scanned=looked.scanned,
-        pinned=_pinned(looked.scored),
+        pinned=_pinned(looked),
     )
 
 
@@ -83,17 +116,18 @@ def search(index: Index, embedder: Embedder | None, counter: TokenCounter, asked
 
 def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> Looked:
     """Candidates by words and by vectors, with their neighbours, ranked."""
-    filters = filters_of(asked)
     query = words.query(asked.query)
-    by_words = index.by_words(query, filters, limit)
-    rows = {row.id: row for row in index.rows([it.passage_id for it in by_words])}
-    authors = {row.passage.author for row in rows.values()} - {""}
-    spoken_of = named(asked.query, authors)
-    frequencies, many = index.frequencies(query.terms)
-    empty = _empty_words(query, spoken_of, frequencies, many)
-    by_vector = _by_vector(index, embedder, asked, empty, limit=limit)
-    rows |= {row.id: row for row in index.rows([it.passage_id for it in by_vector if it.passage_id not in rows])}
-    candidates = _candidates(index, by_words, by_vector, rows, filters)
+    asking = index.asked(query, filters_of(asked))
+    word_slots, word_scores = asking.by_words(limit)
+    spoken_of = named(asked.query, asking.authors_of(word_slots) - {""})
+    empty = _empty_words(query, spoken_of, asking)
+    vector = _vector(index, embedder, asked, empty)
+    near_slots, cosines = asking.by_vector(vector, limit) if vector is not None else _NONE
+    best = np.concatenate((word_slots[:_AROUND], near_slots[:_AROUND]))
+    slots = np.unique(np.concatenate((word_slots, near_slots, asking.around(best, DISTANCE))))
+    bm25, cosine = np.zeros(len(slots)), np.full(len(slots), np.nan)
+    bm25[np.searchsorted(slots, word_slots)] = word_scores
+    cosine[np.searchsorted(slots, near_slots)] = cosines
     bearing = Bearing(
         authors=spoken_of,
         users=first_person(asked.query),
@@ -102,75 +136,74 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
         now_ns=asked.now_ns,
         half_life_ns=asked.half_life_ns,
     )
-    scored = ranked(candidates, bearing, full=limit)
-    strength = _strength(scored, by_vector, query.terms, frequencies, many)
-    return Looked(replace(scored, scale=strength), len(candidates), strength)
+    looked = Looked(index, ranked(asking.weighed(slots), bm25, cosine, bearing, full=limit), 0.0)
+    strength = _strength(looked, slots, asking, query.terms, float(cosines[0]) if len(cosines) else None)
+    return replace(looked, ranking=replace(looked.ranking, scale=strength), strength=strength)
 
 
 def filters_of(asked: Asked) -> Filters:
     return Filters(asked.path, asked.tags, asked.since_ns, asked.now_ns, asked.readable)
 
 
-def _by_vector(
-    index: Index, embedder: Embedder | None, asked: Asked, without: Iterable[str], *, limit: int
-) -> Sequence[Hit]:
+def _vector(index: Index, embedder: Embedder | None, asked: Asked, without: Iterable[str]) -> Vectors | None:
+    """Of the question; None: words answer alone."""
     if embedder is None or index.embedder != embedder.name:
-        return ()  # words answer while passages are embedded
+        return None  # words answer while passages are embedded
     text = meaning(asked.query, frozenset(without), bag=embedder.name in _BAGS)
     try:
         vector = embedder.embed([text])[0]
     except AgentFSError as error:  # an endpoint that is away: `status` says so, and words answer
         _LOG.warning("asked by words only: %s", error)
-        return ()
-    return index.by_vector(vector, filters_of(asked), limit) if vector.any() else ()
+        return None
+    return vector if vector.any() else None
 
 
-def _empty_words(query: words.Query, names: Iterable[str], frequencies: Sequence[int], many: int) -> list[str]:
+def _empty_words(query: words.Query, names: Iterable[str], asking: Asking) -> list[str]:
     """Terms of the question that tell no passage from another: who speaks, and what stands everywhere."""
     found = [term for name in names for term in words.terms(name)]
-    if many >= _COMMON_FROM:
-        found += [term for term, has in zip(query.terms, frequencies, strict=True) if has > _COMMON * many]
+    if asking.many >= _COMMON_FROM:
+        most = _COMMON * asking.many
+        found += [term for term, has in zip(query.terms, asking.frequencies, strict=True) if has > most]
     return found
 
 
-def _candidates(
-    index: Index,
-    by_words: Sequence[Hit],
-    by_vector: Sequence[Hit],
-    rows: dict[int, PassageRow],
-    filters: Filters,
-) -> list[Candidate]:
-    bm25 = {it.passage_id: it.score for it in by_words}
-    cosine = {it.passage_id: it.score for it in by_vector}
-    best = [hit.passage_id for hits in (by_words, by_vector) for hit in hits[:_AROUND]]
-    for row in index.around(best, DISTANCE):
-        if filters.since_ns is None or row.date_ns >= filters.since_ns:
-            rows.setdefault(row.id, row)
-    return [Candidate(row, max(bm25.get(it, 0.0), 0.0), cosine.get(it)) for it, row in rows.items()]
-
-
-def _strength(
-    scored: Ranking, by_vector: Sequence[Hit], asked: Sequence[str], frequencies: Sequence[int], many: int
-) -> float:
+def _strength(looked: Looked, slots: Slots, asking: Asking, asked: Sequence[str], nearest: float | None) -> float:
     """How much evidence there is that anything here answers, 0 to 1; 0: too little.
 
     The part of the question, by how rare its words are here, that one of the best passages holds, and how near the
     nearest vector is."""
-    if not len(scored):
+    best = looked.ranking.order[:_JUDGED]
+    if not best:
         return 0.0
-    many = max(many, _MANY)
+    many = max(asking.many, _MANY)
     weights = {
-        term: math.log1p((many - has + 0.5) / (has + 0.5)) for term, has in zip(asked, frequencies, strict=True)
+        term: math.log1p((many - has + 0.5) / (has + 0.5))
+        for term, has in zip(asked, asking.frequencies, strict=True)
     }
     whole = sum(weights.values())
-    covered = 0.0
-    for it in itertools.islice(scored, _JUDGED):
-        has = weights.keys() & set(_terms_of(it.row))
-        covered = max(covered, sum(weights[term] for term in sorted(has)))
+    covered = max(sum(weights[term] for term in sorted(has)) for has in _held(looked, slots, asking, asked))
     share = covered / whole if whole > 0 else 0.0
-    evidence = share + (max(by_vector[0].score, 0.0) if by_vector else share)
-    enough = _ENOUGH if by_vector else _ENOUGH / 2
+    evidence = share + (share if nearest is None else max(nearest, 0.0))
+    enough = _ENOUGH / 2 if nearest is None else _ENOUGH
     return 0.0 if evidence < enough else min(evidence / _PLENTY, 1.0)
+
+
+def _held(looked: Looked, slots: Slots, asking: Asking, asked: Sequence[str]) -> Iterator[set[str]]:
+    """Which of the question's terms each of the best passages holds, its date not counted."""
+    best = looked.ranking.order[:_JUDGED]
+    having = None if any(map(_of_dates, asked)) else asking.having(asked, slots[best])
+    if having is None:  # a term of dates, or one that was not read: the texts tell
+        yield set()
+        for it in looked.read(best):
+            yield set(asked) & set(_terms_of(it.row))
+        return
+    for at in range(len(best)):
+        yield {term for term, has in having.items() if has[at]}
+
+
+def _of_dates(term: str) -> bool:
+    """Whether a date may hold it."""
+    return term.isdigit() or term in _MONTHS
 
 
 def _terms_of(row: PassageRow) -> list[str]:
@@ -186,19 +219,35 @@ def _piece(it: Scored) -> Piece:
     return Piece(found_of(it), passage.start, passage.end)
 
 
-def _pinned(scored: Ranking) -> list[Piece]:
+def _offers(looked: Looked, max_tokens: int) -> Iterator[Offer]:
+    """The candidates as they may be packed. Texts are read when the first of them is wanted, those that follow with
+    it."""
+    ranking = looked.ranking
+    tokens = ranking.weighed.tokens[ranking.order]
+    fit = int(np.searchsorted(np.cumsum(tokens + 1), max_tokens)) + _READ_MORE
+    read: dict[int, Piece | None] = {}
+
+    def piece(place: int) -> Piece | None:
+        if place not in read:
+            many = fit if not read else _READ_MORE
+            wanted = [it for it in range(place, min(place + many, len(tokens))) if tokens[it] < max_tokens]
+            read.update(dict.fromkeys(wanted))
+            some = [ranking.order[it] for it in wanted]
+            at = dict(zip(some, wanted, strict=True))
+            read.update((at[it.at], _piece(it)) for it in looked.read(some))
+        return read[place]
+
+    scores = (ranking.scores[ranking.order] * ranking.scale).tolist()
+    for place, (score, cost) in enumerate(zip(scores, tokens.tolist(), strict=True)):
+        yield Offer(score, cost, functools.partial(piece, place))
+
+
+def _pinned(looked: Looked) -> list[Piece]:
     """Of the better half, what stands in standing instructions."""
-    if not any(row.document.facts.pinned for row in scored.rows):
-        return []
-    found: list[Piece] = []
-    least: float | None = None
-    for it in scored:
-        least = it.score * _PINNED_LEAST if least is None else least
-        if it.score < least:
-            break
-        if it.row.document.facts.pinned:
-            found.append(_piece(it))
-    return found
+    ranking = looked.ranking
+    least = ranking.scores[ranking.order[0]] * _PINNED_LEAST
+    wanted = ranking.weighed.pinned & (ranking.scores >= least)
+    return list(map(_piece, looked.read([at for at in ranking.order if wanted[at]]))) if wanted.any() else []
 
 
 def found_of(it: Scored) -> Found:

@@ -15,9 +15,11 @@ from tokenizers import Tokenizer
 from agentfs.errors import AgentFSError
 
 _KEPT_TEXTS = 8192
-_KEPT_LINES = 1 << 16
-_SPECIAL = re.compile("<s>|</s>|<unk>")
-"""Tokens of their own, behind which a text begins anew."""
+_KEPT_WORDS = 1 << 17
+_SPECIAL = re.compile("<s>|</s>|<unk>|\u2581")
+"""Tokens of their own, behind which a text begins anew; and the sign that stands for a space inside a tokenizer."""
+_WORD = re.compile(r" *[^ \n0-9]+| +")
+_ALONE = re.compile(r"[\n0-9]")
 
 
 class TokenCounter(Protocol):
@@ -45,25 +47,34 @@ class Llama2:
         self._lock = threading.Lock()
         self._loaded: Tokenizer | None = None
         self.pieces = functools.lru_cache(_KEPT_TEXTS)(self._pieces)
-        """The numbers of a text's tokens. Kept for a while: what is counted is embedded next."""
-        self._line = functools.lru_cache(_KEPT_LINES)(self._counted_line)
+        """The numbers of a text's tokens. Kept for a while."""
+        self._words: dict[str, int] = {}
+        """The tokens of words, each with the spaces before it."""
 
     def count(self, text: str) -> int:
-        """A newline is a token by itself and joins no others, so a text is counted by its lines, and lines that were
-        counted before are only looked up: a text of 2000 tokens takes 3 ms the first time, and then 10 µs."""
-        head, *lines = text.split("\n")
-        if _SPECIAL.search(text):
+        """A newline or a digit is a token by itself and joins no others, and neither does what a space begins join
+        what is before it. So a text costs what its words cost, and words that were counted before are only looked up:
+        a text of 2000 tokens takes 3 ms the first time, and 0.2 ms when its words are known."""
+        if not text or _SPECIAL.search(text):
             return len(self.pieces(text))
-        if lines and not head:
-            head = "\n" + lines.pop(0)
-        return len(self.pieces(head)) + sum(map(self._line, lines))
+        known, found = self._words, _WORD.findall(" " + text)
+        missing = [it for it in dict.fromkeys(found) if it not in known]
+        if missing:
+            if len(known) + len(missing) > _KEPT_WORDS:
+                known = self._words = {}
+                missing = list(dict.fromkeys(found))
+            known.update(zip(missing, self._counted(missing), strict=True))
+        return sum(map(known.__getitem__, found)) + len(_ALONE.findall(text))
 
     def counts(self, texts: Sequence[str]) -> list[int]:
-        return [len(self.pieces(text)) for text in texts]
+        return list(map(self.count, texts))
 
-    def _counted_line(self, line: str) -> int:
-        """The tokens of a line that is not the first, with the newline before it."""
-        return len(self._pieces("\n" + line)) - len(self._pieces("\n")) + 1
+    def _counted(self, words: Sequence[str]) -> list[int]:
+        """The tokens of each word, as lines of one text."""
+        made = self._pieces("\n" + "\n".join(words))
+        ends = np.flatnonzero(made == self._pieces("\n")[-1])
+        found: list[int] = (np.diff(ends, append=len(made)) - 1).tolist()
+        return found
 
     def _pieces(self, text: str) -> npt.NDArray[np.uint16]:
         tokenizer = self._loaded or self._load()
