@@ -53,6 +53,10 @@ _FAILURES = (LoopError, CommandError, subprocess.SubprocessError, OSError)
 """What one measurement may fail with while the others go on."""
 
 
+def _names() -> list[str]:
+    return [work.case for work in WORKS] + list(_NETWORK)
+
+
 @dataclass(slots=True)
 class Run:
     """One run: what was asked for, and what was found so far."""
@@ -67,7 +71,7 @@ class Run:
     failures: dict[str, str] = field(default_factory=dict)
 
     def wanted(self, name: str) -> bool:
-        return not self.only or any(part in name for part in self.only)
+        return not self.only or any(name == part or (part not in _names() and part in name) for part in self.only)
 
     def attempt(self, name: str, measure: Callable[[], Sequence[Finding]]) -> None:
         """Measure, print and keep; a failure is printed and kept too."""
@@ -88,7 +92,7 @@ class Run:
 
 
 def parsed(words: Sequence[str]) -> argparse.Namespace:
-    names = [work.case for work in WORKS] + list(_NETWORK)
+    names = _names()
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer samples: two minutes instead of ten")
     parser.add_argument(
@@ -96,7 +100,7 @@ def parsed(words: Sequence[str]) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="NAME",
-        help=f"only what has one of these in its name: {', '.join(names)}",
+        help=f"only these, or what has one of these in its name where none is called so: {', '.join(names)}",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     parser.add_argument(

@@ -5,6 +5,7 @@ are counted by the product's counter for every side. The sides that are not Agen
 one header for each file; grep ranks a line by how many of the question's words it holds.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -19,7 +20,7 @@ from pathlib import Path
 import apsw
 import numpy as np
 
-from agentfs.errors import AgentFSError
+from agentfs.errors import NotInstalled
 from agentfs.memory.documents import document
 from agentfs.memory.embedders import embedder_named
 from agentfs.memory.embedding import Embedder
@@ -61,15 +62,17 @@ def recalls(work: Path, *, quick: bool) -> list[Finding]:
     findings = []
     for name, worlds in collections.items():
         tallies: dict[str, Tally] = defaultdict(Tally)
-        for number, world in enumerate(worlds):
-            _ask_all(world, work / f"{name}-{number}", tallies, every=4 if quick else 1)
+        for number, world in enumerate(worlds, 1):
+            for side in _ask_all(world, work / f"{name}-{number}", tallies, every=4 if quick else 1):
+                if number == len(worlds):
+                    print(_line(f"{name}, {side}", tallies[side]), flush=True)
         for side, tally in tallies.items():
-            print(_line(f"{name}, {side}", tally), flush=True)
             findings += _findings(f"{name}, {side}", tally)
     return findings
 
 
-def _ask_all(world: World, work: Path, tallies: dict[str, Tally], *, every: int) -> None:
+def _ask_all(world: World, work: Path, tallies: dict[str, Tally], *, every: int) -> Iterator[str]:
+    """Ask every side; the name of each when it is done."""
     counter = default_counter()
     asked = world.questions[::every]
     lines = [(path, line) for path, text in world.files.items() for line in text.split("\n") if line.strip()]
@@ -80,19 +83,19 @@ def _ask_all(world: World, work: Path, tallies: dict[str, Tally], *, every: int)
         ("plain vectors", _vectors(lines, static)),
     ):
         _measure(asked, _packing(rank, counter), rank, tallies[side])
+        yield side
     for embedder in _embedders(static):
         side = f"AgentFS, {'words only' if embedder is None else embedder.name}"
         with _indexed(world, work / side.replace(" ", "-"), embedder) as index:
             _measure_recall(world, asked, index, embedder, tallies[side])
+        yield side
 
 
 def _embedders(static: Embedder) -> Iterator[Embedder | None]:
     yield None
     yield static
-    try:
+    with contextlib.suppress(NotInstalled):
         yield embedder_named("minilm")
-    except AgentFSError as error:
-        print(f"without MiniLM: {error}", flush=True)
 
 
 # ---- AgentFS ----
