@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentfs.memory.embedding import Vectors
-from agentfs.memory.weighing import Weighed
+from agentfs.memory.weighing import Weighed, in_order
 from agentfs.replica.database import Connection, Row
 
 COLUMNS = {"author": 1.0, "date": 1.0, "place": 1.0, "tags": 1.0, "text": 1.0}
@@ -198,8 +198,10 @@ class Image:
     def around(self, slots: Slots, distance: int) -> Slots:
         """The slots of the same documents at most so many places before and behind; each may be there often."""
         near: list[int] = []
-        for place, ordinal in zip(self._documents[slots].tolist(), self._ordinals[slots].tolist(), strict=True):
-            near += self._slots_of[place][max(ordinal - distance, 0) : ordinal + distance + 1]
+        first = np.maximum(self._ordinals[slots] - distance, 0).tolist()
+        end = (self._ordinals[slots] + distance + 1).tolist()
+        for place, low, high in zip(self._documents[slots].tolist(), first, end, strict=True):
+            near += self._slots_of[place][low:high]
         return np.asarray(near, np.int64)
 
     def since(self, slots: Slots, since_ns: int) -> Slots:
@@ -420,29 +422,12 @@ class Image:
             least = np.partition(scores, len(slots) - limit)[len(slots) - limit]
             best = scores >= least
             slots, scores = slots[best], scores[best]
-        at = np.argsort(-scores, kind="stable")
-        slots = self._untied(slots[at], scores[at])[:limit]
-        return slots, scores[at[:limit]], [self._inos[it] for it in self._documents[slots].tolist()]
+        at = in_order(scores, self._documents[slots], self._ordinals[slots], self._paths)[:limit]
+        slots, scores = slots[at], scores[at]
+        return slots, scores, [self._inos[it] for it in self._documents[slots].tolist()]
 
     def hits(self, slots: Slots, scores: Floats) -> list[Hit]:
         return list(itertools.starmap(Hit, zip(self._ids[slots].tolist(), scores.tolist(), strict=True)))
-
-    def _untied(self, slots: Slots, scores: Floats) -> Slots:
-        """Slots with equal scores in the order of path and line; `scores` descend."""
-        ends = (scores[1:] == scores[:-1]).tolist()
-        if True not in ends:
-            return slots
-        listed = slots.tolist()
-        start = 0
-        for at, goes_on in enumerate([*ends, False], 1):
-            if not goes_on:
-                if at - start > 1:
-                    listed[start:at] = sorted(listed[start:at], key=self._place)
-                start = at
-        return np.asarray(listed, np.int64)
-
-    def _place(self, slot: int) -> tuple[bytes, int]:
-        return self._paths[self._documents[slot]], int(self._ordinals[slot])
 
 
 def _given(sql: Connection | None) -> Connection:

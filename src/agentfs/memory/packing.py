@@ -58,6 +58,8 @@ class Offer:
 
     score: float
     tokens: int
+    document: object
+    """Equal for pieces of one file."""
     piece: Callable[[], Piece | None]
     """None: it is gone."""
 
@@ -110,7 +112,7 @@ def fused(parts: Sequence[Recalled], *, max_tokens: int, counter: TokenCounter |
     union = sorted((found for part in parts if part.relevant for found in part.found), key=_rank)
     # Runs are whole already: places in the file that cannot touch keep them apart.
     offers = [
-        Offer(found.score, found.tokens, functools.partial(Piece, found, _APART * at, _APART * at))
+        Offer(found.score, found.tokens, found.path, functools.partial(Piece, found, _APART * at, _APART * at))
         for at, found in enumerate(union)
     ]
     if not offers:
@@ -144,8 +146,9 @@ class _Texts:
         found = frozenset(words)
         if len(found) >= _ALIKE_WORDS_MIN:
             for size in range(math.ceil(_ALIKE * len(found)), math.floor(len(found) / _ALIKE) + 1):
-                if any(self._alike(known, found) for known in self._sets.get(size, ())):
-                    return True
+                for known in self._sets.get(size, ()):
+                    if self._alike(known, found):
+                        return True
             self._sets.setdefault(len(found), []).append(found)
         return False
 
@@ -166,6 +169,8 @@ class _Choice:
         self._spent = 0
         self._texts = _Texts()
         self._headers: dict[str, int] = {}
+        self._known: set[object] = set()
+        """Files of which it is known what their header costs: by the first of their pieces that was looked at."""
         self._paid: set[str] = set()
         self._left: list[Offer] = []
         """Did not fit, by what they were thought to cost."""
@@ -188,13 +193,15 @@ class _Choice:
             if not self.chosen and it.score < best * _FIRST:
                 break
             room = self._max - self._spent
-            if room < max(_LEAST, it.tokens + 1):
+            if room < _LEAST or (room <= it.tokens and it.document in self._known):
                 self._left.append(it)
             elif (piece := it.piece()) is None:
                 continue
             elif self._cost(piece) > room:
+                self._known.add(it.document)
                 self._left.append(it)
             elif not self._texts.have(piece.found.text):
+                self._known.add(it.document)
                 self._take(piece)
 
     def settled(self) -> tuple[list[Piece], str, int]:

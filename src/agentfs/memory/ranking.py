@@ -23,7 +23,7 @@ import numpy.typing as npt
 from agentfs.memory.question import When
 from agentfs.memory.results import Strategy
 from agentfs.memory.rows import PassageRow
-from agentfs.memory.weighing import Integers, Weighed
+from agentfs.memory.weighing import Integers, Weighed, in_order
 
 Floats = npt.NDArray[np.float64]
 
@@ -115,19 +115,9 @@ def ranked(weighed: Weighed, words: Floats, vectors: Floats, bearing: Bearing, *
     relevance = sum(parts.values(), np.zeros(len(weighed)))
     parts |= _by_strategy(weighed, relevance, bearing)
     scores = sum(parts.values(), np.zeros(len(weighed)))
-    return Ranking(weighed, _ordered(scores, weighed), scores, parts)
-
-
-def _ordered(scores: Floats, weighed: Weighed) -> list[int]:
-    """Equal scores by path and line, whatever order the candidates came in."""
-    order = np.argsort(-scores, kind="stable")
-    sorted_scores = scores[order]
-    listed: list[int] = order.tolist()
-    ends = np.flatnonzero(np.append(sorted_scores[1:] != sorted_scores[:-1], True)) + 1
-    sizes = np.diff(ends, prepend=0)
-    for end, size in zip(ends[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
-        listed[end - size : end] = sorted(listed[end - size : end], key=weighed.place)
-    return listed
+    return Ranking(
+        weighed, in_order(scores, weighed.documents, weighed.ordinals, weighed.paths).tolist(), scores, parts
+    )
 
 
 def stretched(scores: Floats, among: npt.NDArray[np.bool_], full: int) -> Floats:

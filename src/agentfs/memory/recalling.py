@@ -230,7 +230,7 @@ def _offers(looked: Looked, max_tokens: int) -> Iterator[Offer]:
     def piece(place: int) -> Piece | None:
         if place not in read:
             many = fit if not read else _READ_MORE
-            wanted = [it for it in range(place, min(place + many, len(tokens))) if tokens[it] < max_tokens]
+            wanted = list(range(place, min(place + many, len(tokens))))
             read.update(dict.fromkeys(wanted))
             some = [ranking.order[it] for it in wanted]
             at = dict(zip(some, wanted, strict=True))
@@ -238,8 +238,9 @@ def _offers(looked: Looked, max_tokens: int) -> Iterator[Offer]:
         return read[place]
 
     scores = (ranking.scores[ranking.order] * ranking.scale).tolist()
-    for place, (score, cost) in enumerate(zip(scores, tokens.tolist(), strict=True)):
-        yield Offer(score, cost, functools.partial(piece, place))
+    documents = ranking.weighed.documents[ranking.order].tolist()
+    for place, (score, cost, of) in enumerate(zip(scores, tokens.tolist(), documents, strict=True)):
+        yield Offer(score, cost, of, functools.partial(piece, place))
 
 
 def _pinned(looked: Looked) -> list[Piece]:

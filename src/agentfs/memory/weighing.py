@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,17 @@ class Weighed:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def place(self, at: int) -> tuple[bytes, int]:
-        """Path and ordinal."""
-        return self.paths[self.documents[at]], int(self.ordinals[at])
+
+def in_order(
+    scores: npt.NDArray[Any], documents: Integers, ordinals: Integers, paths: Sequence[bytes]
+) -> npt.NDArray[np.intp]:
+    """The best first; equal scores by path and line. `paths`: by document."""
+    order = np.argsort(-scores, kind="stable")
+    sorted_scores = scores[order]
+    if not (sorted_scores[1:] == sorted_scores[:-1]).any():
+        return order
+    unique, of = np.unique(documents, return_inverse=True)
+    by_path = sorted(range(len(unique)), key=[paths[it] for it in unique.tolist()].__getitem__)
+    ranks = np.empty(len(unique), np.intp)
+    ranks[by_path] = np.arange(len(unique))
+    return np.lexsort((ordinals, ranks[of], -scores))
