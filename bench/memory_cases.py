@@ -22,7 +22,7 @@ from agentfs.memory.embedding import Static, Vectors, default_embedder
 from agentfs.memory.facts import Facts
 from agentfs.memory.index import Entry, Index
 from agentfs.memory.passages import Passage
-from agentfs.memory.recalling import Asked, recall
+from agentfs.memory.recalling import Asked, recall, search
 from agentfs.memory.tokens import default_counter
 from agentfs.memory.words import query
 from bench.figures import Finding, Summary, summarized
@@ -140,11 +140,14 @@ def _asking(
     def everything(asked: str) -> None:
         recall(index, embedder, index.counter, Asked(asked, max_tokens=_TOKENS))
 
+    def ranked(asked: str) -> None:
+        search(index, embedder, index.counter, Asked(asked, limit=_LIMIT))
+
     questions = texts.questions
     first, _ = _beside(by_words, plain.search, questions)
     mine, theirs = _beside(by_words, plain.search, questions)
     near, numpys = _beside(by_vector, brute, questions)
-    whole, _ = _beside(everything, lambda _: None, questions)
+    whole, listed = _beside(everything, ranked, questions)
     at = f"{count:,} passages"
     return [
         _finding(f"search by words in {at}, the best {_LIMIT}, asked before", mine, theirs, "plain FTS5"),
@@ -154,14 +157,8 @@ def _asking(
         _finding(
             f"search by vectors in {at}, the best {_LIMIT}, question embedded", near, numpys, "numpy and SQLite"
         ),
-        Finding(
-            f"recall in {at}, {_TOKENS} tokens",
-            "ms",
-            whole.wall.median,
-            p99=whole.wall.p99,
-            trials=whole.wall.count,
-            note=f"processor {whole.processor.median:.3f} ms",
-        ),
+        _alone(f"recall in {at}, {_TOKENS} tokens", whole),
+        _alone(f"search in {at}, words and vectors ranked, the best {_LIMIT}", listed),
     ]
 
 
@@ -178,14 +175,7 @@ def _remembering(index: Index, embedder: Static, plain: "_Plain", count: int) ->
         _finding(
             f"index one note beside {count:,} passages, found by its words from then on", mine, theirs, "plain FTS5"
         ),
-        Finding(
-            f"give it its vector, in the background, beside {count:,} passages",
-            "ms",
-            vector.wall.median,
-            p99=vector.wall.p99,
-            trials=vector.wall.count,
-            note=f"processor {vector.processor.median:.3f} ms",
-        ),
+        _alone(f"give it its vector, in the background, beside {count:,} passages", vector),
     ]
 
 
@@ -211,6 +201,11 @@ def _beside(mine: Callable[[str], None], theirs: Callable[[str], None], of: Sequ
             samples[side].append(((time.perf_counter() - start) * 1000, (time.thread_time() - spent) * 1000))
     first, second = (_Times(*(summarized(kind) for kind in zip(*side, strict=True))) for side in samples)
     return first, second
+
+
+def _alone(name: str, mine: _Times) -> Finding:
+    note = f"processor {mine.processor.median:.3f} ms"
+    return Finding(name, "ms", mine.wall.median, p99=mine.wall.p99, trials=mine.wall.count, note=note)
 
 
 def _finding(name: str, mine: _Times, theirs: _Times, whose: str) -> Finding:
