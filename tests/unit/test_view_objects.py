@@ -19,7 +19,7 @@ from agentfs.view.media_types import media_type
 from agentfs.view.rendering import Rendered, rendered
 from agentfs.view.restoring import Standing, restored, standing
 
-VARIANTS = int(os.environ.get("VIEW_VARIANTS", "2000"))
+VARIANTS = int(os.environ.get("VIEW_VARIANTS", "800"))
 
 
 def put(text: str | bytes, path: bytes = b"note.md", **facts: object) -> Rendered:
