@@ -370,20 +370,20 @@ def test_create_after_a_failed_lookup(here: Path) -> None:
 # ---- directories ----
 
 
-def test_ten_thousand_entries(here: Path) -> None:
-    for number in range(10_000):
+def test_thousands_of_entries(here: Path) -> None:
+    for number in range(3_000):
         os.close(os.open(here / f"file-{number:05d}", os.O_CREAT | os.O_WRONLY))
-    expected = [f"file-{number:05d}" for number in range(10_000)]
+    expected = [f"file-{number:05d}" for number in range(3_000)]
     assert sorted(os.listdir(here)) == expected
     assert sorted(os.listdir(here)) == expected
     with os.scandir(here) as scan:
         assert sum(entry.stat().st_size for entry in scan) == 0
-    os.unlink(here / "file-05000")
-    assert len(os.listdir(here)) == 9_999
+    os.unlink(here / "file-01500")
+    assert len(os.listdir(here)) == 2_999
 
 
 def test_deleting_while_listing(here: Path) -> None:
-    for number in range(3_000):
+    for number in range(1_500):
         os.close(os.open(here / f"{number:04d}", os.O_CREAT | os.O_WRONLY))
     with os.scandir(here) as scan:
         for entry in scan:

@@ -305,8 +305,10 @@ def test_a_broken_protocol_is_caught(broken: type[Writer]) -> None:
     class Machine(LogMachine):
         writer_class = broken
 
+    # The walks that meet this one are rare: the first is 3,883, and those before it take half a minute.
+    first = 3_800 if broken is ForgetsInDoubt else 0
     with pytest.raises(AssertionError, match=BROKEN[broken]):
-        for seed in range(SEEDS_MAX):
+        for seed in range(first, SEEDS_MAX):
             random_run(Machine(), random.Random(seed))
 
 

@@ -53,7 +53,7 @@ def read(data: bytes) -> Commit:
     return decode_commit(data, volume="home-a", sequence=2)[0]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(commits())
 def test_what_is_written_is_read(case: tuple[Commit, dict[int, bytes]]) -> None:
     commit, contents = case
