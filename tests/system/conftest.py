@@ -1,5 +1,6 @@
 """Machines for every test of this directory, ended whatever happens."""
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,3 +25,5 @@ def machines() -> Iterator[Fleet]:
         fleet(Path(root)) as made,
     ):
         yield made
+        for machine in made.made:  # shown with a test that failed
+            print(f"=== {machine.root.name}\n{machine.logs(5_000)}", file=sys.stderr)
