@@ -22,7 +22,7 @@ from agentfs.errors import AgentFSError, InvalidArgument, NoSpace, StoreUnavaila
 from agentfs.memory.curation import Action, Plan, Seen
 from agentfs.memory.documents import document
 from agentfs.memory.embedding_remote import OpenAICompatible
-from agentfs.memory.packing import Piece, packed
+from agentfs.memory.packing import Offer, Piece, packed
 from agentfs.memory.results import Found
 from agentfs.memory.sources import Source
 from agentfs.memory.tokens import default_counter
@@ -284,9 +284,10 @@ def test_a_small_budget_is_not_filled_with_what_hardly_matters() -> None:
         piece("deploy.md", "We deploy to the cluster in Frankfurt. " * 8, 0.9),
         piece("z.md", "茶を飲む。", 0.16),
     ]
-    small = packed(pieces, max_tokens=50, counter=COUNTER, scanned=2)
+    offers = [Offer(it.found.score, COUNTER.count(it.found.text), it.found.path, lambda it=it: it) for it in pieces]
+    small = packed(offers, max_tokens=50, counter=COUNTER, scanned=2)
     assert (small.found, small.relevant) == ((), True)
-    large = packed(pieces, max_tokens=500, counter=COUNTER, scanned=2)
+    large = packed(offers, max_tokens=500, counter=COUNTER, scanned=2)
     assert [it.path for it in large.found] == ["deploy.md", "z.md"]
 
 
