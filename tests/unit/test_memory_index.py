@@ -341,9 +341,6 @@ def test_the_newest_have_their_vectors_first_and_many_have_none(index: Index, tm
 def test_neighbours(index: Index) -> None:
     index.put([entry(1, "a", *"abcde"), entry(2, "b", *"xyz")])
     third = index.passages(1)[2]
-    assert [it.passage.text for it in index.neighbours(third.id)] == ["b", "d"]
-    assert [it.passage.text for it in index.neighbours(third.id, 9)] == ["a", "b", "d", "e"]
-    assert index.neighbours(10**6) == []
     first = index.passages(2)[0]
     asking = index.asked(query("c x"))
     both = sorted(asking.by_words(2)[0].tolist(), key=lambda slot: -slot)
@@ -577,7 +574,7 @@ def test_questions_and_changes_from_many_threads(index: Index) -> None:
         try:
             while not ends.is_set():
                 assert len(index.by_words(query("cat"))) in (19, 20)
-                index.neighbours(index.by_words(query("dog"), limit=1)[0].passage_id)
+                index.rows([index.by_words(query("dog"), limit=1)[0].passage_id])
                 index.by_vector(vectors_of(["cat"])[0])
         except BaseException as error:
             problems.append(error)

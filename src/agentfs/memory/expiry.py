@@ -23,6 +23,8 @@ Unlink = Callable[[int, bytes, int, int], None]
 """(directory, name, inode, its `change`) → the name is gone. Raises `Replaced`, and does nothing, when the name means
 another file by now, or this one has changed or is being written."""
 
+_TRIES_MAX = 1000
+"""More than any file has names: one that changes faster than it is looked at waits, too."""
 _RETRY_NS = 5_000_000_000
 """A file that had to stay is looked at again after so long."""
 
@@ -90,7 +92,9 @@ class Expiry:
         assert self._unlink is not None
         source = self._sources.source(ino)
         arrived_ns = None if source is None or source.content is not None else source.ctime_ns
-        while source is not None and self._is_over(source, arrived_ns):
+        for _ in range(_TRIES_MAX):
+            if source is None or not self._is_over(source, arrived_ns):
+                break
             if source.written:
                 raise Replaced(f"{source.path!r} is open for writing")
             for parent, name in self._sources.names_of(ino)[:1]:  # none: it went in this moment

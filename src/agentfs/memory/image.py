@@ -186,15 +186,6 @@ class Image:
         if slot is not None:
             self._set_vector(slot, data)
 
-    def neighbours(self, passage: int, distance: int) -> list[int]:
-        """Ids of the passages at most so many places before and behind, in order."""
-        slot = self._slot_of.get(passage)
-        if slot is None:
-            return []
-        ordinal = int(self._ordinals[slot])
-        near = self._slots_of[self._documents[slot]][max(ordinal - distance, 0) : ordinal + distance + 1]
-        return [int(self._ids[it]) for it in near if it != slot]
-
     def around(self, slots: Slots, distance: int) -> Slots:
         """The slots of the same documents at most so many places before and behind; each may be there often."""
         near: list[int] = []

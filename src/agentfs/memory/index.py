@@ -369,12 +369,6 @@ class Index:
                     self._rows.update((it, found[it]) for it in missing if it in found)
         return [found[it] for it in ids if it in found]
 
-    def neighbours(self, passage_id: int, distance: int = 1) -> list[PassageRow]:
-        """The passages of the same document at most so many places before and behind, without itself, in order."""
-        with self._imaged() as image:
-            near = image.neighbours(passage_id, distance)
-        return self.rows(near)
-
     def passages(self, ino: int) -> list[PassageRow]:
         """All passages of a document, in order."""
         with self._file.reading() as sql:

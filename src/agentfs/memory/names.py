@@ -10,6 +10,7 @@ _APART = re.compile(r"[^\w]+")
 _WORDS_MAX = 8
 _CHARACTERS_MAX = 60
 _NAME_BYTES_MAX = 255
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNWANTED = re.compile(r"[/\0-\x1f\x7f]+")
 
 
@@ -23,13 +24,13 @@ def beside(path: str) -> Iterator[str]:
         yield os.path.join(directory, _cut(stem, _NAME_BYTES_MAX - len(os.fsencode(mark))) + mark)
 
 
-def slug(text: str) -> str:
-    """The first words of a text as a file's name, without an extension; `note` where it has none."""
-    words = (
-        _APART.sub(" ", unicodedata.normalize("NFC", text[:1000]).casefold()).replace("_", " ").split()[:_WORDS_MAX]
-    )
+def slug(text: str, *, wordless: str = "note") -> str:
+    """The first words of a text, in any script, as a file's name, without an extension; `wordless` where it has
+    none."""
+    plain = unicodedata.normalize("NFC", _SURROGATE.sub(" ", text[:1000])).casefold()
+    words = _APART.sub(" ", plain).replace("_", " ").split()[:_WORDS_MAX]
     name = "-".join(words)[:_CHARACTERS_MAX].strip("-")
-    return _cut(name, _NAME_BYTES_MAX - 32) or "note"
+    return _cut(name, _NAME_BYTES_MAX - 32) or wordless
 
 
 def file_name(name: str, extension: str) -> str:

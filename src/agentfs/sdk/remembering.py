@@ -2,22 +2,19 @@
 
 import json
 import re
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from agentfs.errors import InvalidArgument
 from agentfs.memory import moments
 from agentfs.memory.facts import with_facts
+from agentfs.memory.names import beside, slug
 from agentfs.volume.fact_words import parse_meta
 
 DIRECTORY = b"memories"
-_SLUG_CHARACTERS_MAX = 60
-_SLUG_BYTES_MAX = 180
-_WORDS_MAX = 8
-_NO_WORD = re.compile(r"[\W_]+")
+_NAMES_MAX = 10_000
 _MARKUP = re.compile(r"\A\s*(?:#{1,6}\s+|[-*+>]\s+)")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def directory_of(now_ns: int) -> bytes:
@@ -25,21 +22,11 @@ def directory_of(now_ns: int) -> bytes:
     return DIRECTORY + datetime.fromtimestamp(now_ns / 1e9, UTC).strftime("/%Y-%m").encode()
 
 
-def slug(text: str) -> str:
-    """A name for a text: its first words, in any script, in lower case, with `-` between."""
-    plain = unicodedata.normalize("NFC", _SURROGATE.sub(" ", text[:2000]))
-    words = [word for word in _NO_WORD.split(plain.lower()) if word]
-    made = "-".join(words[:_WORDS_MAX])[:_SLUG_CHARACTERS_MAX]
-    while len(made.encode()) > _SLUG_BYTES_MAX:
-        made = made[:-1]
-    return made.strip("-") or "memory"
-
-
-def names(text: str, title: str) -> Sequence[bytes]:
+def names(text: str, title: str) -> Iterator[bytes]:
     """Names to try, one after the other."""
     first = title or next((line for line in _MARKUP.sub("", text).splitlines() if line.strip()), "")
-    stem = slug(_MARKUP.sub("", first)).encode()
-    return [stem + b".md", *(b"%s-%d.md" % (stem, number) for number in range(2, 10_000))]
+    name = slug(_MARKUP.sub("", first), wordless="memory") + ".md"
+    return (it.encode() for it in islice(beside(name), _NAMES_MAX))
 
 
 def meta_text(facts: Mapping[str, object]) -> str:
