@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -294,7 +295,8 @@ def test_a_budget_holds_for_all_that_is_read(texts: Path) -> None:
     counter = default_counter()
     for most in (0, 1, 7, 30, 60, 1000):
         assert counter.count((texts / f":recall?q=green+tea+risk&max_tokens={most}").read_text()) <= most
-    assert (texts / ":recall?q=green+tea").read_text().endswith(".\n")
+    # Which passage comes last depends on the vectors that are there already; its line ends, once.
+    assert re.search(r"\S\n\Z", (texts / ":recall?q=green+tea").read_text())
 
 
 def test_options_that_mean_nothing_are_refused(texts: Path) -> None:
