@@ -189,6 +189,36 @@ def test_importance_is_the_callers_choice(tmp_path: Path) -> None:
     assert "less.md" not in chosen or chosen["less.md"] == pytest.approx(plain["less.md"] / 10)
 
 
+def test_what_was_put_away_comes_later_and_is_never_hidden(tmp_path: Path) -> None:
+    """As the same passage would come, but for its place; asked about the archive, in full."""
+    files = {
+        "a.md": "---\nsuperseded_by: z.md\n---\nThe kiln is fired on Mondays at noon.\n",
+        "archive/b.md": "The kiln is fired on Tuesdays by Rosa.\n",
+        "archives.md": "The kiln is fired on Wednesdays with care.\n",
+        "z.md": "The kiln is fired on Fridays only.\n",
+        "archive/glaze.md": "Celadon glaze: one part ash.\n",
+    }
+    index = indexed(tmp_path, files)
+    try:
+        for strategy in ("balanced", "recency", "importance", "relevance"):
+            found = ask(index, "when is the kiln fired", strategy=strategy).found
+            assert {it.path for it in found[:2]} == {"z.md", "archives.md"}
+            assert [it.path for it in found if it.parts.get("archived", 0) < 0] == [it.path for it in found[2:]]
+            assert {it.path for it in found[2:]} == {"a.md", "archive/b.md"}
+            assert all(abs(sum(it.parts.values()) - it.score) < 1e-9 for it in found)
+        only = ask(index, "celadon glaze").found[0]
+        assert only.path == "archive/glaze.md"
+        for path in (b"archive", b"archive/b.md"):
+            inside = ask(index, "when is the kiln fired", path=path).found
+            assert inside[0].path == "archive/b.md" and "archived" not in inside[0].parts
+        index.moved(2, b"b.md")
+        index.moved(4, b"archive/z.md")
+        away = {it.path: it.parts.get("archived", 0) < 0 for it in ask(index, "when is the kiln fired").found}
+        assert away == {"archives.md": False, "b.md": False, "archive/z.md": True, "a.md": True}
+    finally:
+        index.close()
+
+
 def test_the_same_text_comes_once_but_other_numbers_are_another_text(index: Index, tmp_path: Path) -> None:
     got = ask(index, "what is the wifi of the workshop called")
     assert got.text.count("The Wi-Fi of the workshop is called gannet") == 1

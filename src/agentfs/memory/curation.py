@@ -15,7 +15,8 @@ from typing import Literal, Protocol, TypeAlias
 
 from agentfs.memory.alike import alike
 from agentfs.memory.moments import DAY_NS, moment, written
-from agentfs.memory.notes import ARCHIVE, Names, Note, days, is_named, keys_of, series, subject
+from agentfs.memory.names import ARCHIVE
+from agentfs.memory.notes import Names, Note, days, is_named, keys_of, series, subject
 from agentfs.memory.sameness import additions, differing, is_harmless, sentences
 from agentfs.memory.superseding import superseded
 

@@ -20,7 +20,19 @@ from agentfs.merge.values import Unusual
 from agentfs.merge.yaml_keys import Said, Setting, is_mapping, said, with_keys
 
 XATTR_PREFIX = b"user.agentfs."
-KEYS = ("title", "tags", "importance", "expires", "ttl", "type", "links", "created", "date", "pinned")
+KEYS = (
+    "title",
+    "tags",
+    "importance",
+    "expires",
+    "ttl",
+    "type",
+    "links",
+    "created",
+    "date",
+    "pinned",
+    "superseded_by",
+)
 """The frontmatter keys that are facts; each is also an xattr, `user.agentfs.<key>`."""
 _READ = frozenset((*KEYS, "name"))
 _DATES = frozenset(("expires", "created", "date"))
@@ -71,6 +83,8 @@ class Facts:
     """From `created` or `date`, else from a date in the file's name; None: not said."""
     pinned: bool = False
     """A standing instruction: `pinned: true`, or the type `instruction`."""
+    superseded: bool = False
+    """It says `superseded_by`: another note stands in its place."""
 
 
 def front(name: bytes, text: str) -> tuple[str, int]:
@@ -115,6 +129,7 @@ def facts_of(
         links=_distinct(links),
         created_ns=_created(name, outer, inner),
         pinned=type_.lower() in _PINNED_TYPES if pinned is None else pinned,
+        superseded=any(_links(keys.get("superseded_by")) for keys in (outer, inner)),
     )
 
 

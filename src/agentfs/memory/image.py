@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentfs.memory.embedding import Vectors
+from agentfs.memory.names import is_archived
 from agentfs.memory.weighing import Weighed, in_order
 from agentfs.replica.database import Connection, Row
 
@@ -75,6 +76,7 @@ class DocumentNow:
     expires_ns: int | None
     importance: float | None
     pinned: bool
+    superseded: bool
     passages: list[PassageNow]
     """In order."""
 
@@ -123,6 +125,7 @@ class Image:
         self._importances = np.zeros(1024, np.float64)
         """NaN: not said."""
         self._pinned = np.zeros(1024, np.bool_)
+        self._archived = np.zeros(1024, np.bool_)
         self._deaths = 0
         self._terms: dict[str, _Term] = {}
         """The last asked for is the last."""
@@ -150,7 +153,7 @@ class Image:
         """Take a document in as it is now. Passages that were here, and bring no vector, keep theirs."""
         kept = self._vectors_of(now.id)
         self.document_gone(now.id)
-        self._add_document((now.id, now.ino, now.path, now.expires_ns, now.importance, now.pinned))
+        self._add_document((now.id, now.ino, now.path, now.expires_ns, now.importance, now.pinned, now.superseded))
         for it in now.passages:
             self._add((it.id, now.id, it.ordinal, it.date_ns, it.length, it.characters, it.tokens, it.author))
             if it.vector is not None:
@@ -221,10 +224,11 @@ class Image:
             author_names=[by_number[it] for it in names.tolist()],
             importances=self._importances[places],
             pinned=self._pinned[places],
+            archived=self._archived[places],
         )
 
     def _load(self, sql: Connection) -> None:
-        for row in sql.execute("SELECT id, ino, path, expires_ns, importance, pinned FROM document"):
+        for row in sql.execute("SELECT id, ino, path, expires_ns, importance, pinned, superseded FROM document"):
             self._add_document(row)
         rows = sql.execute(
             "SELECT p.id, p.document, p.ordinal, coalesce(p.said_ns, d.created_ns, d.mtime_ns), p.length, "
@@ -237,15 +241,16 @@ class Image:
                 self._set_vector(self.count - 1, data)
 
     def _add_document(self, row: Row) -> None:
-        document, ino, path, expires_ns, importance, pinned = row
+        document, ino, path, expires_ns, importance, pinned, superseded = row
         place = self._places[document] = len(self._paths)
         self._paths.append(path)
         self._inos.append(ino)
         self._slots_of.append([])
-        for name in ("_expires", "_importances", "_pinned"):
+        for name in ("_expires", "_importances", "_pinned", "_archived"):
             setattr(self, name, _roomy(getattr(self, name), place))
         self._importances[place] = math.nan if importance is None else importance
         self._pinned[place] = pinned
+        self._archived[place] = superseded or is_archived(path)
         self._expires[place] = _NEVER if expires_ns is None else expires_ns
 
     def _add(self, row: Row) -> None:

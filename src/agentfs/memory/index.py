@@ -207,11 +207,11 @@ class Index:
         facts, sql = entry.document.facts, changes.sql
         row = sql.one(
             "INSERT INTO document(ino,path,version,mtime_ns,kind,extracted,title,importance,expires_ns,type,"
-            "created_ns,pinned) VALUES(?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id",
+            "created_ns,pinned,superseded) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?) RETURNING id",
             (
                 entry.ino, entry.path, entry.version, entry.mtime_ns, entry.document.kind, entry.document.extracted,
                 well_formed(facts.title), facts.importance, facts.expires_ns, well_formed(facts.type),
-                facts.created_ns, facts.pinned,
+                facts.created_ns, facts.pinned, facts.superseded,
             ),
         )  # fmt: skip
         assert row is not None
@@ -222,7 +222,9 @@ class Index:
             sql.execute("INSERT INTO link VALUES(?,?,?)", (document, place, target))
         passages = entry.document.passages
         texts = [well_formed(it.text) for it in passages]
-        now = DocumentNow(document, entry.ino, entry.path, facts.expires_ns, facts.importance, facts.pinned, [])
+        now = DocumentNow(
+            document, entry.ino, entry.path, facts.expires_ns, facts.importance, facts.pinned, facts.superseded, []
+        )
         for ordinal, (it, text, tokens) in enumerate(zip(passages, texts, self.counter.counts(texts), strict=True)):
             columns = _columns(entry.path, facts, it)
             length, vector = sum(map(len, columns)), vectors.get(text)
@@ -514,10 +516,11 @@ def _delete(changes: _Changes, document: int) -> None:
 def _move(changes: _Changes, document: int, path: bytes) -> None:
     sql = changes.sql
     row = sql.one(
-        "UPDATE document SET path=? WHERE id=? RETURNING ino, expires_ns, importance, pinned", (path, document)
+        "UPDATE document SET path=? WHERE id=? RETURNING ino, expires_ns, importance, pinned, superseded",
+        (path, document),
     )
     assert row is not None
-    now = DocumentNow(document, row[0], path, row[1], row[2], bool(row[3]), [])
+    now = DocumentNow(document, row[0], path, row[1], row[2], bool(row[3]), bool(row[4]), [])
     for it in passages_where(sql, "p.document=? ORDER BY p.ordinal", (document,)):
         columns = _columns(path, it.document.facts, it.passage)
         length = sum(map(len, columns))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from agentfs.errors import ReplicaDamaged, Unavailable
 from agentfs.replica.database import Connection, translated
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _CACHE_KIB = 32 * 1024
 _CHECKPOINT_PAGES = 4000
 

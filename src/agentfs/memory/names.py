@@ -6,12 +6,20 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+ARCHIVE = "archive"
+"""The directory that archived notes go to."""
+
 _APART = re.compile(r"[^\w]+")
 _WORDS_MAX = 8
 _CHARACTERS_MAX = 60
 _NAME_BYTES_MAX = 255
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNWANTED = re.compile(r"[/\0-\x1f\x7f]+")
+
+
+def is_archived(path: bytes) -> bool:
+    """Whether it is the archive, or in it."""
+    return path.partition(b"/")[0] == ARCHIVE.encode()
 
 
 def beside(path: str) -> Iterator[str]:

@@ -12,14 +12,13 @@ from agentfs.memory.documents import kind_of, readable
 from agentfs.memory.facts import XATTR_PREFIX, Facts, facts_of, front
 from agentfs.memory.markdown import first_heading
 from agentfs.memory.moments import DAY_NS
+from agentfs.memory.names import ARCHIVE
 from agentfs.memory.sameness import unfenced
 from agentfs.merge import yaml_source
 from agentfs.merge.forms import Form, form_of
 from agentfs.merge.values import Unusual, Value
 from agentfs.merge.yaml_keys import Said, said
 
-ARCHIVE = "archive"
-"""The directory that archived notes go to. What is in it is not curated."""
 KEYS = frozenset(("supersedes", "replaces", "superseded_by", "importance_at"))
 """What curation reads besides the facts."""
 

@@ -8,6 +8,8 @@ A passage's score is a sum, and `parts` has each term of it as it entered:
 - document: up to 0.3 for documents whose best three passages are strong;
 - author: 0.1 for what somebody says whom the question names, or the user to a question in the first person;
 - date: 0.1 when it is of the time that the question names;
+- archived: what is in the archive, or superseded by another note, keeps 0.65 of all that, unless the question is
+  about the archive;
 - importance and recency: in `balanced` at most 0.05 either way; in `importance` and `recency` the factor that the
   caller asked for, as the difference that it makes; in `relevance` nothing.
 
@@ -36,6 +38,8 @@ SHORT = 250
 DOCUMENT = 0.3
 AUTHOR = 0.1
 DATE = 0.1
+ARCHIVED = 0.65
+"""What is left of the score of what was put away."""
 GENTLE = 0.05
 """The most that importance and recency move a passage in `balanced`."""
 IMPORTANCE_UNSAID = 0.5
@@ -84,6 +88,8 @@ class Bearing:
     users: bool = False
     """It is in the first person."""
     when: When | None = None
+    archived: bool = False
+    """It is about the archive: what is there counts in full."""
     strategy: Strategy = "balanced"
     now_ns: int = 0
     half_life_ns: int = 1
@@ -113,6 +119,9 @@ def ranked(weighed: Weighed, words: Floats, vectors: Floats, bearing: Bearing, *
     if bearing.when is not None:
         parts["date"] = np.where(there & bearing.when.which(weighed.dates), DATE, 0.0)
     relevance = sum(parts.values(), np.zeros(len(weighed)))
+    if not bearing.archived and weighed.archived.any():
+        parts["archived"] = np.where(weighed.archived, relevance * (ARCHIVED - 1), 0.0)
+        relevance = relevance + parts["archived"]
     parts |= _by_strategy(weighed, relevance, bearing)
     scores = sum(parts.values(), np.zeros(len(weighed)))
     return Ranking(

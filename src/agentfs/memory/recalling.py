@@ -17,6 +17,7 @@ from agentfs.memory.asking import Asking
 from agentfs.memory.embedding import Embedder, Vectors
 from agentfs.memory.image import Floats, Slots
 from agentfs.memory.index import Index
+from agentfs.memory.names import is_archived
 from agentfs.memory.packing import Offer, Piece, fused, nothing, packed
 from agentfs.memory.question import first_person, meaning, named, when
 from agentfs.memory.ranking import DISTANCE, Bearing, Ranking, Scored, ranked
@@ -132,6 +133,7 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
         authors=spoken_of,
         users=first_person(asked.query),
         when=when(asked.query, asked.now_ns),
+        archived=is_archived(asked.path),
         strategy=asked.strategy,
         now_ns=asked.now_ns,
         half_life_ns=asked.half_life_ns,

@@ -103,7 +103,7 @@ _AT_ONCE = 500
 LOOKED = "SELECT f.ino, f.change, f.stamp, d.path FROM file f LEFT JOIN document d ON d.ino=f.ino"
 _DOCUMENT = (
     "d.id, d.ino, d.path, d.version, d.mtime_ns, d.kind, d.extracted, d.title, d.importance, d.expires_ns, d.type, "
-    "d.created_ns, d.pinned"
+    "d.created_ns, d.pinned, d.superseded"
 )
 
 
@@ -117,7 +117,7 @@ def _with_facts(sql: Connection, rows: Sequence[Row]) -> list[DocumentRow]:
     for row in rows:
         facts = Facts(
             title=row[7], tags=tuple(tags.get(row[0], ())), importance=row[8], expires_ns=row[9], type=row[10],
-            links=tuple(links.get(row[0], ())), created_ns=row[11], pinned=bool(row[12]),
+            links=tuple(links.get(row[0], ())), created_ns=row[11], pinned=bool(row[12]), superseded=bool(row[13]),
         )  # fmt: skip
         found.append(DocumentRow(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), facts))
     return found

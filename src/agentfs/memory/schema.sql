@@ -25,7 +25,8 @@ CREATE TABLE document (                 -- a file that has text
     expires_ns INTEGER,
     type       TEXT NOT NULL,
     created_ns INTEGER,
-    pinned     INTEGER NOT NULL
+    pinned     INTEGER NOT NULL,
+    superseded INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX document_path ON document(path);
 CREATE INDEX document_expires ON document(expires_ns) WHERE expires_ns IS NOT NULL;

@@ -33,6 +33,8 @@ class Weighed:
     importances: npt.NDArray[np.float64]
     """NaN: not said."""
     pinned: npt.NDArray[np.bool_]
+    archived: npt.NDArray[np.bool_]
+    """In the archive, or superseded by another note."""
 
     def __len__(self) -> int:
         return len(self.ids)
