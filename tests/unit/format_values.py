@@ -13,6 +13,7 @@ from agentfs.model.records import (
     Conflict,
     ConflictId,
     Content,
+    Imported,
     InlineContent,
     InodeRecord,
     Kind,
@@ -31,6 +32,7 @@ names = st.binary(min_size=1, max_size=255).filter(
 xattrs = st.dictionaries(
     st.binary(min_size=1, max_size=20).filter(lambda it: b"\0" not in it), st.binary(max_size=50)
 )
+imports = st.builds(Imported, st.text(min_size=1, max_size=40), digests, st.integers(0, 1 << 40))
 DEVICES = (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
 
 
@@ -109,6 +111,7 @@ def commits(draw: st.DrawFn) -> tuple[Commit, dict[int, bytes]]:
             conflicts=conflicts,
             sides=sides,
             resolved=tuple(resolved),
+            imported=tuple(draw(st.lists(imports, max_size=2, unique_by=lambda it: it.name))),
         ),
         contents,
     )

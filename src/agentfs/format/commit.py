@@ -22,6 +22,7 @@ from agentfs.format.framing import (
 )
 from agentfs.format.limits import (
     COMMIT_ID_BYTES,
+    COMMIT_IMPORTED_MAX,
     COMMIT_LINKS_MAX,
     CONFLICT_DETAIL_BYTES_MAX,
     DIGEST_BYTES,
@@ -31,6 +32,7 @@ from agentfs.format.limits import (
     INTEGER_MIN,
     SEQUENCE_MAX,
     TARGET_BYTES_MAX,
+    VIEW_NAME_BYTES_MAX,
     XATTR_NAME_BYTES_MAX,
     XATTR_VALUE_BYTES_MAX,
     XATTRS_MAX,
@@ -47,6 +49,7 @@ from agentfs.model.records import (
     Conflict,
     ConflictId,
     Content,
+    Imported,
     InlineContent,
     InodeId,
     InodeRecord,
@@ -186,6 +189,8 @@ def _later_fields(commit: Commit) -> dict[str, object]:
         ]
     if commit.resolved:
         fields["resolved"] = [[it.sequence, it.index] for it in commit.resolved]
+    if commit.imported:
+        fields["imported"] = [[it.name, it.digest, it.modified_s] for it in commit.imported]
     if commit.collection:
         fields["collection"] = commit.collection
     return fields | commit_lock_fields(commit)
@@ -231,6 +236,7 @@ def _commit(frame: Frame) -> Commit:
     conflicts = rows(required(header, "conflicts"), "'conflicts'", count_max=COMMIT_LINKS_MAX)
     sides = rows(header.get("sides", []), "'sides'", count_max=COMMIT_LINKS_MAX)
     resolved = rows(header.get("resolved", []), "'resolved'", count_max=COMMIT_LINKS_MAX)
+    imported = rows(header.get("imported", []), "'imported'", count_max=COMMIT_IMPORTED_MAX)
     locks, fences = read_commit_locks(header, sequence)
     return Commit(
         volume=text(required(header, "volume"), "'volume'", bytes_max=256),
@@ -246,6 +252,7 @@ def _commit(frame: Frame) -> Commit:
         conflicts=tuple(_conflict(it) for it in conflicts),
         sides=tuple(_sides(it, sequence, frame.body_start) for it in sides),
         resolved=tuple(_conflict_id(it, sequence) for it in resolved),
+        imported=tuple(_imported(it) for it in imported),
         locks=locks,
         fences=fences,
         collection=integer(header.get("collection", 0), "'collection'", low=0, high=SEQUENCE_MAX),
@@ -346,6 +353,15 @@ def _sides(value: object, sequence: int, body_start: int) -> Sides:
 def _conflict_id(value: object, sequence: int) -> ConflictId:
     at, index = row(value, "'resolved'", width=2)
     return ConflictId(integer(at, "a conflict's sequence", low=1, high=sequence - 1), _number(index, "its place"))
+
+
+def _imported(value: object) -> Imported:
+    name, digest, modified = row(value, "'imported'", width=3)
+    return Imported(
+        name=text(name, "the name of an object", bytes_max=VIEW_NAME_BYTES_MAX),
+        digest=octets(digest, "the digest of an object", low=DIGEST_BYTES, high=DIGEST_BYTES),
+        modified_s=_number(modified, "an object's time"),
+    )
 
 
 def _number(value: object, what: str) -> int:

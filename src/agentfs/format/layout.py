@@ -190,6 +190,20 @@ def parse_policy_name(prefix: str, name: str) -> int:
     return _sequence(_INVERT - _number(policy_prefix(prefix), name, "a retention policy"), name)
 
 
+def lifecycle_prefix(prefix: str) -> str:
+    return f"{prefix}lifecycle/"
+
+
+def lifecycle_name(prefix: str, number: int) -> str:
+    """The object of a volume's lifecycle rules; newer ones come first in a listing."""
+    return f"{prefix}lifecycle/{_INVERT - _checked(number):016d}"
+
+
+def parse_lifecycle_name(prefix: str, name: str) -> int:
+    """The number of the name of lifecycle rules. Raises `Corrupt`."""
+    return _sequence(_INVERT - _number(lifecycle_prefix(prefix), name, "lifecycle rules"), name)
+
+
 def announcement_prefix(prefix: str) -> str:
     return f"{prefix}collections/"
 

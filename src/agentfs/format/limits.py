@@ -30,6 +30,8 @@ XATTR_VALUE_BYTES_MAX = 64 * 1024
 XATTRS_MAX = 1024
 COMMIT_LINKS_MAX = 100_000
 """Of links, of unlinks and of conflicts, each."""
+COMMIT_IMPORTED_MAX = 10_000
+VIEW_NAME_BYTES_MAX = 1024
 COMMIT_LOCKS_MAX = 10_000
 """Of locks and of fences, each; also of the locks of a snapshot."""
 HOLDER_CHARACTERS_MAX = 128

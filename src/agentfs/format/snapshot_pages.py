@@ -4,12 +4,11 @@ Integer columns are packed little-endian, one fixed width each; digests are join
 no name contains. Targets and xattrs are sparse: [row, value].
 """
 
-import sys
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from agentfs.errors import Corrupt
+from agentfs.format.columns import numbers, packed
 from agentfs.format.fields import integer, octets, required, row, rows
 from agentfs.format.framing import pack, unpack_map
 from agentfs.format.limits import (
@@ -44,8 +43,6 @@ INTEGER_COLUMNS = (
 """Name, type (B, H, I, Q: unsigned of 1, 2, 4, 8 bytes; q: signed of 8) and index in `InodeRow`."""
 
 _NO_DIGEST = bytes(DIGEST_BYTES)
-_WIDTHS = {"B": 1, "H": 2, "I": 4, "Q": 8, "q": 8}
-assert all(array(code).itemsize == width for code, width in _WIDTHS.items()), "this platform's C integers differ"
 
 
 # ---- encoding -----------------------------------------------------------------------------------------------
@@ -81,22 +78,15 @@ def encode_inode_page(page: Sequence[InodeRow]) -> bytes:
 def encode_link_page(page: Sequence[LinkRow]) -> bytes:
     return pack(
         {
-            "parent": _packed("Q", [it[0] for it in page]),
-            "child": _packed("Q", [it[2] for it in page]),
+            "parent": packed("Q", [it[0] for it in page]),
+            "child": packed("Q", [it[2] for it in page]),
             "name": b"/".join([it[1] for it in page]),
         }
     )
 
 
 def _packed_column(page: Sequence[InodeRow], code: str, index: int) -> bytes:
-    return _packed(code, [it[index] for it in page])  # type: ignore[misc]  # the index of an integer column
-
-
-def _packed(code: str, values: Iterable[int]) -> bytes:
-    column = array(code, values)
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column.tobytes()
+    return packed(code, [it[index] for it in page])  # type: ignore[misc]  # the index of an integer column
 
 
 # ---- decoding -----------------------------------------------------------------------------------------------
@@ -106,7 +96,7 @@ def decode_inode_page(data: bytes, count: int) -> list[InodeRow]:
     """The `count` rows of a page. Types and lengths are right; what the values mean is for `check_rows`."""
     columns = unpack_map(data, "a page of inodes")
     by_index: dict[int, Sequence[object]] = {
-        index: _integers(columns, name, code, count) for name, code, index in INTEGER_COLUMNS
+        index: numbers(columns, name, code, count) for name, code, index in INTEGER_COLUMNS
     }
     places = bytes(octets(columns["place"], "'place'", high=count))
     by_index[9] = _targets(columns, count)
@@ -118,21 +108,12 @@ def decode_inode_page(data: bytes, count: int) -> list[InodeRow]:
 
 def decode_link_page(data: bytes, count: int) -> list[LinkRow]:
     columns = unpack_map(data, "a page of links")
-    parents = _integers(columns, "parent", "Q", count)
-    children = _integers(columns, "child", "Q", count)
+    parents = numbers(columns, "parent", "Q", count)
+    children = numbers(columns, "child", "Q", count)
     names = octets(required(columns, "name"), "'name'", high=SNAPSHOT_PAGE_BYTES_MAX).split(b"/")
     if len(names) != count:
         raise Corrupt(f"there are {len(names)} names for {count} links")
     return list(zip(parents, names, children, strict=True))
-
-
-def _integers(columns: dict[str, object], name: str, code: str, count: int) -> list[int]:
-    width = _WIDTHS[code]
-    stored = octets(required(columns, name), f"'{name}'", low=count * width, high=count * width)
-    column = array(code, stored)
-    if sys.byteorder == "big":
-        column.byteswap()
-    return column.tolist()
 
 
 def _digests(columns: dict[str, object], places: bytes) -> list[bytes]:

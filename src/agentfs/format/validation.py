@@ -10,6 +10,7 @@ from agentfs.errors import AgentFSError
 from agentfs.format.layout import parse_volume_name
 from agentfs.format.limits import (
     COMMIT_ID_BYTES,
+    COMMIT_IMPORTED_MAX,
     COMMIT_LINKS_MAX,
     COMMIT_LOCKS_MAX,
     CONFLICT_DETAIL_BYTES_MAX,
@@ -25,6 +26,7 @@ from agentfs.format.limits import (
     SEQUENCE_FIRST,
     SEQUENCE_MAX,
     TARGET_BYTES_MAX,
+    VIEW_NAME_BYTES_MAX,
     XATTR_NAME_BYTES_MAX,
     XATTR_VALUE_BYTES_MAX,
     XATTRS_MAX,
@@ -88,6 +90,7 @@ def check_commit(commit: Commit) -> None:
     for conflict in commit.conflicts:
         _check_conflict(conflict, commit.sequence)
     _check_sides(commit)
+    _check_imported(commit)
     _check_locks(commit)
 
 
@@ -222,6 +225,15 @@ def _check_sides(commit: Commit) -> None:
     for one in commit.resolved:
         need(1 <= one.sequence < commit.sequence, f"a conflict of commit {one.sequence} is resolved")
         need(0 <= one.index < COMMIT_LINKS_MAX, f"conflict {one.index} is resolved")
+
+
+def _check_imported(commit: Commit) -> None:
+    need(len(commit.imported) <= COMMIT_IMPORTED_MAX, f"there are more than {COMMIT_IMPORTED_MAX} imported objects")
+    need(len({it.name for it in commit.imported}) == len(commit.imported), "an object is imported twice")
+    for it in commit.imported:
+        need(0 < len(it.name.encode()) <= VIEW_NAME_BYTES_MAX, "the name of an imported object is too long or empty")
+        need(0 <= it.modified_s <= INTEGER_MAX, f"an object's time is {it.modified_s}")
+        need(len(it.digest) == DIGEST_BYTES, f"an object's digest is not {DIGEST_BYTES} bytes long")
 
 
 def _check_locks(commit: Commit) -> None:

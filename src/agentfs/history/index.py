@@ -23,7 +23,7 @@ from agentfs.history.places import COLUMNS, to_columns
 from agentfs.model.records import Commit, ConflictId, InodeId, InodeRecord, Kind, Sides
 from agentfs.replica.database import Connection, Row, translated
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _NO_DIGEST = bytes(32)
 _CACHE_KIB = 16 * 1024
 _CHECKPOINT_PAGES = 4000
@@ -225,6 +225,10 @@ class _Adding:
             self._bind(link.parent, link.name, link.child)
         self._close_gone()
         self._conflicts(commit)
+        self.sql.executemany(
+            "INSERT INTO imported VALUES(?,?,?,?)",
+            ((it.name, it.digest, it.modified_s, commit.sequence) for it in commit.imported),
+        )
 
     def _author(self, author: str, replica: str) -> int:
         row = self.sql.one("SELECT id FROM author WHERE author=? AND replica=?", (author, replica))

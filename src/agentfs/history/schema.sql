@@ -101,6 +101,14 @@ CREATE TABLE conflict (                 -- what met and could not both keep its 
 CREATE INDEX conflict_place ON conflict(parent, name);
 CREATE INDEX conflict_open ON conflict(sequence, place) WHERE resolved IS NULL;
 
+CREATE TABLE imported (                 -- objects of the view that a commit took in (Commit.imported)
+    name     TEXT NOT NULL,             -- below the view's prefix
+    digest   BLOB NOT NULL,             -- SHA-256 of the object's bytes
+    modified_s INTEGER NOT NULL,        -- when it was written, by the store's clock
+    sequence INTEGER NOT NULL,          -- the commit
+    PRIMARY KEY (name, digest, modified_s, sequence)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE side (                     -- the contents that met (Commit.sides)
     sequence   INTEGER NOT NULL,        -- the conflict's id
     place      INTEGER NOT NULL,

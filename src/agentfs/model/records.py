@@ -144,6 +144,18 @@ class ConflictId:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """An object of the view that somebody changed in the bucket, as it was when a commit took it in."""
+
+    name: str
+    """Below the view's prefix (docs/view.md, V-10)."""
+    digest: bytes
+    """SHA-256 of the object's bytes."""
+    modified_s: int
+    """When it was written, by the store's clock: the same bytes, put again, are another change."""
+
+
 LOCK_SECONDS_MAX = 86_400
 """How long a lock may be asked for at once."""
 
@@ -200,6 +212,8 @@ class Commit:
     """At most one for each conflict."""
     resolved: tuple[ConflictId, ...] = ()
     """Conflicts of earlier commits that somebody settled."""
+    imported: tuple[Imported, ...] = ()
+    """What this commit took from the view's objects."""
     locks: tuple[Lock, ...] = ()
     fences: tuple[Fence, ...] = ()
     collection: int = 0
