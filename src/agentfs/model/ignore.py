@@ -99,12 +99,13 @@ def _parse(line: bytes) -> _Rule | None:
         ignores=ignores,
         directories_only=directories_only,
         name=re.compile((rb".*" if last == b"**" else _translate(last)) + rb"\Z", re.DOTALL),
-        path=re.compile(_translate_path(pattern) + rb"\Z", re.DOTALL) if anchored else None,
+        path=re.compile(translate_path(pattern) + rb"\Z", re.DOTALL) if anchored else None,
     )
 
 
-def _translate_path(pattern: bytes) -> bytes:
-    """`**` as a component stands for any number of directories (as the last one: for anything below)."""
+def translate_path(pattern: bytes) -> bytes:
+    """The expression for a path's glob. `**` as a component stands for any number of directories (as the last one:
+    for anything below)."""
     parts = pattern.split(b"/")
     made = b""
     for index, part in enumerate(parts):
