@@ -1,0 +1,223 @@
+"""What is known of the objects of a volume's view: SQLite beside the replica's database.
+
+    <replica's directory>/view.db
+
+Derived: what is damaged or of another version is dropped, and the objects are seen again on the store
+(docs/view.md, V-65).
+"""
+
+import contextlib
+import importlib.resources
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from agentfs.errors import ReplicaDamaged, Unavailable
+from agentfs.model.records import InodeId
+from agentfs.replica.database import Connection, Row, translated
+
+SCHEMA_VERSION = 1
+_CACHE_KIB = 4 * 1024
+_CHECKPOINT_PAGES = 4000
+_COLUMNS = "name, file, sequence, digest, etag, size_bytes, version, modified_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An object of the view as it was last put or seen."""
+
+    name: str
+    """Below the view's prefix (`agents/<id>/`, `spaces/<name>/`)."""
+    file: InodeId
+    """Whose version it shows; 0: none that is known."""
+    sequence: int
+    """The commit that brought that version; 0: not known."""
+    digest: bytes
+    """SHA-256 of the file's bytes, without the block; b"": not known."""
+    etag: str
+    """ "" where the store has none."""
+    size_bytes: int
+    """Of the object."""
+    version: int | None
+    """The number that the object says."""
+    modified_at: float
+    """When it was written, by the store's clock, in seconds since 1970; 0: not known."""
+
+
+class ShownTable:
+    """Safe from any thread. The file is made at the first use; `close` ends it, and then every method raises
+    `Unavailable`. On a full disk they raise `NoSpace`. What a method wrote survives `kill -9`."""
+
+    def __init__(self, directory: str) -> None:
+        self.path = os.path.join(directory, "view.db")
+        self._lock = threading.RLock()
+        self._connection: Connection | None = None
+        self._closed = False
+
+    # ---- objects ----
+
+    def get(self, name: str) -> Shown | None:
+        with self._using() as sql:
+            row = sql.one(f"SELECT {_COLUMNS} FROM object WHERE name=?", (name,))
+        return None if row is None else Shown(*row)
+
+    def of_file(self, file: InodeId) -> list[Shown]:
+        """Every object that shows the file, by name."""
+        with self._using() as sql:
+            return _shown(sql.rows(f"SELECT {_COLUMNS} FROM object WHERE file=? ORDER BY name", (file,)))
+
+    def below(self, name: str) -> list[Shown]:
+        """The object `name` itself, and those that stand below it as in a directory."""
+        with self._using() as sql:
+            rows = sql.rows(
+                f"SELECT {_COLUMNS} FROM object WHERE name=?1 OR (name>?1 || '/' AND name<?1 || '0') ORDER BY name",
+                (name,),
+            )
+        return _shown(rows)
+
+    def page(self, after: str = "", limit: int = 1000) -> list[Shown]:
+        """Objects whose name is greater, in byte order of their names (as a store lists them)."""
+        with self._using() as sql:
+            rows = sql.rows(f"SELECT {_COLUMNS} FROM object WHERE name>? ORDER BY name LIMIT ?", (after, limit))
+        return _shown(rows)
+
+    def counts(self) -> tuple[int, int]:
+        """How many objects are known, and their bytes."""
+        with self._using() as sql:
+            row = sql.one("SELECT count(*), coalesce(sum(size_bytes), 0) FROM object")
+        return (0, 0) if row is None else (row[0], row[1])
+
+    def put(self, rows: Iterable[Shown]) -> None:
+        """Remember these, in one transaction; what was known of their names is replaced."""
+        with self._writing() as sql:
+            sql.executemany(
+                f"INSERT OR REPLACE INTO object({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?)",
+                (
+                    (it.name, it.file, it.sequence, it.digest, it.etag, it.size_bytes, it.version, it.modified_at)
+                    for it in rows
+                ),
+            )
+
+    def forget(self, names: Iterable[str]) -> None:
+        """There is nothing at these names any more."""
+        with self._writing() as sql:
+            sql.executemany("DELETE FROM object WHERE name=?", ((name,) for name in names))
+
+    def forget_all(self) -> None:
+        """Nothing is known: of no object and no held name. Single facts stay."""
+        with self._writing() as sql:
+            sql.execute("DELETE FROM object")
+            sql.execute("DELETE FROM held")
+
+    # ---- what others changed ----
+
+    def hold(self, name: str, reason: str) -> None:
+        """Leave the name alone until `release`. Repeating it replaces the reason."""
+        with self._writing() as sql:
+            sql.execute("INSERT OR REPLACE INTO held VALUES(?,?)", (name, reason))
+
+    def held(self) -> dict[str, str]:
+        """Reasons by name."""
+        with self._using() as sql:
+            return dict(sql.rows("SELECT name, reason FROM held ORDER BY name"))
+
+    def release(self, name: str) -> None:
+        """What another tool did there has been settled. Repeating it is harmless."""
+        with self._writing() as sql:
+            sql.execute("DELETE FROM held WHERE name=?", (name,))
+
+    # ---- single facts ----
+
+    def state(self, key: str) -> Any:
+        """None: it was never set."""
+        with self._using() as sql:
+            row = sql.one("SELECT value FROM state WHERE key=?", (key,))
+        return None if row is None else row[0]
+
+    def set_state(self, key: str, value: object) -> None:
+        with self._writing() as sql:
+            sql.execute("INSERT OR REPLACE INTO state VALUES(?,?)", (key, value))
+
+    # ---- the file ----
+
+    def close(self) -> None:
+        """Repeating it is harmless."""
+        with self._lock:
+            self._closed = True
+            self._leave()
+
+    def _leave(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    @contextmanager
+    def _using(self) -> Iterator[Connection]:
+        with self._lock:
+            if self._closed:
+                raise Unavailable("this process is closing the home")
+            try:
+                with translated(self.path):
+                    yield self._opened()
+            except ReplicaDamaged as error:
+                self._leave()
+                self._remove()
+                raise Unavailable(f"what is known of the view is made anew, try again: {error}") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._using() as sql:
+            sql.execute("BEGIN IMMEDIATE")
+            try:
+                yield sql
+                sql.execute("COMMIT")
+            except BaseException:
+                if sql.in_transaction:
+                    sql.execute("ROLLBACK")
+                raise
+
+    def _opened(self) -> Connection:
+        if self._connection is None:
+            try:
+                self._connection = self._made()
+            except ReplicaDamaged:
+                self._remove()
+                self._connection = self._made()
+        return self._connection
+
+    def _made(self) -> Connection:
+        connection = Connection(self.path)
+        try:
+            with translated(self.path):
+                connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+                connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+                if connection.one("SELECT 1 FROM sqlite_schema WHERE name='state'") is None:
+                    self._create(connection)
+                row = connection.one("SELECT value FROM state WHERE key='schema_version'")
+            if row is None or row[0] != SCHEMA_VERSION:
+                raise ReplicaDamaged("what is known of the view is of another version")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @staticmethod
+    def _create(connection: Connection) -> None:
+        schema = importlib.resources.files("agentfs.view").joinpath("schema.sql").read_text("utf-8")
+        connection.execute("BEGIN IMMEDIATE")
+        for _ in connection.execute(schema):
+            pass
+        connection.execute("INSERT INTO state VALUES('schema_version', ?)", (SCHEMA_VERSION,))
+        connection.execute("COMMIT")
+
+    def _remove(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path + suffix)
+
+
+def _shown(rows: list[Row]) -> list[Shown]:
+    return [Shown(*row) for row in rows]
