@@ -86,6 +86,7 @@ def _event_fields(event: "Event") -> dict[str, object]:
         "time": iso(event.time_ns),
         "time_ns": event.time_ns,
         "author": event.author,
+        "cause": event.cause,
         "what": event.what,
         "path": path_text(event.path),
         "other": None if event.other is None else path_text(event.other),
@@ -253,6 +254,7 @@ def _commit_fields(commit: "LoggedCommit") -> dict[str, object]:
         "time_ns": commit.time_ns,
         "author": commit.author,
         "replica": commit.replica,
+        "cause": commit.cause,
         "digest": commit.digest,
         "counts": commit.counts,
         "changes": [

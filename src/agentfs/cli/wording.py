@@ -19,6 +19,10 @@ def path_text(path: str) -> str:
 
 def event_text(event: "Event") -> str:
     """What happened to a path."""
+    return _what(event) + (f" ({event.cause})" if event.cause else "")
+
+
+def _what(event: "Event") -> str:
     conflict = f" (conflict {event.conflict})" if event.conflict else ""
     if event.beginning:
         return f"{event.what if event.author else 'as it was'}; what came before is gone"
@@ -49,6 +53,8 @@ def commit_text(commit: "LoggedCommit", *, paths: bool) -> str:
     if commit.resolved:
         parts.append(f"{commit.resolved} resolved")
     text = ", ".join(parts) or "nothing that has a name"
+    if commit.cause:
+        text += f" ({commit.cause})"
     if paths and commit.changes:
         names = ", ".join(path_text(change.path) for change in commit.changes)
         more = ", …" if sum(commit.counts.values()) > len(commit.changes) else ""

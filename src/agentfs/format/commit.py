@@ -21,6 +21,7 @@ from agentfs.format.framing import (
     seal,
 )
 from agentfs.format.limits import (
+    CAUSE_BYTES_MAX,
     COMMIT_ID_BYTES,
     COMMIT_IMPORTED_MAX,
     COMMIT_LINKS_MAX,
@@ -191,6 +192,8 @@ def _later_fields(commit: Commit) -> dict[str, object]:
         fields["resolved"] = [[it.sequence, it.index] for it in commit.resolved]
     if commit.imported:
         fields["imported"] = [[it.name, it.digest, it.modified_s] for it in commit.imported]
+    if commit.cause:
+        fields["cause"] = commit.cause
     if commit.collection:
         fields["collection"] = commit.collection
     return fields | commit_lock_fields(commit)
@@ -255,6 +258,7 @@ def _commit(frame: Frame) -> Commit:
         imported=tuple(_imported(it) for it in imported),
         locks=locks,
         fences=fences,
+        cause=text(header.get("cause", ""), "'cause'", bytes_max=CAUSE_BYTES_MAX),
         collection=integer(header.get("collection", 0), "'collection'", low=0, high=SEQUENCE_MAX),
     )
 

@@ -1,5 +1,5 @@
-"""A volume's lifecycle rules as somebody set them (docs/format.md, F-128): a numbered chain beside the log, each link put
-create-only and never changed."""
+"""A volume's lifecycle rules as somebody set them (docs/format.md, F-128): a numbered chain beside the log, each link
+put create-only and never changed."""
 
 from dataclasses import dataclass
 
@@ -42,8 +42,8 @@ def encode_lifecycle(record: LifecycleRecord) -> bytes:
 
 
 def decode_lifecycle(data: bytes, *, volume: str, number: int) -> LifecycleRecord:
-    """The rules with this number of `volume`. Rules that this version does not understand are none that it may act by:
-    raises `Corrupt` for them, too, and `NewerFormat`."""
+    """The rules with this number of `volume`. Nobody may act by rules that it does not understand: raises `Corrupt` for
+    them as for damage, and `NewerFormat`."""
     try:
         frame = open_frame(data, kind=ObjectKind.LIFECYCLE)
         need(frame.body_start == frame.body_end, "it has no body")
@@ -60,7 +60,7 @@ def decode_lifecycle(data: bytes, *, volume: str, number: int) -> LifecycleRecor
         need(found.number == number, f"it is number {found.number}")
     except (Corrupt, ValueError) as error:
         raise Corrupt(
-            f"lifecycle rules {number} of {volume} are damaged, or written by a later AgentFS, and were not used: {error}"
+            f"lifecycle rules {number} of {volume} are damaged, or of a later AgentFS, and were not used: {error}"
         ) from error
     return found
 

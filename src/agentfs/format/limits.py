@@ -31,6 +31,7 @@ XATTRS_MAX = 1024
 COMMIT_LINKS_MAX = 100_000
 """Of links, of unlinks and of conflicts, each."""
 COMMIT_IMPORTED_MAX = 10_000
+CAUSE_BYTES_MAX = 2048
 VIEW_NAME_BYTES_MAX = 1024
 COMMIT_LOCKS_MAX = 10_000
 """Of locks and of fences, each; also of the locks of a snapshot."""
@@ -62,3 +63,12 @@ SNAPSHOT_PAGES_MAX = 4096
 SNAPSHOT_RAW_BYTES_MAX = 4 * 1024 * 1024 * 1024
 SNAPSHOT_RAW_RATIO_MAX = 1040
 """deflate cannot expand by more than 1032."""
+
+CARRIED_BYTES_MAX = 256 * 1024 * 1024
+"""Of a carried index; a writer leaves out what would make it longer than a quarter of this."""
+CARRIED_PAGES_MAX = 4096
+CARRIED_PAGE_BYTES_MAX = 64 * 1024 * 1024
+"""Of one page after decompression."""
+CARRIED_PAGE_FILES_MAX = 1024
+CARRIED_PAGE_PASSAGES_MAX = 65_536
+CARRIED_RULES_BYTES_MAX = 1024

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from agentfs.errors import AgentFSError
 from agentfs.format.layout import parse_volume_name
 from agentfs.format.limits import (
+    CAUSE_BYTES_MAX,
     COMMIT_ID_BYTES,
     COMMIT_IMPORTED_MAX,
     COMMIT_LINKS_MAX,
@@ -75,6 +76,8 @@ def check_commit(commit: Commit) -> None:
         and commit.replica.isprintable(),
         f"the replica is not 1 to {REPLICA_CHARACTERS_MAX} printable ASCII characters",
     )
+    need(len(commit.cause.encode()) <= CAUSE_BYTES_MAX, f"the cause is longer than {CAUSE_BYTES_MAX} bytes")
+    need(commit.cause.isprintable(), "the cause has a character that does not print")
     need(len(commit.inodes) <= COMMIT_INODES_MAX, f"there are more than {COMMIT_INODES_MAX} inodes")
     for count in map(len, (commit.unlinks, commit.links, commit.conflicts)):
         need(count <= COMMIT_LINKS_MAX, f"there are more than {COMMIT_LINKS_MAX} links, unlinks or conflicts")

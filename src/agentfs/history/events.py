@@ -57,6 +57,8 @@ class PathEvent:
     """Of the commit."""
     author: str = ""
     """Of the commit; empty where commits were collected."""
+    cause: str = ""
+    """Of the commit: what made it, where no agent did."""
 
 
 _State: TypeAlias = tuple[object, ...]
@@ -317,17 +319,22 @@ def _raw(row: Row) -> _Raw:
 
 def _signed(sql: Connection, events: Sequence[PathEvent]) -> Sequence[PathEvent]:
     """With the times and authors of their commits."""
-    known: dict[int, tuple[int, str]] = {}
+    known: dict[int, tuple[int, str, str]] = {}
     for start in range(0, len(events), _VALUES_MAX):
         sequences = sorted({event.sequence for event in events[start : start + _VALUES_MAX]})
         rows = sql.rows(
-            "SELECT sequence, time_ns, a.author FROM entry JOIN author a ON a.id=entry.author "
+            "SELECT sequence, time_ns, a.author, cause FROM entry JOIN author a ON a.id=entry.author "
             f"WHERE sequence IN ({','.join('?' * len(sequences))})",
             tuple(sequences),
         )
-        known.update((row[0], (row[1], row[2])) for row in rows)
+        known.update((row[0], row[1:]) for row in rows)
     return [
-        replace(event, time_ns=known[event.sequence][0], author=known[event.sequence][1])
+        replace(
+            event,
+            time_ns=known[event.sequence][0],
+            author=known[event.sequence][1],
+            cause=known[event.sequence][2],
+        )
         if not event.time_ns and event.sequence in known
         else event
         for event in events

@@ -23,7 +23,7 @@ from agentfs.history.places import COLUMNS, to_columns
 from agentfs.model.records import Commit, ConflictId, InodeId, InodeRecord, Kind, Sides
 from agentfs.replica.database import Connection, Row, translated
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _NO_DIGEST = bytes(32)
 _CACHE_KIB = 16 * 1024
 _CHECKPOINT_PAGES = 4000
@@ -217,7 +217,9 @@ class _Adding:
 
     def commit(self, commit: Commit, digest: bytes) -> None:
         author = self._author(commit.author, commit.replica)
-        self.sql.execute("INSERT INTO entry VALUES(?,?,?,?,0)", (self.sequence, digest, commit.time_ns, author))
+        self.sql.execute(
+            "INSERT INTO entry VALUES(?,?,?,?,0,?)", (self.sequence, digest, commit.time_ns, author, commit.cause)
+        )
         self._records(commit.inodes)
         for unlink in commit.unlinks:
             self._unbind(unlink.parent, unlink.name)
@@ -328,7 +330,7 @@ class _Adding:
     def snapshot(self, snapshot: SnapshotRows, *, first: int) -> None:
         author = self._author("", "")
         self.sql.execute(
-            "INSERT INTO entry VALUES(?,?,?,?,?)",
+            "INSERT INTO entry VALUES(?,?,?,?,?,'')",
             (snapshot.sequence, snapshot.commit_digest, snapshot.time_ns, author, first),
         )
         records = [inode_record(row) for row in snapshot.inodes]

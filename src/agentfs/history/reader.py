@@ -48,6 +48,8 @@ class CommitLine:
     time_ns: int
     author: str
     replica: str
+    cause: str
+    """What made it, where no agent did; empty for all others."""
     digest: bytes
     counts: dict[ChangeWhat, int]
     """How many files and directories, by what happened to them; with a filter by path, those at or below it."""
@@ -317,14 +319,15 @@ class HistoryReader:
 
 
 _ENTRY = (
-    "SELECT sequence, time_ns, a.author, a.replica, digest, collected FROM entry JOIN author a ON a.id=entry.author "
+    "SELECT sequence, time_ns, a.author, a.replica, digest, collected, cause "
+    "FROM entry JOIN author a ON a.id=entry.author "
     "WHERE sequence<=? ORDER BY sequence DESC LIMIT 1"
 )
 
 
 def _commit_line(sql: Connection, row: Row, paths: frozenset[PathNames] | None, paths_max: int) -> CommitLine | None:
     """None when the entry changed nothing at or below `paths`."""
-    sequence, time_ns, author, replica, digest, collected = row
+    sequence, time_ns, author, replica, digest, collected, cause = row
     changes: Sequence[Change] = ()
     counts: dict[ChangeWhat, int] = {}
     if not collected:
@@ -345,6 +348,7 @@ def _commit_line(sql: Connection, row: Row, paths: frozenset[PathNames] | None, 
         time_ns=time_ns,
         author=author,
         replica=replica,
+        cause=cause,
         digest=digest,
         counts=counts,
         changes=changes,

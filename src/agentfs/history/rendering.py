@@ -39,7 +39,7 @@ def event_line(event: PathEvent, *, zone: tzinfo | None = None) -> str:
         f"v{event.version}" if event.version is not None else "--",
         time_text(event.time_ns, zone),
         event.author or "(collected)",
-        what_text(event),
+        what_text(event) + (f" ({event.cause})" if event.cause else ""),
         about_size(event.size_bytes) if event.what != "deleted" else "",
         f"@{event.sequence}",
     ]

@@ -18,8 +18,9 @@ CREATE TABLE entry (                    -- the log's entries up to the last one 
     digest   BLOB NOT NULL,             -- of the entry: the next one's parent
     time_ns  INTEGER NOT NULL,          -- hybrid-logical time of the commit
     author   INTEGER NOT NULL,          -- in `author`
-    collected INTEGER NOT NULL DEFAULT 0 -- not 0: no commit but the tree of a snapshot; the commits from this sequence on
+    collected INTEGER NOT NULL DEFAULT 0, -- not 0: no commit but the tree of a snapshot; the commits from this sequence on
                                         -- up to this one were collected
+    cause    TEXT NOT NULL DEFAULT ''   -- Commit.cause
 ) STRICT;
 
 CREATE TABLE name (                     -- what a name meant, and from when until when

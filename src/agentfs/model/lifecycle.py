@@ -84,6 +84,8 @@ class Rules:
         self._patterns = tuple(
             (re.compile(translate_path(os.fsencode(rule.glob)) + rb"\Z", re.DOTALL), rule) for rule in rules
         )
+        self.archives = frozenset(os.fsencode(rule.to) for rule in rules if rule.action == "archive")
+        """Where rules move files to. What is there is not moved again."""
         self._starts = tuple(_start(rule.glob) for rule in rules if rule.action is not None)
 
     def of(self, path: bytes) -> Rule | None:
@@ -147,8 +149,8 @@ def _check_reach(rules: list[Rule]) -> None:
         earlier = seen.get("**") or seen.get(rule.glob)
         if earlier is not None:
             raise ValueError(
-                f"rule {number}: rule {earlier} ({rules[earlier - 1].glob}) matches all of {rule.glob}, and the first "
-                "rule that matches decides: put it before that one, or say all in one rule"
+                f"rule {number} is never the first to match {rule.glob}, because rule {earlier} is: put it before that "
+                "one, or say all in one rule"
             )
         seen[rule.glob] = number
 

@@ -216,6 +216,8 @@ class Commit:
     """What this commit took from the view's objects."""
     locks: tuple[Lock, ...] = ()
     fences: tuple[Fence, ...] = ()
+    cause: str = ""
+    """For people: what made it, where no agent did (a lifecycle rule). One line."""
     collection: int = 0
     """This commit is the barrier of the collection with this number (docs/format.md, F-117): it changes nothing."""
 

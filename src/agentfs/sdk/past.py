@@ -29,6 +29,8 @@ class Event:
     """The commit."""
     time_ns: int
     author: str
+    cause: str
+    """What made the commit, where no agent did: a lifecycle rule. Empty for all others."""
     what: str
     """`created`, `changed`, `restored` (bytes that an earlier version had), `merged`, `renamed`, `deleted`,
     `attributes`."""
@@ -98,6 +100,8 @@ class LoggedCommit:
     time_ns: int
     author: str
     replica: str
+    cause: str
+    """As of an `Event`."""
     digest: str
     counts: dict[str, int]
     changes: Sequence[Changed]

@@ -276,6 +276,7 @@ def event_message(event: PathEvent) -> Message:
         "sequence": event.sequence,
         "time_ns": event.time_ns,
         "author": event.author,
+        "cause": event.cause,
         "what": event.what,
         "path": _text(event.path),
         "other": None if event.other is None else _text(event.other),
@@ -312,6 +313,7 @@ def commit_message(line: CommitLine) -> Message:
         "time_ns": line.time_ns,
         "author": line.author,
         "replica": line.replica,
+        "cause": line.cause,
         "digest": line.digest.hex(),
         "counts": dict(line.counts),
         "changes": [
