@@ -18,6 +18,7 @@ from agentfs.memory.worker import FACTS, Worker
 from agentfs.model.ignore import IgnorePatterns
 from agentfs.model.records import Kind
 from agentfs.volume.log_bytes import LogBytes
+from agentfs.volume.store_clock import StoreClock
 
 IGNORED = IgnorePatterns()
 Shown = dict[bytes, tuple[bytes, tuple[str, ...], tuple[str, ...]]]
@@ -40,7 +41,8 @@ class Indexed:
         self.index = Index(replica.directory, counter=default_counter())
         self.bytes_of = LogBytes(self.node.engine.ground)
         self.worker = Worker(self.sources, self.index, fetch=self._fetch, clock=clock, era=self.era)
-        self.expiry = Expiry(self.sources, self.index, self.worker, unlink=self._unlink, clock=clock)
+        self.time = StoreClock(self.node.engine.ground)
+        self.expiry = Expiry(self.sources, self.index, self.worker, unlink=self._unlink, time=self.time)
 
     def _fetch(self, sources: list[Source]) -> dict[int, bytes]:
         if self.away:

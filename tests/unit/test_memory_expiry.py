@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from memory_world import Indexed
 from node import Node, TestClock
 
 from agentfs.errors import AgentFSError, Replaced
+from agentfs.memory.rows import Filters
 from agentfs.replica import backing
 from agentfs.stores.memory import MemoryStore
 from agentfs.sync.options import EngineOptions
@@ -30,9 +32,9 @@ def clock() -> TestClock:
 def machine(tmp_path: Path, clock: TestClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(backing, "DIRECTORIES", 4)
     made: list[Indexed] = []
-    store = MemoryStore()
+    store = MemoryStore(clock=clock)
 
-    def make(name: str, *, options: EngineOptions | None = None) -> Indexed:
+    def make(name: str, *, options: EngineOptions | None = None, clock: TestClock = clock) -> Indexed:
         made.append(Indexed(Node(tmp_path / name, store, clock, agent=name, options=options)))
         return made[-1]
 
@@ -226,3 +228,89 @@ def test_a_deletion_that_fails_is_tried_again(machine: Make, clock: TestClock) -
     it.expiry._unlink = unlink
     clock.now_s += 6
     assert turn(it) == 1
+
+
+class Skewed(TestClock):
+    """Of a machine: goes with another one, ahead of it by so many seconds."""
+
+    def __init__(self, clock: TestClock, ahead_s: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self.ahead_s = ahead_s
+
+    def wall_ns(self) -> int:
+        return self._clock.wall_ns() + int(self.ahead_s * 1e9)
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        return self._clock.wait(event, seconds)
+
+
+@pytest.mark.parametrize("ahead_s", [40.0, 86400.0])
+def test_a_clock_that_is_ahead_ends_nothing_early(machine: Make, clock: TestClock, ahead_s: float) -> None:
+    a, b = machine("a"), machine("b", clock=Skewed(clock, ahead_s))
+    a.node.write("code.md", until(clock, 30))
+    a.node.write("photo.jpg", b"\xff\xd8\0")
+    a.node.tree.set_xattr(a.node.at("photo.jpg"), b"user.agentfs.expires", until(clock, 30).split()[2], 0)
+    a.node.sync()
+    b.node.sync()
+    for _ in range(3):
+        assert turn(b) == 0
+        assert len(b.index.documents(Filters(now_ns=b.time.now_ns()))) == 2, "nor is it hidden"
+        clock.now_s += 6
+    assert f"{ahead_s:.0f} s ahead" in b.time.problem
+    assert b.expiry.next_ns() == b.index.next_expiry()
+    clock.now_s += 12
+    b.node.sync()
+    assert turn(b) == 2, "at the moment of the store's clock, which is everybody's"
+    assert b.node.names() == []
+
+
+def test_while_the_store_does_not_tell_its_time_nothing_ends_for_others(machine: Make, clock: TestClock) -> None:
+    a, b = machine("a"), machine("b", clock=Skewed(clock, 3600))
+    a.node.write("code.md", until(clock, 600))
+    a.node.sync()
+    b.node.sync()
+    b.node.write("own.md", until(clock, 3605))
+    b.catch_up()
+    b.node.replica.set_state("online", 0)
+    clock.now_s += 6
+    assert b.expiry.run() == 1, "what no commit has is its own"
+    assert b.node.names() == ["code.md"]
+    assert "what time it is" in b.expiry.problem
+    assert b.index.documents(Filters(now_ns=b.time.now_ns())) == [], "it is not found meanwhile"
+    b.node.write("code.md", until(clock, 600) + b"\nand more\n")  # pending here, and others have it
+    b.catch_up()
+    clock.now_s += 6
+    assert b.expiry.run() == 0
+    b.node.replica.set_state("online", 1)
+    clock.now_s += 6
+    assert (turn(b), turn(b)) == (0, 0)
+    assert b.expiry.problem == ""
+    assert len(b.index.documents(Filters(now_ns=b.time.now_ns()))) == 1
+
+
+def test_the_store_is_asked_once_and_again_when_a_clock_was_set(machine: Make, clock: TestClock) -> None:
+    own = Skewed(clock, 0)
+    it = machine("a", clock=own)
+    it.node.write("code.md", until(clock, 600))
+    it.node.sync()
+    it.catch_up()
+
+    def prepared() -> int:
+        before = it.node.engine.status().requests
+        it.expiry.prepare()
+        it.expiry.run()
+        return it.node.engine.status().requests - before
+
+    assert [prepared() for _ in range(3)] == [2, 0, 0]
+    own.ahead_s = 86400
+    assert [prepared() for _ in range(2)] == [2, 0]
+    assert it.node.names() == ["code.md"]
+    clock.now_s += 300
+    it.node.replica.set_state("online", 0)  # known before the store went away
+    clock.now_s += 300
+    assert turn(it) == 1
+    assert prepared() == 0, "nothing is left that ends"

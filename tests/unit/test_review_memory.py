@@ -52,7 +52,7 @@ def clock() -> TestClock:
 def machine(tmp_path: Path, clock: TestClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(backing, "DIRECTORIES", 4)
     made: list[Indexed] = []
-    store = MemoryStore()
+    store = MemoryStore(clock=clock)
 
     def make(name: str) -> Indexed:
         made.append(Indexed(Node(tmp_path / name, store, clock, agent=name)))

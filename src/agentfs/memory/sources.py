@@ -80,6 +80,8 @@ class Source:
     """A program has it open for writing."""
     content: ContentRow | None
     """What the log has; only where it is this version's."""
+    committed: bool
+    """The log has a version of it."""
     xattrs: dict[bytes, bytes]
 
 
@@ -173,6 +175,7 @@ class Sources:
             trusted=residency == RESIDENCY_LOCAL or changed,
             written=bool(written),
             content=ContentRow._make(content) if content is not None and not changed else None,
+            committed=content is not None,
             xattrs=xattrs,
         )
 

@@ -26,9 +26,7 @@ class LogObject:
 def store_now(store: Store, prefix: str, clock: Clock, *, tolerance_s: float) -> float:
     """The store's time, in seconds since 1970: of an object put just now. One put, one get. Raises `ClocksDisagree`,
     `StoreError`."""
-    name = layout.clock_name(prefix)
-    store.put(name, b"this object tells the store's time\n")
-    now = store.get(name).modified_at
+    now, _ = store_time(store, prefix, clock)
     here = clock.wall_ns() / 1e9
     if abs(now - here) > tolerance_s:
         raise ClocksDisagree(
@@ -36,6 +34,15 @@ def store_now(store: Store, prefix: str, clock: Clock, *, tolerance_s: float) ->
             "nothing was collected"
         )
     return now
+
+
+def store_time(store: Store, prefix: str, clock: Clock) -> tuple[float, float]:
+    """The store's time in seconds since 1970, as it tells it (often in whole seconds), and this machine's when the
+    store had answered. One put, one get. Raises `StoreError`."""
+    name = layout.clock_name(prefix)
+    store.put(name, b"this object tells the store's time\n")
+    here = clock.wall_ns() / 1e9
+    return store.get(name).modified_at, here
 
 
 def log_objects(store: Store, log: Log, after: int) -> Iterator[list[LogObject]]:

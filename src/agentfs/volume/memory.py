@@ -28,6 +28,7 @@ from agentfs.volume import memory_words as words
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.log_bytes import LogBytes
 from agentfs.volume.messages import Message
+from agentfs.volume.store_clock import StoreClock
 
 if TYPE_CHECKING:  # numpy, the tokenizer and the weights: half a second that not every engine needs
     from agentfs.memory.embedding import Embedder
@@ -78,6 +79,7 @@ class Opened:
     embedder: "Embedder | None"
     counter: "TokenCounter"
     bytes_of: LogBytes
+    time: StoreClock
 
     def close(self) -> None:
         self.bytes_of.close()
@@ -151,6 +153,7 @@ class MemoryService:
             return _LOOK_SECONDS
         it = self.opened(engine)
         self._end_what_is_over(engine, it)
+        it.expiry.prepare()
         it.worker.look()
         if it.worker.work(_SLICE_SECONDS, patient=True, pause=lambda: self._give_way(engine)):
             return _REST_SECONDS
@@ -162,7 +165,7 @@ class MemoryService:
         over_ns = it.expiry.next_ns()
         if over_ns is None:
             return _LOOK_SECONDS
-        return min(max((over_ns - self._clock.wall_ns()) / _NS, 0.001), _LOOK_SECONDS)
+        return min(max((over_ns - it.time.now_ns()) / _NS, 0.001), _LOOK_SECONDS)
 
     def _give_way(self, engine: Engine) -> None:
         """Wait while the engine pushes or pulls, for a moment, and while the program whose process this is writes,
@@ -261,10 +264,11 @@ class MemoryService:
         def unlink(directory: int, name: bytes, ino: int, change: int) -> None:
             tree.unlink(directory, name, as_of=(ino, change))
 
-        expiry = Expiry(sources, index, worker, unlink=None if settings.read_only else unlink, clock=clock)
+        time = StoreClock(engine.ground)
+        expiry = Expiry(sources, index, worker, unlink=None if settings.read_only else unlink, time=time)
         filler = VectorFiller(index, embedder, clock=clock)
         asking = None if embedder is None else ForQuestions(embedder, filler)
-        return Opened(sources, index, worker, filler, expiry, asking, counter, bytes_of)
+        return Opened(sources, index, worker, filler, expiry, asking, counter, bytes_of, time)
 
     # ---- answers ----
 
@@ -287,7 +291,7 @@ class MemoryService:
             it = self.opened(engine)
             behind = self._catch_up(engine, it, request, progress)
             half_life_ns = int(self._settings.recall_half_life_seconds * _NS)
-            asked = words.asked_of(request, now_ns=self._clock.wall_ns(), half_life_ns=half_life_ns)
+            asked = words.asked_of(request, now_ns=it.time.now_ns(), half_life_ns=half_life_ns)
             found = do(it, _with_reader(asked, request, it.sources), request)
             return words.answered(found | {"behind": behind}, progress)
 
@@ -346,7 +350,7 @@ class MemoryService:
     def _trouble(self, it: Opened | None) -> str:
         problems = [self._problem, self._embedder_problem]
         if it is not None:
-            problems += [it.worker.problem, it.filler.problem, it.expiry.problem]
+            problems += [it.worker.problem, it.filler.problem, it.expiry.problem, it.time.problem]
         return next((problem for problem in problems if problem), "")
 
     def _reindex(self, engine: Engine, _request: Message, progress: Progress) -> Message:
