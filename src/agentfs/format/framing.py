@@ -2,8 +2,7 @@
 
 0   8  magic            89 41 46 53 0D 0A 1A 0A
 8   2  format version   unsigned, big-endian
-10  1  kind             1 commit, 2 snapshot, 3 stub, 4 pack, 5 pin, 6 announcement, 7 policy, 8 lifecycle,
-                        9 index
+10  1  kind             1 commit, 2 snapshot, 3 stub, 4 pack, 5 pin, 6 announcement, 7 policy, 8 index, 9 lifecycle
 11  1  zero
 12  4  header length    unsigned, big-endian
 16  8  body length      unsigned, big-endian
@@ -58,8 +57,8 @@ class ObjectKind(enum.IntEnum):
     PIN = 5
     ANNOUNCEMENT = 6
     POLICY = 7
+    INDEX = 8
     LIFECYCLE = 9
-    INDEX = 9
 
 
 @dataclass(frozen=True, slots=True)

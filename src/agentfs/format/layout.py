@@ -3,6 +3,7 @@
 A *prefix* here is what `volume_prefix` returns, with its trailing slash; every name is relative to the store's root.
 """
 
+import hashlib
 import re
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -21,6 +22,8 @@ _INVERT: Final = 10**_DIGITS - 1
 _NUMBER = re.compile(r"[0-9]{16}\Z")
 _BLOB = re.compile(r"([0-9a-f]{2})/([0-9a-f]{64})(?:-([0-9]{16}))?\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_TAG_CHARACTERS: Final = 16
+_INDEX = re.compile(r"([0-9]{16})-([0-9a-f]{16})\Z")
 
 
 def volume_name(kind: VolumeKind, volume_id: str) -> str:
@@ -216,6 +219,30 @@ def announcement_name(prefix: str, number: int) -> str:
 def parse_announcement_name(prefix: str, name: str) -> int:
     """The number of an announcement's name. Raises `Corrupt`."""
     return _sequence(_INVERT - _number(announcement_prefix(prefix), name, "an announcement"), name)
+
+
+def index_prefix(prefix: str) -> str:
+    return f"{prefix}indexes/"
+
+
+def index_name(prefix: str, sequence: int, rules: str) -> str:
+    """The object of the index at `sequence` that was made by `rules`; newer ones come first in a listing."""
+    tag = hashlib.sha256(rules.encode()).hexdigest()[:_TAG_CHARACTERS]
+    return f"{prefix}indexes/{_INVERT - _checked(sequence):016d}-{tag}"
+
+
+def parse_index_name(prefix: str, name: str) -> tuple[int, str]:
+    """The sequence of an index's name, and what tells its rules from others. Raises `Corrupt`."""
+    head = index_prefix(prefix)
+    match = _INDEX.match(name[len(head) :]) if name.startswith(head) else None
+    if match is None:
+        raise Corrupt(f"{name!a} is not the name of an index under {head}")
+    return _sequence(_INVERT - int(match[1]), name), match[2]
+
+
+def view_mark_name(prefix: str) -> str:
+    """The mark of the volume's view (docs/view.md, V-61)."""
+    return f"{prefix}view"
 
 
 def _checked_digest(digest: bytes) -> bytes:
