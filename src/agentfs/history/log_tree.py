@@ -1,0 +1,146 @@
+"""The tree at the end of the log and what was before it, out of the index: what an import of outside changes asks
+(`agentfs.view.log_tree`)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agentfs.errors import ContentGone, ObjectNotFound
+from agentfs.history.index import HistoryIndex
+from agentfs.history.names import last_seen, resolve
+from agentfs.history.past import inode_at
+from agentfs.history.places import COLUMNS, of_columns
+from agentfs.history.trees import check_known
+from agentfs.model.records import Content, InodeId, InodeRecord
+from agentfs.replica.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedTree:
+    """The tree right after `sequence`, which the index has. Safe from any thread."""
+
+    index: HistoryIndex
+    volume: str
+    sequence: int
+    digest: bytes
+    time_ns: int
+    read: Callable[[Content], bytes]
+    """The verified bytes of a content; raises `ContentGone`, `ObjectNotFound`."""
+    locked: frozenset[InodeId] = frozenset()
+
+    @classmethod
+    def at_head(
+        cls,
+        index: HistoryIndex,
+        volume: str,
+        read: Callable[[Content], bytes],
+        locked: frozenset[InodeId] = frozenset(),
+    ) -> "IndexedTree":
+        """At the last entry that is indexed. Raises `InvalidArgument` before the first."""
+        sequence, digest = index.head()
+        with index.reading() as sql:
+            time_ns = int(check_known(sql, sequence)[2])
+        return cls(index, volume, sequence, digest, time_ns, read, locked)
+
+    def child(self, parent: InodeId, name: bytes) -> InodeId | None:
+        """What the name means; None: nothing."""
+        with self.index.reading() as sql:
+            row = sql.one(
+                "SELECT inode FROM name WHERE parent=?1 AND name=?2 AND since<=?3 AND (until IS NULL OR until>?3)",
+                (parent, name, self.sequence),
+            )
+        return None if row is None else int(row[0])
+
+    def record(self, inode: InodeId) -> InodeRecord | None:
+        """The whole state of an inode; None: it is not in the tree."""
+        with self.index.reading() as sql:
+            past = inode_at(sql, inode, self.sequence)
+            content = self._content(sql, inode, self.sequence)
+        if past is None:
+            return None
+        return InodeRecord(
+            inode,
+            past.kind,
+            past.mode,
+            past.uid,
+            past.gid,
+            past.mtime_ns,
+            past.ctime_ns,
+            past.birth_ns,
+            past.rdev,
+            past.target,
+            past.xattrs,
+            content,
+        )
+
+    def place(self, inode: InodeId) -> tuple[InodeId, bytes] | None:
+        """The first directory and name that mean the file; None: it is not in the tree."""
+        with self.index.reading() as sql:
+            row = sql.one(
+                "SELECT parent, name FROM name WHERE inode=?1 AND since<=?2 AND (until IS NULL OR until>?2) "
+                "ORDER BY parent, name LIMIT 1",
+                (inode, self.sequence),
+            )
+        return None if row is None else (int(row[0]), bytes(row[1]))
+
+    def is_locked(self, inode: InodeId) -> bool:
+        """Whether somebody holds the file's lock."""
+        return inode in self.locked
+
+    def content_at(self, inode: InodeId, sequence: int) -> Content | None:
+        """The content that the file had right after that entry; None: it was not there then, or nobody knows."""
+        with self.index.reading() as sql:
+            found = self._content(sql, inode, sequence)
+            if found is not None:
+                return found
+            row = sql.one(
+                f"SELECT {COLUMNS} FROM kept WHERE inode=? AND sequence<=? ORDER BY sequence DESC LIMIT 1",
+                (inode, sequence),
+            )
+        return None if row is None else of_columns((row[0], row[1], row[2], row[3], row[4]))
+
+    def newest_before(self, inode: InodeId, time_ns: int) -> Content | None:
+        """The content that the file had at that time of the log; None: it did not exist yet, or nobody knows."""
+        with self.index.reading() as sql:
+            row = sql.one(
+                "SELECT max(sequence) FROM entry WHERE time_ns<=? AND sequence<=?", (time_ns, self.sequence)
+            )
+            return None if row is None or row[0] is None else self._content(sql, inode, int(row[0]))
+
+    def was_at(self, inode: InodeId, sequence: int, path: bytes) -> bool:
+        """Whether the file had that path right after that entry."""
+        with self.index.reading() as sql:
+            found = resolve(sql, tuple(path.split(b"/")), sequence)
+        return found is not None and found.inode == inode
+
+    def removed_at_ns(self, path: bytes) -> int | None:
+        """The time of the commit after which the path meant nothing any more; None: it never did, or it does."""
+        with self.index.reading() as sql:
+            seen = last_seen(sql, tuple(path.split(b"/")), self.sequence)
+            if seen is None or seen >= self.sequence:
+                return None
+            row = sql.one("SELECT time_ns FROM entry WHERE sequence>? ORDER BY sequence LIMIT 1", (seen,))
+        return None if row is None else int(row[0])
+
+    def was_imported(self, name: str, digest: bytes, modified_s: int) -> bool:
+        """Whether a commit took in exactly this object."""
+        with self.index.reading() as sql:
+            row = sql.one(
+                "SELECT 1 FROM imported WHERE name=? AND digest=? AND modified_s=? AND sequence<=? LIMIT 1",
+                (name, digest, modified_s, self.sequence),
+            )
+        return row is not None
+
+    def bytes_of(self, content: Content) -> bytes | None:
+        """All of it, verified; None: it was collected."""
+        try:
+            return self.read(content)
+        except (ContentGone, ObjectNotFound):
+            return None
+
+    @staticmethod
+    def _content(sql: Connection, inode: InodeId, sequence: int) -> Content | None:
+        row = sql.one(
+            f"SELECT {COLUMNS} FROM record WHERE inode=? AND sequence<=? ORDER BY sequence DESC LIMIT 1",
+            (inode, sequence),
+        )
+        return None if row is None else of_columns((row[0], row[1], row[2], row[3], row[4]))
