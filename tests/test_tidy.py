@@ -12,7 +12,7 @@ LAYERS: dict[str, int] = {
     "errors": 0, "clock": 0, "model": 0, "config": 0, "format": 0, "merge": 0, "crypto": 0,
     "replica": 1, "stores": 1,
     "log": 2,
-    "tree": 3, "sync": 3, "history": 3, "retention": 3, "memory": 3, "fsck": 3, "view": 3,
+    "tree": 3, "sync": 3, "history": 3, "retention": 3, "memory": 3, "fsck": 3, "view": 3, "usage": 3,
     "volume": 4,
     "sdk": 5,
     "fuse": 6, "cli": 6, "http": 6, "mcp": 6, "integrations": 6,

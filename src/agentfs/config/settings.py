@@ -9,7 +9,9 @@ from typing import Any, Literal, cast
 from agentfs.config.values import (
     Parse,
     Value,
+    count,
     globs,
+    money,
     one_of,
     path,
     policy,
@@ -89,6 +91,15 @@ SETTINGS: tuple[Setting, ...] = (
             "where an embedder openai:<model> is, as https://host/v1; the key comes from the environment"),
     Setting("recall_half_life", "recall_half_life_seconds", 30 * 86400.0, seconds, "AGENTFS_RECALL_HALF_LIFE",
             "after how long a memory counts half as recent"),
+    Setting("prices", "prices", "", path, "AGENTFS_PRICES",
+            "a price table of your own (docs/usage.md); else prices.toml beside the configuration file counts, where "
+            "there is one"),
+    Setting("provider", "provider", "auto", text, "AGENTFS_PROVIDER",
+            "whose prices count: auto (by the store's address), or a name of the price table"),
+    Setting("budget_month", "budget_month", "", money, "AGENTFS_BUDGET_MONTH",
+            "warn when a home or space costs more in a month, by what this machine knows: 5 or '5 USD'"),
+    Setting("budget_requests_per_day", "budget_requests_per_day", 0, count, "AGENTFS_BUDGET_REQUESTS_PER_DAY",
+            "warn when this machine sends more requests for a home or space in a day (UTC); 0: no budget"),
     Setting("passthrough", "passthrough", "auto", one_of("auto", "off"), "AGENTFS_PASSTHROUGH",
             "let the kernel read and write local files directly where it can"),
     Setting("allow_other", "allow_other", False, switch, "AGENTFS_ALLOW_OTHER",
@@ -126,6 +137,13 @@ class Settings:
     """See `memory.embedding`."""
     embedder_url: str
     recall_half_life_seconds: float
+    prices: str
+    """Empty: beside the configuration file."""
+    provider: str
+    budget_month: str
+    """Empty: none."""
+    budget_requests_per_day: int
+    """0: none."""
     passthrough: Literal["auto", "off"]
     allow_other: bool
     read_only: bool
@@ -167,6 +185,7 @@ def load(
     values["store"] = values["store"] or "file://" + os.path.join(_data_home(environment), "agentfs", "store")
     state_dir = values["state_dir"] or os.path.join(_state_home(environment), "agentfs")
     values["state_dir"] = os.path.normpath(_expanded(state_dir, environment))
+    values["prices"] = _expanded(values["prices"], environment)
     return Settings(**values, config_path=where, origins=origins)
 
 

@@ -76,6 +76,25 @@ def switch(value: object) -> bool:
     raise ValueError("use true or false")
 
 
+def money(value: object) -> str:
+    """An amount, with its currency if it was given: `5`, `0.50 EUR`. Empty: none."""
+    given = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else text(value)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]{3})?", given)
+    if given and match is None:
+        raise ValueError("use an amount such as 5 or '5 USD'")
+    return " ".join(part for part in (match[1], (match[2] or "").upper()) if part) if match else ""
+
+
+def count(value: object) -> int:
+    """A whole number, not below 0."""
+    given = value.strip() if isinstance(value, str) else value
+    if isinstance(given, str) and given.isascii() and given.isdigit():
+        given = int(given)
+    if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < 1 << 60:
+        return given
+    raise ValueError("use a whole number")
+
+
 def one_of(*words: str) -> Parse:
     def parse(value: object) -> str:
         if isinstance(value, str) and value.strip().lower() in words:
