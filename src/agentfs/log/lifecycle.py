@@ -46,13 +46,17 @@ class LifecycleChain:
         record = decode_lifecycle(self._store.get(found[0].name).data, volume=self.volume, number=number)
         return RulesInForce(parse_rules(record.text), record, found[0].modified_at)
 
+    def newest_number(self) -> int:
+        """0: there never were any. One list."""
+        found = self._store.list(layout.lifecycle_prefix(self.prefix), limit=1)
+        return layout.parse_lifecycle_name(self.prefix, found[0].name) if found else 0
+
     def set(self, text: str, *, author: str, clock: Clock) -> LifecycleRecord:
         """Make the rules in `text` the ones that count. On return every machine sees them. Raises `ValueError` for
         rules that are none, `Unavailable` when others keep setting them at the same time, `Corrupt`, `StoreError`."""
         parse_rules(text)
         for _ in range(_TRIES_MAX):
-            found = self._store.list(layout.lifecycle_prefix(self.prefix), limit=1)
-            number = layout.parse_lifecycle_name(self.prefix, found[0].name) + 1 if found else 1
+            number = self.newest_number() + 1
             record = LifecycleRecord(self.volume, number, text, author, clock.wall_ns())
             if put_once(self._store, layout.lifecycle_name(self.prefix, number), encode_lifecycle(record)):
                 return record
