@@ -81,6 +81,14 @@ class HistoryService:
                 entries_max=_CATCH_UP_STEP,
             )
 
+    def step(self, engine: Engine, entries_max: int) -> bool:
+        """Bring the index a little nearer to the replica's head, from nothing if need be. Returns whether it is
+        there. Raises `StoreError`, `FormatError`, `NoSpace`."""
+        ground = engine.ground
+        head = int(self._replica.state("head_sequence")), bytes(self._replica.state("head_digest"))
+        contents = Contents(ground.store, ground.log)
+        return catch_up(self.index, ground.log, head, contents=contents, entries_max=entries_max)
+
     def reader(self, engine: Engine, progress: Progress | None = None) -> tuple[HistoryReader, int]:
         """A reader that has caught up, and how many commits it lacks while the store is away."""
         reader = self._parts(engine)[1]
