@@ -22,3 +22,22 @@ CREATE TABLE held (                     -- names that others changed: left alone
     name   TEXT PRIMARY KEY,            -- below the view's prefix
     reason TEXT NOT NULL                -- for people
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE fact (                     -- the content that a file of the log has, as the commit that brought it says
+    file        INTEGER PRIMARY KEY,
+    digest      BLOB NOT NULL,          -- SHA-256 of the bytes
+    sequence    INTEGER NOT NULL,       -- that commit
+    author      TEXT NOT NULL,          -- of the commit; empty: not known
+    modified_ns INTEGER                 -- the file's time of modification then; NULL: not known
+) STRICT;
+
+CREATE TABLE begun (                    -- objects whose put may have reached the store: what is found there and has this
+    name       TEXT NOT NULL,           -- digest is ours
+    object     BLOB NOT NULL,           -- SHA-256 of the object's bytes
+    file       INTEGER NOT NULL,        -- as in `object`
+    sequence   INTEGER NOT NULL,
+    digest     BLOB NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    version    INTEGER,
+    PRIMARY KEY (name, object)
+) STRICT, WITHOUT ROWID;

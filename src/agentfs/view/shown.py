@@ -47,6 +47,27 @@ class Shown:
     """When it was written, by the store's clock, in seconds since 1970; 0: not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class ContentFact:
+    """The content that a file of the log has, as the commit that brought it says."""
+
+    file: InodeId
+    digest: bytes
+    sequence: int
+    author: str = ""
+    modified_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A put that may have reached the store."""
+
+    row: Shown
+    """What it makes; without a tag and a time."""
+    object: bytes
+    """SHA-256 of the object's bytes."""
+
+
 class ShownTable:
     """Safe from any thread. The file is made at the first use; `close` ends it, and then every method raises
     `Unavailable`. On a full disk they raise `NoSpace`. What a method wrote survives `kill -9`."""
@@ -93,13 +114,57 @@ class ShownTable:
     def put(self, rows: Iterable[Shown]) -> None:
         """Remember these, in one transaction; what was known of their names is replaced."""
         with self._writing() as sql:
+            sql.executemany(f"INSERT OR REPLACE INTO object({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?)", map(_values, rows))
+
+    def begin(self, puts: Iterable[Begun]) -> None:
+        """Remember what is about to be put."""
+        with self._writing() as sql:
             sql.executemany(
-                f"INSERT OR REPLACE INTO object({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?)",
+                "INSERT OR REPLACE INTO begun VALUES(?,?,?,?,?,?,?)",
                 (
-                    (it.name, it.file, it.sequence, it.digest, it.etag, it.size_bytes, it.version, it.modified_at)
-                    for it in rows
+                    (it.row.name, it.object, it.row.file, it.row.sequence, it.row.digest, it.row.size_bytes,
+                     it.row.version)
+                    for it in puts
                 ),
+            )  # fmt: skip
+
+    def begun(self, name: str | None = None) -> list[Begun]:
+        """What may have been put and is not known to be, or not to be; of one name, or of all."""
+        with self._using() as sql:
+            rows = sql.rows(
+                "SELECT name, file, sequence, digest, size_bytes, version, object FROM begun "
+                "WHERE ?1 IS NULL OR name=?1 ORDER BY name",
+                (name,),
             )
+        return [
+            Begun(Shown(name, file, sequence, digest, "", size_bytes, version, 0.0), object_)
+            for name, file, sequence, digest, size_bytes, version, object_ in rows
+        ]
+
+    def ended(self, rows: Iterable[Shown], facts: Iterable[ContentFact], names: Iterable[str]) -> None:
+        """Nothing that was begun at `names` is in doubt any more: `rows` stand there, and show `facts`. In one
+        transaction."""
+        with self._writing() as sql:
+            sql.executemany(f"INSERT OR REPLACE INTO object({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?)", map(_values, rows))
+            sql.executemany(
+                "INSERT OR REPLACE INTO fact VALUES(?,?,?,?,?)",
+                ((it.file, it.digest, it.sequence, it.author, it.modified_ns) for it in facts),
+            )
+            sql.executemany("DELETE FROM begun WHERE name=?", ((name,) for name in names))
+
+    def fact(self, file: InodeId, digest: bytes) -> ContentFact | None:
+        """What is known of this content of the file."""
+        with self._using() as sql:
+            row = sql.one(
+                "SELECT file, digest, sequence, author, modified_ns FROM fact WHERE file=? AND digest=?",
+                (file, digest),
+            )
+        return None if row is None else ContentFact(*row)
+
+    def forget_facts(self, files: Iterable[InodeId]) -> None:
+        """These files have gone."""
+        with self._writing() as sql:
+            sql.executemany("DELETE FROM fact WHERE file=?", ((file,) for file in files))
 
     def forget(self, names: Iterable[str]) -> None:
         """There is nothing at these names any more."""
@@ -217,6 +282,10 @@ class ShownTable:
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path + suffix)
+
+
+def _values(it: Shown) -> Row:
+    return it.name, it.file, it.sequence, it.digest, it.etag, it.size_bytes, it.version, it.modified_at
 
 
 def _shown(rows: list[Row]) -> list[Shown]:

@@ -1,0 +1,124 @@
+"""What stands at a name of the view where the keeper expected something else: ours, or somebody's change. Pure
+(docs/view.md, V-64)."""
+
+import enum
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from agentfs.model.records import InodeId
+from agentfs.stores.protocol import StoredObject
+from agentfs.view.facts import ViewFacts
+from agentfs.view.restoring import Restored, restored
+from agentfs.view.shown import Begun, Shown
+
+
+class Verdict(enum.Enum):
+    RIGHT = "right"
+    """It is as it should be, or newer than what is known here: it stays."""
+    OLD = "old"
+    """An earlier version that AgentFS wrote: it may be replaced."""
+    CHANGED = "changed"
+    """Another tool's doing: it stays until that has been taken in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    verdict: Verdict
+    row: Shown
+    """What stands there, as far as it says."""
+    reason: str = ""
+    """Of `CHANGED`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The version that is to stand at the name."""
+
+    facts: ViewFacts
+    object: bytes
+    """SHA-256 of the object that would be put."""
+
+
+def judged(
+    name: str,
+    path: bytes,
+    found: StoredObject,
+    expected: Expected,
+    *,
+    known: Shown | None,
+    begun: Iterable[Begun],
+    others: Iterable[InodeId],
+) -> Judged:
+    """`known`: what stood there last. `begun`: puts of ours that may have arrived. `others`: files that the log has
+    now under other names."""
+    object_digest = hashlib.sha256(found.data).digest()
+    facts = expected.facts
+    mine = next((it.row for it in begun if it.object == object_digest), None)
+    if mine is not None:
+        row = replace(mine, etag=found.tag, modified_at=found.modified_at)
+        right = object_digest == expected.object or _reaches(row, facts)
+        return Judged(Verdict.RIGHT if right else Verdict.OLD, row)
+    means = restored(path, found.data, found.attributes)
+    digest = hashlib.sha256(means.data).digest()
+    row = _row(name, found, means, digest)
+    if object_digest == expected.object:
+        return Judged(Verdict.RIGHT, replace(row, file=facts.file, sequence=facts.sequence))
+    was = means.was
+    ours = was is not None and not means.edited and was.whole and was.volume == facts.volume
+    if ours and row.file == facts.file:
+        if row.sequence == facts.sequence and digest != facts.digest:
+            return Judged(Verdict.CHANGED, row, "it says to be a version that it is not")
+        return Judged(Verdict.RIGHT if row.sequence >= facts.sequence else Verdict.OLD, row)
+    if digest == facts.digest:
+        return Judged(Verdict.OLD, row)  # the same bytes, without our facts
+    if known is not None and known.digest and digest == known.digest:
+        return Judged(Verdict.OLD, row)  # somebody touched it and changed nothing
+    if not ours:
+        return Judged(Verdict.CHANGED, row, "another tool changed it")
+    if row.file in others:
+        return Judged(Verdict.CHANGED, row, "another tool put a copy of another file here")
+    # The file that had the name before: an editor saved by renaming, and another keeper was in between.
+    return Judged(Verdict.OLD if row.sequence <= facts.sequence else Verdict.RIGHT, row)
+
+
+def may_go(
+    name: str,
+    path: bytes,
+    found: StoredObject,
+    *,
+    volume: str,
+    head: int,
+    known: Shown | None,
+    begun: Iterable[Begun],
+) -> Judged:
+    """`OLD`: the object of a name that no file has any more is a version that the log has, and may be deleted."""
+    object_digest = hashlib.sha256(found.data).digest()
+    means = restored(path, found.data, found.attributes)
+    digest = hashlib.sha256(means.data).digest()
+    row = _row(name, found, means, digest)
+    was = means.was
+    whole = was is not None and not means.edited and was.whole and was.volume == volume and was.sequence <= head
+    touched = known is not None and bool(known.digest) and digest == known.digest
+    if whole or touched or any(it.object == object_digest for it in begun):
+        return Judged(Verdict.OLD, row)
+    return Judged(Verdict.CHANGED, row, "another tool changed it, and its file has gone")
+
+
+def _reaches(row: Shown, facts: ViewFacts) -> bool:
+    return row.file == facts.file and row.digest == facts.digest and row.sequence >= facts.sequence
+
+
+def _row(name: str, found: StoredObject, means: Restored, digest: bytes) -> Shown:
+    was = means.was
+    exact = was is not None and not means.edited
+    return Shown(
+        name=name,
+        file=was.file if exact and was is not None else 0,
+        sequence=was.sequence if exact and was is not None else 0,
+        digest=digest,
+        etag=found.tag,
+        size_bytes=found.size_bytes,
+        version=was.version if was is not None else None,
+        modified_at=found.modified_at,
+    )

@@ -1,0 +1,413 @@
+"""Puts and deletes objects of the view, several at a time, and nothing unseen (docs/view.md, V-64, V-67).
+
+What is about to be put is remembered before (`ShownTable.begin`), so that after a crash an object of ours is known
+for what it is, on a store that keeps no metadata too. All that is not certain is looked at: a put that was refused, a
+put whose answer was lost, an object that is to go.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+from agentfs.errors import (
+    BucketNotFound,
+    InvalidArgument,
+    NoSpace,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    OutcomeUnknown,
+    StoreDenied,
+    StoreError,
+    StoreUnavailable,
+)
+from agentfs.format.layout import VolumeKind, volume_name
+from agentfs.model.records import InodeId
+from agentfs.stores.protocol import Store, StoredObject
+from agentfs.view.facts import ViewFacts
+from agentfs.view.judging import Expected, Judged, Verdict, judged, may_go
+from agentfs.view.log_files import LogFile
+from agentfs.view.naming import place_of, view_prefix
+from agentfs.view.plan import Delete, Put
+from agentfs.view.rendering import Rendered, rendered
+from agentfs.view.rules import FILE_BYTES_MAX
+from agentfs.view.shown import Begun, ContentFact, Shown, ShownTable
+
+PARALLEL: Final = 8
+BATCH_FILES: Final = 64
+BATCH_BYTES: Final = 32 * 1024 * 1024
+"""Of what is held in memory at once; a larger file is put alone."""
+_TRIES_MAX = 4
+_HEADS_MAX = 2
+"""So many objects are looked at one by one; more are listed."""
+_PAGE = 1000
+_OBJECT_BYTES_MAX = FILE_BYTES_MAX + 64 * 1024
+_STOPPING = (StoreUnavailable, StoreDenied, BucketNotFound, NoSpace)
+"""What ends a round: the next object would meet it, too."""
+
+Failpoint = Callable[[str], None]
+
+
+class Source(Protocol):
+    """Where the files come from."""
+
+    def bytes_of(self, files: Sequence[LogFile]) -> Mapping[InodeId, bytes]:
+        """Exactly the log's; files whose bytes are damaged or gone are left out. Raises `StoreError`."""
+        ...
+
+    def files(self, numbers: Iterable[InodeId]) -> Mapping[InodeId, LogFile]:
+        """Those of them that the log has now."""
+        ...
+
+    def head(self) -> int:
+        """The sequence that all this is of."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A put with all that it takes."""
+
+    put: Put
+    path: bytes
+    file: LogFile
+    fact: ContentFact
+    added: int
+    """How many contents came since the last put, as far as is known."""
+    version: int | None
+    """The number of this content, where nothing stands at the name that says one."""
+
+
+@dataclass(slots=True)
+class Done:
+    put: int = 0
+    deleted: int = 0
+    again: set[InodeId] = field(default_factory=set)
+    """These have changed meanwhile."""
+    stuck: dict[str, str] = field(default_factory=dict)
+    """Why an object could not be put, by name."""
+    held: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    item: Item
+    data: bytes
+    """The file's."""
+    object: Rendered
+    row: Shown
+    digest: bytes
+    """Of the object."""
+
+
+class ViewWriter:
+    """For one thread. `close` ends its pool."""
+
+    def __init__(
+        self,
+        store: Store,
+        kind: VolumeKind,
+        volume_id: str,
+        *,
+        table: ShownTable,
+        source: Source,
+        pause: Callable[[], None] = lambda: None,
+        failpoint: Failpoint = lambda _name: None,
+    ) -> None:
+        """`pause` is called before each request and may wait a moment: others come first."""
+        self._store = store
+        self._volume = volume_name(kind, volume_id)
+        self.prefix = view_prefix(kind, volume_id)
+        self._table = table
+        self._source = source
+        self._pause = pause
+        self._failpoint = failpoint
+        self._pool: ThreadPoolExecutor | None = None
+
+    def close(self) -> None:
+        """Repeating it is harmless."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    # ---- puts ----
+
+    def write(self, items: Sequence[Item], done: Done) -> None:
+        """Put what is not there yet; on return `table` knows of all that was. `done` grows, also where this raises:
+        `StoreUnavailable`, `StoreDenied`, `BucketNotFound`, `NoSpace`."""
+        batch: list[Item] = []
+        size_bytes = 0
+        for item in items:
+            size = item.file.content.size_bytes
+            if batch and (len(batch) >= BATCH_FILES or size_bytes + size > BATCH_BYTES):
+                self._write(batch, done)
+                batch, size_bytes = [], 0
+            batch.append(item)
+            size_bytes += size
+        if batch:
+            self._write(batch, done)
+
+    def _write(self, items: Sequence[Item], done: Done) -> None:
+        self._pause()
+        bytes_of = self._source.bytes_of([item.file for item in items])
+        now = self._source.files([item.file.file for item in items])
+        made: list[_Made] = []
+        for item in items:
+            file = now.get(item.file.file)
+            if file is None or file.content.digest != item.fact.digest:
+                done.again.add(item.file.file)  # not the newest any more
+                continue
+            data = bytes_of.get(item.file.file)
+            if data is None:
+                done.stuck[item.put.name] = "its bytes are damaged or missing in the store: run agentfs fsck"
+                continue
+            one = self._made(item, data, _version(item, item.put.over))
+            if one.object.fronted or not item.put.if_fronted:
+                made.append(one)
+        self._table.begin(Begun(it.row, it.digest) for it in made)
+        self._failpoint("view.begun")
+        self._finish(self._all(self._one, made), done)
+
+    def _finish(self, outcomes: "list[tuple[_Made, _Put | BaseException]]", done: Done) -> None:
+        rows: list[Shown] = []
+        facts: list[ContentFact] = []
+        names: list[str] = []
+        failed: BaseException | None = None
+        for made, outcome in outcomes:
+            name = made.item.put.name
+            if isinstance(outcome, BaseException):
+                if isinstance(outcome, StoreError | InvalidArgument) and not isinstance(outcome, _STOPPING):
+                    done.stuck[name] = str(outcome)
+                    continue
+                failed = failed or outcome
+                continue
+            names.append(name)
+            done.put += outcome.put
+            if outcome.reason:
+                self._table.hold(name, outcome.reason)
+                done.held.add(name)
+                continue
+            rows.append(outcome.row)
+            if outcome.row.file == made.item.fact.file and outcome.row.digest == made.item.fact.digest:
+                facts.append(made.item.fact)
+        self._table.ended(rows, facts, names)
+        self._failpoint("view.tabled")
+        if failed is not None:
+            raise failed
+
+    def _made(self, item: Item, data: bytes, version: int | None) -> _Made:
+        fact, file = item.fact, item.file
+        facts = ViewFacts(
+            volume=self._volume,
+            file=file.file,
+            sequence=fact.sequence,
+            digest=fact.digest,
+            author=fact.author,
+            version=version,
+            created_ns=file.birth_ns,
+            modified_ns=fact.modified_ns,
+        )
+        made = rendered(item.path, data, facts)
+        if item.put.policy == "plain" and made.fronted:
+            made = replace(made, data=data, fronted=False)
+        row = Shown(item.put.name, file.file, fact.sequence, fact.digest, "", len(made.data), version, 0.0)
+        return _Made(item, data, made, row, hashlib.sha256(made.data).digest())
+
+    def _one(self, made: _Made) -> "_Put":
+        """Put one object; on return it is there, or what stands there is not to be replaced."""
+        self._pause()
+        name = self.prefix + made.item.put.name
+        over = made.item.put.over
+        tag = over.etag if over is not None and over.digest else ""
+        put = 0
+        for _ in range(_TRIES_MAX):
+            attributes = {**made.object.metadata, "content-type": made.object.content_type}
+            try:
+                if tag:
+                    new = self._store.put(name, made.object.data, replacing=tag, attributes=attributes)
+                else:
+                    new = self._store.put(name, made.object.data, create_only=True, attributes=attributes)
+                self._failpoint("view.put")
+                return _Put(replace(made.row, etag=new), put + 1)
+            except (ObjectExists, ObjectChanged, OutcomeUnknown):
+                pass
+            found = self._look(name)
+            if found is None:
+                tag = ""
+                continue
+            it = self._judged(made, found)
+            if it.verdict is Verdict.RIGHT:
+                return _Put(it.row, put)
+            if it.verdict is Verdict.CHANGED:
+                return _Put(it.row, put, it.reason)
+            tag = found.tag
+            if it.row.version is not None:
+                made = self._made(made.item, made.data, _version(made.item, it.row))
+                self._table.begin([Begun(made.row, made.digest)])
+        raise OutcomeUnknown(f"{name} changes all the time")
+
+    def _judged(self, made: _Made, found: StoredObject) -> Judged:
+        item = made.item
+        if found.size_bytes > _OBJECT_BYTES_MAX:
+            row = Shown(item.put.name, 0, 0, b"", found.tag, found.size_bytes, None, found.modified_at)
+            return Judged(Verdict.CHANGED, row, "another tool put something larger than the view takes")
+        facts = ViewFacts(self._volume, item.file.file, item.fact.sequence, item.fact.digest)
+
+        def verdict(others: Iterable[InodeId]) -> Judged:
+            return judged(
+                item.put.name,
+                item.path,
+                found,
+                Expected(facts, made.digest),
+                known=item.put.over,
+                begun=self._table.begun(item.put.name),
+                others=others,
+            )
+
+        first = verdict(())
+        if first.verdict is Verdict.OLD and first.row.file not in (0, item.file.file):
+            return verdict(self._source.files([first.row.file]))
+        return first
+
+    def _look(self, name: str) -> StoredObject | None:
+        """The object; without its bytes if it is larger than any of ours."""
+        try:
+            facts = self._store.head(name)
+            return facts if facts.size_bytes > _OBJECT_BYTES_MAX else self._store.get(name)
+        except ObjectNotFound:
+            return None
+
+    # ---- deletions ----
+
+    def delete(self, deletes: Sequence[Delete], done: Done) -> None:
+        """Delete objects that no file has any more, as far as they are what is known of them. Raises as `write`."""
+        if not deletes:
+            return
+        self._pause()
+        rows = {it.row.name: it.row for it in deletes}
+        tags = self._tags(sorted(rows))
+        going = [name for name, row in rows.items() if row.etag and tags.get(name) == row.etag]
+        gone = [name for name in rows if name not in tags]
+        for name in rows.keys() - set(going) - set(gone):
+            (going if self._may_go(name, rows[name], done) else gone).append(name)
+        gone = [name for name in gone if name not in done.held]
+        if going:
+            self._failpoint("view.delete")
+            self._store.delete_many([self.prefix + name for name in going])
+            self._failpoint("view.deleted")
+        done.deleted += len(going)
+        self._table.forget([*going, *gone])
+        self._table.ended((), (), [*going, *gone])
+
+    def delete_leftovers(self, names: Iterable[str], done: Done) -> None:
+        """Delete the objects at names that files had until lately, if they are versions that the log has. What is
+        something else is left for whoever takes it in. Raises as `write`."""
+        going = [name for name in names if self._may_go(name, None, None)]
+        if going:
+            self._store.delete_many([self.prefix + name for name in going])
+        done.deleted += len(going)
+
+    def _may_go(self, name: str, row: Shown | None, done: Done | None) -> bool:
+        found = self._look(self.prefix + name)
+        if found is None:
+            return False
+        if found.size_bytes <= _OBJECT_BYTES_MAX:
+            path = path_of(self.prefix, name) or b""
+            it = may_go(
+                name,
+                path,
+                found,
+                volume=self._volume,
+                head=self._source.head(),
+                known=row,
+                begun=self._table.begun(name),
+            )
+            if it.verdict is Verdict.OLD:
+                return True
+        if done is not None:
+            self._table.hold(name, "another tool changed it, and its file has gone")
+            done.held.add(name)
+        return False
+
+    def _tags(self, names: Sequence[str]) -> dict[str, str]:
+        """What stands at the names: the tag of each that is there."""
+        if len(names) > _HEADS_MAX:
+            common = _common(names[0], names[-1])
+            found: dict[str, str] = {}
+            wanted = set(names)
+            after = ""
+            for _ in range(1 + len(names) // _HEADS_MAX):
+                page = self._store.list(self.prefix + common, after=after, limit=_PAGE, foreign=True)
+                found |= {it.name.removeprefix(self.prefix): it.tag for it in page}
+                if len(page) < _PAGE or page[-1].name >= self.prefix + names[-1]:
+                    return {name: tag for name, tag in found.items() if name in wanted}
+                after = page[-1].name
+            names = [name for name in names if self.prefix + name > after]
+        else:
+            found, wanted = {}, set(names)
+        for name in names:
+            try:
+                found[name] = self._store.head(self.prefix + name).tag
+            except ObjectNotFound:
+                continue
+        return {name: tag for name, tag in found.items() if name in wanted}
+
+    def names_at(self, name: str) -> list[str]:
+        """The objects that stand at a name and, as in a directory, below it. One request for a thousand."""
+        found: list[str] = []
+        after = ""
+        while True:
+            page = self._store.list(self.prefix + name, after=after, limit=_PAGE, foreign=True)
+            here = [it.name.removeprefix(self.prefix) for it in page]
+            found += [it for it in here if it == name or not name or it.startswith(f"{name}/")]
+            if len(page) < _PAGE:
+                return found
+            after = page[-1].name
+
+    # ---- inside ----
+
+    def _all(
+        self, do: "Callable[[_Made], _Put]", items: Sequence[_Made]
+    ) -> "list[tuple[_Made, _Put | BaseException]]":
+        def guarded(item: _Made) -> "_Put | BaseException":
+            try:
+                return do(item)
+            except Exception as error:  # noqa: BLE001 - it is raised again when what succeeded is written down
+                return error
+
+        if len(items) <= 1:
+            return [(item, guarded(item)) for item in items]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(PARALLEL, "agentfs-view")
+        return list(zip(items, self._pool.map(guarded, items), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    row: Shown
+    put: int
+    reason: str = ""
+    """Why it was left alone."""
+
+
+def _common(first: str, last: str) -> str:
+    """What both begin with."""
+    length = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)
+    return first[: min(len(first), len(last)) if length is None else length]
+
+
+def _version(item: Item, row: Shown | None) -> int | None:
+    """The number of this content where `row` stands or stood."""
+    if row is None or row.version is None:
+        return item.version
+    if row.file == item.fact.file and row.digest == item.fact.digest:
+        return row.version
+    return row.version + max(item.added, 1)
+
+
+def path_of(prefix: str, name: str) -> bytes | None:
+    """The path of the file that has this object; None: no file can."""
+    place = place_of(prefix + name)
+    return None if place is None else place[2]
