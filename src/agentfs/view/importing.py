@@ -234,8 +234,8 @@ class _Importing:
         return content, self._bytes(content)
 
     def _bytes(self, content: Content | None) -> bytes | None:
-        """None: they were collected."""
-        if content is None:
+        """None: they were collected, or are too many to be merged."""
+        if content is None or content.size_bytes > MERGE_BYTES_MAX:
             return None
         if isinstance(content, ChunkedContent) and all(it in self.chunks for it in content.chunks):
             return b"".join(self.chunks[it] for it in content.chunks)
@@ -361,11 +361,11 @@ class _Importing:
     def _edit(self, one: FoundObject, place: tuple[InodeId, bytes], inode: InodeId, base: Content | None) -> Outcome:
         now, data = self._content(inode)
         base_bytes = self._bytes(base)
-        unknown = base is not None and base_bytes is None
+        unknown = base is not None and base_bytes is None and base.size_bytes <= MERGE_BYTES_MAX
         merged: Merged | None = None
         if base is not None and now is not None and base.digest == now.digest:
             merged = Merged(one.data, ())
-        elif data is not None and not unknown and max(len(data), len(one.data)) <= MERGE_BYTES_MAX:
+        elif data is not None and (base is None or base_bytes is not None) and len(one.data) <= MERGE_BYTES_MAX:
             merged = merge_contents(place[1], base_bytes, data, one.data)
         if merged is None:
             return self._keep_aside(one, place, inode, detail=_BASE_GONE if unknown else _CANNOT)
