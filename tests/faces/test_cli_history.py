@@ -14,6 +14,7 @@ from command import Machine, Result, machine, until
 from agentfs import Home, errors
 from agentfs.cli.main import main
 from agentfs.config.settings import load
+from agentfs.sdk.xattrs import set_xattrs
 from agentfs.tree.values import AttributeChange, Caller
 
 
@@ -336,3 +337,32 @@ def test_a_path_in_a_space_asks_the_space(one: Machine) -> None:
     # A restore of the home's whole tree does not reach into spaces.
     one.ok("restore", "", "--at", "@1", "--exact")
     assert one.ok("cat", "spaces/team/plan.md").out == b"1\n"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_restore_of_what_is_over_says_so_and_keeps_it(one: Machine, there: bool) -> None:
+    over = "---\nexpires: 2020-01-01  # long ago\ntitle: code\n---\n\nThe code is 4711.\n"
+    with home_of(one) as home:
+        written(home, ("code.md", over), ("plain.md", "for ever"), ("code.md", "gone" if there else None))
+    (done,) = one.ok("restore", "plain.md", "--at", "v1", "--to", "other.md", "--json").json["restored"]
+    assert done == {"path": "other.md", "what": "created", "ended": None}
+    told = one.run("restore", "code.md", "--at", "v1", "--keep")
+    assert told.code == 0
+    assert "deleted again" not in told.err
+    with home_of(one) as home:
+        assert home.read_text("code.md") == "---\ntitle: code\n---\n\nThe code is 4711.\n"
+    assert one.ok("restore", "code.md", "--at", "v1", "--keep").text == "nothing to do: it is so already\n"
+    told = one.run("restore", "code.md", "--at", "v1", "--to", "again.md")
+    assert (told.code, told.text) == (0, "created again.md\n")
+    assert "again.md ended on 2020-01-0" in told.err
+    assert "--keep" in told.err
+    assert one.ok("restore", "code.md", "--at", "v1", "--to", "b.md", "--json").json["restored"][0]["ended"] == (
+        "2020-01-02T00:00:00Z"
+    )
+    with home_of(one) as home:
+        home.write("t.txt", "text")
+        set_xattrs(home, "t.txt", {b"user.agentfs.expires": b"2020-01-01"})
+        home.sync()
+        (written_,) = home.restore("plain.md", "v1", to="t.txt", keep=True)
+        assert written_.ended_ns is None
+        assert home.facts("t.txt").expires_ns is None

@@ -17,7 +17,7 @@ from agentfs.config.settings import Settings, load
 from agentfs.memory.results import Found, Recalled
 from agentfs.replica import backing
 from agentfs.sdk.remembering import memory_bytes, names
-from agentfs.volume import asking, memory_words
+from agentfs.volume import asking, memory_words, store_clock
 from agentfs.volume.spaces import create_space
 
 _NS = 10**9
@@ -47,6 +47,14 @@ class LateClock(SystemClock):
 
     def wall_ns(self) -> int:
         return time.time_ns() + self.late_ns
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> LateClock:
+    """Of this machine and of the store: time has passed."""
+    clock = LateClock()
+    monkeypatch.setattr(store_clock, "store_time", lambda *_: (clock.wall_ns() / _NS, clock.wall_ns() / _NS))
+    return clock
 
 
 @pytest.fixture
@@ -231,8 +239,8 @@ def test_facts_are_changed_where_they_stand(home: Home) -> None:
         home.set_facts("n.md", nonsense=1)
 
 
-def test_a_memory_that_is_over_is_gone_from_every_face(tmp_path: Path) -> None:
-    clock = LateClock()
+def test_a_memory_that_is_over_is_gone_from_every_face(tmp_path: Path, late: LateClock) -> None:
+    clock = late
     with Home.open("me", settings=settings_for(tmp_path), clock=clock) as home:
         made = home.remember("The code is 4711.", ttl="1h")
         assert "4711" in home.recall("code").text
@@ -244,8 +252,22 @@ def test_a_memory_that_is_over_is_gone_from_every_face(tmp_path: Path) -> None:
         assert home.history(made.path).events[0].what == "deleted"
 
 
-def test_nobody_needs_to_ask_for_a_memory_to_end(tmp_path: Path) -> None:
+def test_a_clock_that_is_ahead_is_told_and_ends_nothing_that_others_have(tmp_path: Path) -> None:
     clock = LateClock()
+    with Home.open("me", settings=settings_for(tmp_path), clock=clock) as home:
+        made = home.remember("The code is 4711.", ttl="1h")
+        home.sync()
+        clock.late_ns = 3601 * _NS
+        deadline = time.monotonic() + 20
+        while "ahead of the store" not in home.memory_stats()["problem"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert "4711" in home.recall("code").text
+        assert home.exists(made.path)
+
+
+def test_nobody_needs_to_ask_for_a_memory_to_end(tmp_path: Path, late: LateClock) -> None:
+    clock = late
     with Home.open("me", settings=settings_for(tmp_path), clock=clock) as home:
         made = home.remember("The code is 4711.", ttl="1h")
         assert home.memory_stats()["next_expiry_ns"] is not None
@@ -256,8 +278,8 @@ def test_nobody_needs_to_ask_for_a_memory_to_end(tmp_path: Path) -> None:
             time.sleep(0.02)
 
 
-def test_what_became_over_meanwhile_is_gone_before_anything_is_shown(tmp_path: Path) -> None:
-    clock, settings = LateClock(), settings_for(tmp_path)
+def test_what_became_over_meanwhile_is_gone_before_anything_is_shown(tmp_path: Path, late: LateClock) -> None:
+    clock, settings = late, settings_for(tmp_path)
     with Home.open("me", settings=settings, clock=clock) as home:
         made = home.remember("The code is 4711.", ttl="1h")
         assert home.recall("code").relevant

@@ -171,35 +171,52 @@ def was_name(row: "Was", *, full: bool = False) -> str:
 @click.command(
     cls=ExampleCommand,
     examples="agentfs restore notes.md --at v3\nagentfs restore projects --at yesterday\n"
-    "agentfs restore projects --at @1234 --exact\nagentfs restore gone.md --at 2d --to rescued.md",
+    "agentfs restore projects --at @1234 --exact\nagentfs restore gone.md --at 2d --to rescued.md\n"
+    "agentfs restore code.md --at v1 --keep",
 )
 @click.argument("path")
 @click.option("--at", required=True, metavar="MOMENT", help=AT_HELP)
 @click.option("--to", metavar="PATH", help="Write it there and leave PATH as it is.")
 @click.option("--exact", is_flag=True, help="In a directory, delete what came since.")
+@click.option("--keep", is_flag=True, help="Take away the end of what has expired meanwhile, so that it stays.")
 @click.option("--no-sync", is_flag=True, help="Do not wait for the store; a later command or mount pushes it.")
 @timeout_option("the push")
 @space_option
 @settings_options
 @json_option
 def restore(
-    *, path: str, at: str, to: str | None, exact: bool, no_sync: bool, as_json: bool, **options: str | None
+    *,
+    path: str,
+    at: str,
+    to: str | None,
+    exact: bool,
+    keep: bool,
+    no_sync: bool,
+    as_json: bool,
+    **options: str | None,
 ) -> None:
     """Make a file or a directory what it was, deleted ones too.
 
-    It is a new commit: nothing of the history is lost, and restoring can be undone in the same way.
+    It is a new commit: nothing of the history is lost, and restoring can be undone in the same way. A file whose
+    `expires` has passed is deleted again after that commit, unless --keep takes it away.
     """
     with opened(options, fresh=True, push=not no_sync) as home:
-        done = home.restore(path, at, to=to, exact=exact)
+        done = home.restore(path, at, to=to, exact=exact, keep=keep)
         synced = push(home, wait=not no_sync)
     if as_json:
-        changes = [{"path": path_text(it.path), "what": it.what} for it in done]
+        changes = [{"path": path_text(it.path), "what": it.what, "ended": iso(it.ended_ns)} for it in done]
         print_json({"restored": changes, "synced": synced})
         return
     for it in done:
         click.echo(f"{it.what} {path_text(it.path)}")
     if not done:
         click.echo("nothing to do: it is so already")
+    for it in done:
+        if it.ended_ns is not None:
+            warn(
+                f"{path_text(it.path)} ended on {local_time(it.ended_ns)}, and is deleted again after its commit: "
+                "restore it with --keep, and it stays"
+            )
 
 
 @click.command(

@@ -16,7 +16,6 @@ writer waits for it.
 import hashlib
 import os
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,10 +23,11 @@ from itertools import chain, islice
 
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, Unavailable
-from agentfs.memory.documents import BYTES_MAX, Document, document, kind_of
-from agentfs.memory.facts import created_ns, facts_of
+from agentfs.memory.documents import BYTES_MAX, Document, document
+from agentfs.memory.facts import facts_of
 from agentfs.memory.index import Entry, Index, Looked
 from agentfs.memory.sources import Listed, Source, Sources
+from agentfs.memory.stamps import FACTS, ending, made_of
 from agentfs.replica.journal import ChangeKind, JournalRow
 from agentfs.replica.transaction import ROOT
 
@@ -35,8 +35,6 @@ Fetch = Callable[[Sequence[Source]], Mapping[int, bytes]]
 """The bytes of files that are not here, by inode, as the log has them; what the answer lacks cannot be had now.
 Raises `AgentFSError` when the store cannot be asked."""
 
-FACTS = b"user.agentfs."
-"""Extended attributes that say something about a document."""
 ENDS = frozenset((FACTS + b"expires", FACTS + b"ttl"))
 _ROWS = 2000
 _GROUP = 16
@@ -151,8 +149,10 @@ class Worker:
             self._started = False
 
     def _start(self, oldest: int, newest: int) -> None:
-        if self._index.fact("rules") != self._rules:
-            self._index.drop()
+        rules = self._index.fact("rules")
+        if rules != self._rules:
+            if rules is not None:  # a new one is empty, and may be asked already
+                self._index.drop()
             self._index.set_facts({"rules": self._rules})
         position = self._position = self._index.position
         same = self._index.fact("era") == self._era
@@ -396,19 +396,12 @@ def made(source: Source, data: bytes) -> Document | None:
 
 def is_never_text(path: bytes) -> bool:
     """By the ending of its name."""
-    return f" {_ending(path)} " in _NO_TEXT
-
-
-def _ending(path: bytes) -> str:
-    return os.path.splitext(path)[1][1:].lower().decode("latin-1")
+    return f" {ending(path)} " in _NO_TEXT
 
 
 def _stamp(source: Source) -> str:
     """What a document is made of: equal while it would come out equal."""
-    facts = sorted((name, value) for name, value in source.xattrs.items() if name.startswith(FACTS))
-    named = kind_of(source.path), created_ns(os.path.basename(source.path), "", {})
-    made_of = zlib.crc32(repr((facts, named)).encode())
-    return f"{source.content_change}.{source.mtime_ns}.{made_of}.{_ending(source.path)}"
+    return f"{source.content_change}.{made_of(source.path, source.xattrs, source.mtime_ns)}"
 
 
 def _is_known(it: Listed, looked: Looked | None) -> bool:

@@ -163,9 +163,9 @@ class AsyncHome:
         return await self._run(lambda: [*self._home.log(path, limit=limit, since=since, author=author)])
 
     async def restore(
-        self, path: Path, at: Moments, *, to: Path | None = None, exact: bool = False
+        self, path: Path, at: Moments, *, to: Path | None = None, exact: bool = False, keep: bool = False
     ) -> Sequence[Restored]:
-        return await self._run(self._home.restore, path, at, to=to, exact=exact)
+        return await self._run(self._home.restore, path, at, to=to, exact=exact, keep=keep)
 
     async def snapshot(self, name: str, *, note: str = "") -> NamedSnapshot:
         return await self._run(self._home.snapshot, name, note=note)

@@ -186,21 +186,26 @@ class HomeHistory:
     # ---- restoring ----
 
     @speaks_python
-    def restore(self, path: Path, at: Moments, *, to: Path | None = None, exact: bool = False) -> Sequence[Restored]:
+    def restore(
+        self, path: Path, at: Moments, *, to: Path | None = None, exact: bool = False, keep: bool = False
+    ) -> Sequence[Restored]:
         """Make a file or a directory what it was, or write what it was at `to`; returns what was changed. It is a new
         change like any other: `sync` makes it durable, the version from before stays in the history.
 
-        What came into a directory since stays; with `exact` it is deleted. Raises as `read_version`."""
+        What came into a directory since stays; with `exact` it is deleted. A file that says `expires`, and that this
+        has passed, goes again after its commit, and `Restored.ended_ns` tells so; with `keep` its end is taken out of
+        its frontmatter, and it stays. Raises as `read_version`."""
         inside, above, path = self._into(path)
         other = self._into(to) if to is not None else None
         if other is not None and other[1] != above:
             raise OtherVolume("a space is restored within itself: restore it there, and copy what you need")
         if above:
-            done = inside.restore(path, at, to=None if other is None else other[2], exact=exact)
+            done = inside.restore(path, at, to=None if other is None else other[2], exact=exact, keep=keep)
             return [below(above, it) for it in done]
         top, rows = self.listing(path, at, recursive=True)
         target = parts(path if to is None else to)
-        return Restore(self._bare(), self._tree, top, target, exact=exact).run(rows)
+        now_ns = self._volume.clock.wall_ns()
+        return Restore(self._bare(), self._tree, top, target, exact=exact, keep=keep, now_ns=now_ns).run(rows)
 
     # ---- conflicts ----
 

@@ -139,6 +139,8 @@ class Restored:
 
     path: str
     what: RestoredWhat
+    ended_ns: int | None = None
+    """When it was over, by what it says of itself, if that has passed: once it is committed it is deleted again."""
 
 
 _T = TypeVar("_T", Event, Was, Changed, MetConflict, Restored)

@@ -1,7 +1,7 @@
 """What time it is for ends of memories: this machine's clock, but never later than the store's.
 
 A deletion is for everybody, and a machine's clock may be wrong. The store's is one for all, and asking it costs two
-requests; so it is asked when something is going to end here, and holds for hours, as long as this machine's clock goes
+requests. So it is asked when something is going to end here, and holds for hours, while this machine's clock goes
 evenly.
 """
 
