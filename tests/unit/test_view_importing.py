@@ -310,3 +310,15 @@ def test_the_clock_of_a_commit_goes_on(world: LogWorld) -> None:
     assert made.commit is not None
     assert made.commit.time_ns == world.now_ns + 1
     assert one.modified_ns < world.now_ns - 3000 * SECOND_NS
+
+
+def test_a_late_object_of_ours_without_metadata_is_none(world: LogWorld) -> None:
+    """A directory keeps none: what another keeper wrote last must not come back as an edit."""
+    world.commit(write={b"x.bin": b"\0one"})
+    world.commit(write={b"x.bin": b"\0two"}, seconds=10)
+    world.commit(write={b"x.bin": b"\0three"}, seconds=10)
+    for late in (b"\0one", b"\0two"):
+        made = imported(world.tree(), [world.found(b"x.bin", late, seconds=1)])
+        assert (outcomes(made), made.commit) == ({"x.bin": Taken.STALE}, None)
+    meant = imported(world.tree(), [world.found(b"x.bin", b"\0one", seconds=100)])
+    assert outcomes(meant) == {"x.bin": Taken.EDITED}, "somebody put an old version back"

@@ -106,6 +106,17 @@ class IndexedTree:
             )
             return None if row is None or row[0] is None else self._content(sql, inode, int(row[0]))
 
+    def digests_since(self, inode: InodeId, time_ns: int) -> frozenset[bytes]:
+        """The SHA-256 of every content that the file had at that time of the log or later."""
+        with self.index.reading() as sql:
+            rows = sql.rows(
+                "SELECT digest FROM record WHERE inode=?1 AND digest IS NOT NULL AND sequence<=?2 AND sequence>=("
+                "SELECT coalesce(max(r.sequence), 0) FROM record r JOIN entry e ON e.sequence=r.sequence "
+                "WHERE r.inode=?1 AND e.time_ns<=?3)",
+                (inode, self.sequence, time_ns),
+            )
+        return frozenset(bytes(row[0]) for row in rows)
+
     def was_at(self, inode: InodeId, sequence: int, path: bytes) -> bool:
         """Whether the file had that path right after that entry."""
         with self.index.reading() as sql:

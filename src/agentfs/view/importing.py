@@ -344,12 +344,16 @@ class _Importing:
         return Outcome(one.name, Taken.CREATED, record.id)
 
     def _found_file(self, one: FoundObject, place: tuple[InodeId, bytes], inode: InodeId) -> Outcome:
-        if self._holds(inode, hashlib.sha256(one.data).digest()):
+        digest = hashlib.sha256(one.data).digest()
+        if self._holds(inode, digest):
             return Outcome(one.name, Taken.RIGHT, inode)
         was = self._version(one.was)
         stood_here = was is not None and (was.file == inode or self.tree.was_at(was.file, was.sequence, one.path))
         if stood_here and not one.edited:
             return Outcome(one.name, Taken.STALE, inode, "an earlier version")
+        if not stood_here and digest in self.tree.digests_since(inode, one.modified_ns - BASE_AGE_NS):
+            # where a store keeps no metadata, a late object of ours looks like this
+            return Outcome(one.name, Taken.STALE, inode, "what the file was a moment before")
         if self.tree.is_locked(inode):
             return Outcome(one.name, Taken.WAITS, inode, _LOCKED)
         if was is not None and stood_here:

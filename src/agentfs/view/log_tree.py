@@ -55,6 +55,10 @@ class LogTree(Protocol):
         """The content that the file had at that time of the log; None: it did not exist yet, or nobody knows."""
         ...
 
+    def digests_since(self, inode: InodeId, time_ns: int) -> frozenset[bytes]:
+        """The SHA-256 of every content that the file had at that time of the log or later."""
+        ...
+
     def was_at(self, inode: InodeId, sequence: int, path: bytes) -> bool:
         """Whether the file had that path right after that entry."""
         ...

@@ -1,0 +1,418 @@
+"""The way back: what other tools did in the bucket, looked for and committed (docs/view.md, V-80 ff.).
+
+What it promises: an object that somebody put, changed or deleted becomes part of the log once, or is named in the
+report. Each step can be repeated from the beginning: before the commit nothing was done; after it the commit itself
+says which objects it took in; and what `view.db` says of an object is written last.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from agentfs.clock import Clock
+from agentfs.errors import ObjectNotFound, Unavailable
+from agentfs.format.commit import encode_commit
+from agentfs.format.layout import volume_name
+from agentfs.history.log_tree import IndexedTree
+from agentfs.log.contents import Contents
+from agentfs.log.log import Appended
+from agentfs.model.ignore import DEFAULT_PATTERNS, IgnorePatterns
+from agentfs.model.records import InodeId
+from agentfs.replica.replica import Replica
+from agentfs.stores.protocol import Entry, Store, StoredObject
+from agentfs.sync.engine import Engine
+from agentfs.sync.ground import EngineGround
+from agentfs.view.importing import FoundObject, GoneObject, Import, Outcome, Taken, imported
+from agentfs.view.log_files import LogFiles
+from agentfs.view.looking import CONFIRM_S, YOUNG_S, Looked, Patience, is_as_known, is_too_much, looked
+from agentfs.view.naming import view_prefix
+from agentfs.view.restoring import restored
+from agentfs.view.shown import Shown, ShownTable
+from agentfs.view.writer import path_of
+from agentfs.volume.engine_plan import EnginePlan
+from agentfs.volume.history import HistoryService
+from agentfs.volume.messages import Message
+
+_LOG = logging.getLogger(__name__)
+
+_PARALLEL = 4
+_PAGE = 1000
+_TRIES_MAX = 8
+_TOLD = 20
+_SECOND_NS = 1_000_000_000
+_FUTURE_NS = 86_400 * _SECOND_NS
+LOOKED_AT, LEFT, BRAKE = "looked_at_ns", "left", "brake"
+"""Single facts of `view.db`: when the last whole look ended, by this machine's clock; names that are left alone, as JSON; what the
+brake holds, as JSON."""
+
+
+@dataclass(slots=True)
+class LookReport:
+    """What one look did."""
+
+    objects: int | None = None
+    """In the bucket; None: only some were looked at."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Of everything that was not as it was known."""
+    waiting: list[str] = field(default_factory=list)
+    """Names that are looked at again in a moment."""
+    braked: int = 0
+    """Objects that are gone, and are too many to believe it (V-84)."""
+    left: int = 0
+    """Names that are left alone."""
+
+    def message(self) -> Message:
+        changed = [it for it in self.outcomes if it.taken not in (Taken.RIGHT, Taken.STALE)]
+        return {
+            "objects": self.objects,
+            "imported": [{"name": it.name, "what": it.taken.value, "why": it.why} for it in changed],
+            "waiting": self.waiting,
+            "braked": self.braked,
+            "left": self.left,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Got:
+    """An object with its bytes, and what it means."""
+
+    entry: Entry
+    found: FoundObject
+
+
+class BucketImport:
+    """Of one engine's volume; called by one thread at a time."""
+
+    def __init__(
+        self,
+        plan: EnginePlan,
+        replica: Replica,
+        table: ShownTable,
+        files: LogFiles,
+        history: HistoryService,
+        *,
+        clock: Clock,
+        due: Callable[[Iterable[InodeId]], None],
+    ) -> None:
+        """`due` is told of the files whose objects are to be looked at by the writer."""
+        self._volume = volume_name(plan.kind, plan.volume_id)
+        self._prefix = view_prefix(plan.kind, plan.volume_id)
+        self._author = plan.agent
+        self._ignore = IgnorePatterns([*DEFAULT_PATTERNS, *(it.encode() for it in plan.settings.ignore)])
+        self._replica = replica
+        self._table = table
+        self._files = files
+        self._history = history
+        self._clock = clock
+        self._due = due
+        self._turn = threading.Lock()
+        self._patience = Patience()
+        self._accepted: frozenset[str] = frozenset()
+
+    # ---- looking ----
+
+    def look(self, engine: Engine) -> LookReport:
+        """Look at all names, and take in what is to be taken in: on return it is remotely durable. Raises what the
+        store and the log raise, and `Unavailable` when the log moves on all the time: nothing is lost, look again."""
+        with self._turn:
+            engine.pull_now()
+            store = engine.ground.store
+            rows = {row.name: row for row in self._rows()}
+            found = looked(self._listed(store), rows.values(), self._path)
+            known_whole = self._table.state(LOOKED_AT) is not None
+            report = self._take_in(engine, found, rows, appeared=known_whole)
+            report.objects, report.left = found.objects, len(found.left)
+            self._table.set_state(LEFT, json.dumps(dict(list(found.left.items())[:_TOLD])))
+            self._table.set_state(LOOKED_AT, self._clock.wall_ns())
+        return report
+
+    def look_at(self, engine: Engine, names: Iterable[str]) -> LookReport:
+        """As `look`, at these names only: one request for each."""
+        with self._turn:
+            engine.pull_now()
+            store, rows, entries, wanted = engine.ground.store, dict[str, Shown](), list[Entry](), sorted(set(names))
+            for name in wanted:
+                row = self._table.get(name)
+                if row is not None:
+                    rows[name] = row
+                try:
+                    it = store.head(self._prefix + name)
+                    entries.append(Entry(name, it.size_bytes, it.modified_at, it.tag))
+                except ObjectNotFound:
+                    continue
+            report = self._take_in(engine, looked(entries, rows.values(), self._path), rows, appeared=False)
+            there = {it.name for it in entries}
+            for name in wanted:
+                if name not in there:
+                    self._settled(name)
+        return report
+
+    def accept(self, engine: Engine) -> LookReport:
+        """Believe the deletions that the brake holds. Raises as `look`."""
+        with self._turn:
+            held = self._table.state(BRAKE)
+            self._accepted = frozenset(json.loads(held)["names"]) if held else frozenset()
+        try:
+            return self.look(engine)
+        finally:
+            self._accepted = frozenset()
+
+    def _rows(self) -> Iterable[Shown]:
+        after = ""
+        while page := self._table.page(after):
+            yield from page
+            after = page[-1].name
+
+    def _listed(self, store: Store) -> Iterable[Entry]:
+        after = ""
+        while True:
+            page = store.list(self._prefix, after=after, limit=_PAGE, foreign=True)
+            for it in page:
+                yield Entry(it.name.removeprefix(self._prefix), it.size_bytes, it.modified_at, it.tag)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].name
+
+    def _path(self, name: str) -> bytes | None:
+        return path_of(self._prefix, name)
+
+    # ---- taking in ----
+
+    def _take_in(self, engine: Engine, found: Looked, rows: dict[str, Shown], *, appeared: bool) -> LookReport:
+        report = LookReport()
+        got = self._got(engine.ground.store, found.differs, rows, report, appeared=appeared)
+        gone = self._gone(found, rows, got, report)
+        emptied = {it.entry.name for it in got if not self._believed_empty(it, rows, report)}
+        got = [it for it in got if it.entry.name not in emptied]
+        self._patience.keep([*((name, "gone") for name in report.waiting), *((name, "empty") for name in report.waiting),
+                             *((it.name, it.tag or str(it.modified_at)) for it in found.differs)])  # fmt: skip
+        fresh = [it for it in got if not self._is_ours(it)]
+        if fresh or gone:
+            self._import(engine, fresh, gone, report)
+        self._settle({it.entry.name: it for it in fresh}, report)
+        return report
+
+    def _got(
+        self, store: Store, entries: Iterable[Entry], rows: dict[str, Shown], report: LookReport, *, appeared: bool
+    ) -> list[_Got]:
+        """The objects that nobody seems to be writing, with their bytes."""
+        wall_s, now_s = self._clock.wall_ns() / _SECOND_NS, self._clock.monotonic()
+        wanted = []
+        for entry in entries:
+            if self._patience.settled(entry, wall_s=wall_s, now_s=now_s):
+                wanted.append(entry)
+            else:
+                report.waiting.append(entry.name)
+
+        def get(entry: Entry) -> tuple[Entry, StoredObject | None]:
+            try:
+                return entry, store.get(self._prefix + entry.name)
+            except ObjectNotFound:
+                return entry, None
+
+        got = []
+        if not wanted:
+            return got
+        with ThreadPoolExecutor(min(_PARALLEL, len(wanted)), "agentfs-look") as pool:
+            for entry, it in pool.map(get, wanted):
+                if it is None or (it.tag and entry.tag and it.tag != entry.tag):
+                    report.waiting.append(entry.name)
+                else:
+                    got.append(_Got(entry, self._found(entry, it, appeared=appeared and entry.name not in rows)))
+        return got
+
+    def _found(self, entry: Entry, it: StoredObject, *, appeared: bool) -> FoundObject:
+        path = self._path(entry.name) or b""
+        means = restored(path, it.data, it.attributes)
+        modified_ns = int(entry.modified_at) * _SECOND_NS
+        if modified_ns > self._clock.wall_ns() + _FUTURE_NS:
+            modified_ns = 0  # a time that somebody made up must not become the log's
+        return FoundObject(
+            entry.name,
+            path,
+            hashlib.sha256(it.data).digest(),
+            means.data,
+            means.was,
+            means.edited,
+            modified_ns,
+            appeared,
+        )
+
+    def _is_ours(self, it: _Got) -> bool:
+        """Whether a keeper wrote it, and the log still has it so. Remembers that."""
+        entry, found = it.entry, it.found
+        digest = hashlib.sha256(found.data).digest()
+        begun = next((one.row for one in self._table.begun(entry.name) if one.object == found.digest), None)
+        was = found.was
+        if begun is not None:
+            row = begun
+        elif was is not None and not found.edited and was.whole and was.volume == self._volume:
+            there = self._files.files_at([found.path]).get(found.path)
+            if there is None or there.file != was.file or there.content.digest != digest:
+                return False
+            row = Shown(entry.name, was.file, was.sequence, digest, "", 0, was.version, 0.0)
+        else:
+            return False
+        self._table.put([_at(row, entry)])
+        self._table.release(entry.name)
+        self._due([row.file])
+        return True
+
+    def _gone(self, found: Looked, rows: dict[str, Shown], got: list[_Got], report: LookReport) -> list[GoneObject]:
+        """Objects of files that the log has, and that two looks did not see."""
+        missing: list[tuple[Shown, bytes]] = []
+        for row in found.gone:
+            path = self._path(row.name)
+            file = self._files.files_at([path]).get(path) if path is not None else None
+            if (
+                path is not None
+                and file is not None
+                and row.digest
+                and file.file == row.file
+                and file.content.digest == row.digest
+            ):
+                missing.append((row, path))
+            else:  # the log has gone on as well
+                self._table.forget([row.name])
+                self._due([row.file])
+        emptied = sum(1 for it in got if self._is_emptied(it, rows))
+        names = {row.name for row, _ in missing}
+        if is_too_much(len(missing) + emptied, len(rows)) and not names <= self._accepted:
+            report.braked = len(missing) + emptied
+            self._brake(sorted(names))
+            return []
+        self._brake([])
+        now_s = self._clock.monotonic()
+        believed = []
+        for row, path in missing:
+            if row.name in self._accepted or self._patience.confirmed(row.name, "gone", now_s=now_s):
+                believed.append(GoneObject(row.name, path, row.file, row.digest))
+            else:
+                report.waiting.append(row.name)
+        return believed
+
+    def _brake(self, names: list[str]) -> None:
+        before = self._table.state(BRAKE)
+        if not names:
+            if before:
+                self._table.set_state(BRAKE, "")
+            return
+        if not before:
+            _LOG.warning(
+                "%d objects of %s are gone from the bucket at once: nothing was deleted here. agentfs view accept: it "
+                "was meant; agentfs view rebuild: write them again",
+                len(names),
+                self._volume,
+            )
+        self._table.set_state(BRAKE, json.dumps({"names": names}))
+
+    @staticmethod
+    def _is_emptied(it: _Got, rows: dict[str, Shown]) -> bool:
+        row = rows.get(it.entry.name)
+        return not it.found.data and row is not None and row.size_bytes > 0
+
+    def _believed_empty(self, it: _Got, rows: dict[str, Shown], report: LookReport) -> bool:
+        """A tool that failed leaves an empty object: it is believed when it is still empty."""
+        if not self._is_emptied(it, rows):
+            return True
+        if report.braked:
+            return False
+        if self._patience.confirmed(it.entry.name, "empty", now_s=self._clock.monotonic()):
+            return True
+        report.waiting.append(it.entry.name)
+        return False
+
+    # ---- the commit ----
+
+    def _import(self, engine: Engine, fresh: list[_Got], gone: list[GoneObject], report: LookReport) -> None:
+        objects = [it.found for it in fresh]
+        for _ in range(_TRIES_MAX):
+            tree = self._tree(engine)
+            made = imported(tree, objects, gone, ignore=self._ignore)
+            if made.commit is not None:
+                done = engine.in_turn(lambda ground, tree=tree, made=made: self._put(ground, tree, made))
+                engine.pull_now()
+                if not done:
+                    continue
+                _LOG.info("entry %d takes in %d objects of the bucket", made.commit.sequence, len(made.outcomes))
+            report.outcomes += made.outcomes
+            if not made.rest:
+                return
+            ended = {it.name for it in made.outcomes}
+            objects = [it for it in objects if it.name not in ended]
+            gone = [it for it in gone if it.name not in ended]
+        raise Unavailable("others write all the time: the bucket's changes are taken in with the next look")
+
+    def _tree(self, engine: Engine) -> IndexedTree:
+        _, behind = self._history.reader(engine)
+        if behind:
+            raise Unavailable("the log cannot be read now: the bucket's changes are taken in with a later look")
+        ground = engine.ground
+        with self._replica.lock:
+            locked = frozenset(row[0] for row in self._replica.connection.rows("SELECT id FROM lock"))
+        return IndexedTree.at_head(self._history.index, self._volume, Contents(ground.store, ground.log).read, locked)
+
+    def _put(self, ground: EngineGround, tree: IndexedTree, made: Import) -> bool:
+        """Put the commit right after the tree's entry; False: something else stands there, or may come to."""
+        assert made.commit is not None
+        replica = self._replica
+        if (int(replica.state("head_sequence")), bytes(replica.state("head_digest"))) != (tree.sequence, tree.digest):
+            return False
+        ground.put_all(made.chunks.items())
+        encoded = encode_commit(made.commit, made.contents)
+        ground.failpoint("import.put")
+        result = ground.log.append(made.commit.sequence, encoded.data, encoded.digest)
+        ground.failpoint("import.committed")
+        return isinstance(result, Appended)
+
+    # ---- after it ----
+
+    def _settle(self, fresh: dict[str, _Got], report: LookReport) -> None:
+        """What is known of the objects now: the writer puts what they should be over exactly these."""
+        files: set[InodeId] = set()
+        for it in report.outcomes:
+            got = fresh.get(it.name)
+            if got is None:
+                self._table.forget([it.name])
+                files.add(it.file)
+                self._settled(it.name)
+                continue
+            was = got.found.was
+            if it.taken is Taken.WAITS:
+                self._table.hold(it.name, it.why)
+                report.waiting.append(it.name)
+                continue
+            if it.taken is Taken.LEFT_ALONE:
+                self._settled(it.name)
+                continue
+            # an object that was not ours is to be written over, whatever it says: its digest is not known
+            file = it.file or (was.file if was is not None else 0)
+            self._table.put([_at(Shown(it.name, file, 0, b"", "", 0, was.version if was else None, 0.0), got.entry)])
+            self._settled(it.name)
+            files.add(file)
+        if files:
+            self._due(files)
+
+    def _settled(self, name: str) -> None:
+        self._table.release(name)
+
+
+def seconds_until_again(report: LookReport, interval_s: float) -> float:
+    """When to look next, after that."""
+    if not report.waiting:
+        return interval_s
+    soon = max(YOUNG_S, CONFIRM_S)
+    return min(interval_s, soon) if interval_s > 0 else soon
+
+
+def _at(row: Shown, entry: Entry) -> Shown:
+    return Shown(
+        row.name, row.file, row.sequence, row.digest, entry.tag, entry.size_bytes, row.version, entry.modified_at
+    )
+
+
+__all__ = ["BRAKE", "LEFT", "LOOKED_AT", "BucketImport", "LookReport", "is_as_known", "seconds_until_again"]
