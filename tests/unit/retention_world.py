@@ -14,6 +14,7 @@ from agentfs.format.layout import blob_prefix, log_prefix, pack_prefix, snapshot
 from agentfs.fsck.store_check import StoreCheck
 from agentfs.log.contents import Contents
 from agentfs.log.log import Log
+from agentfs.model.lifecycle import NO_RULES, Rules
 from agentfs.model.retention import KEEP_ALL, Policy, parse_policy
 from agentfs.retention.collector import Collector, no_failpoint
 from agentfs.retention.options import CollectorOptions
@@ -66,6 +67,7 @@ class World:
         *,
         store: Store | None = None,
         failpoint: Callable[[str], None] = no_failpoint,
+        rules: Rules = NO_RULES,
         **options: object,
     ) -> Collector:
         wanted: Policy = KEEP_ALL if policy == "all" else parse_policy(policy)
@@ -76,6 +78,7 @@ class World:
             entropy=os.urandom,
             author="collector",
             policy=wanted,
+            rules=rules,
             options=replace(OPTIONS, **options),  # type: ignore[arg-type]
             failpoint=failpoint,
         )

@@ -107,11 +107,6 @@ class Rules:
         """Whether any of them deletes or moves files."""
         return any(rule.action is not None for rule in self.rules)
 
-    @property
-    def thin(self) -> bool:
-        """Whether any of them is about versions."""
-        return any(rule.versions is not None for rule in self.rules)
-
 
 NO_RULES = Rules(())
 
@@ -149,8 +144,8 @@ def _check_reach(rules: list[Rule]) -> None:
         earlier = seen.get("**") or seen.get(rule.glob)
         if earlier is not None:
             raise ValueError(
-                f"rule {number} is never the first to match {rule.glob}, because rule {earlier} is: put it before that "
-                "one, or say all in one rule"
+                f"rule {number} is never the first to match {rule.glob}, because rule {earlier} is: put it before "
+                "that one, or say all in one rule"
             )
         seen[rule.glob] = number
 

@@ -24,6 +24,7 @@ from agentfs.format.commit import EncodedCommit, decode_commit, encode_commit
 from agentfs.log.announcements import Announcements
 from agentfs.log.contents import PackIndex
 from agentfs.log.log import Appended, Log
+from agentfs.model.lifecycle import NO_RULES, Rules
 from agentfs.model.records import Commit
 from agentfs.model.retention import Policy
 from agentfs.retention.ages import store_now
@@ -56,11 +57,13 @@ class Collector:
         entropy: Callable[[int], bytes],
         author: str,
         policy: Policy,
+        rules: Rules = NO_RULES,
         options: CollectorOptions | None = None,
         failpoint: Callable[[str], None] = no_failpoint,
     ) -> None:
-        """`policy` is the one that counts (`retention.policies`). `entropy`: n → n random bytes. `failpoint` is
-        called between any two steps whose order matters."""
+        """`policy` is the one that counts (`retention.policies`); `rules` say of some files how many versions are
+        kept, instead of as many as it says. `entropy`: n → n random bytes. `failpoint` is called between any two
+        steps whose order matters."""
         self._store = CountedStore(store)
         self._log = Log(self._store, *layout.parse_volume_name(volume))
         self._announcements = Announcements(self._store, volume)
@@ -68,6 +71,7 @@ class Collector:
         self._entropy = entropy
         self._author = author
         self._policy = policy
+        self._rules = rules
         self._options = options or CollectorOptions()
         self._failpoint = failpoint
         self._known = 0
@@ -100,7 +104,7 @@ class Collector:
         origin = self._log.origin()
         self._log.origins = origin.origins if origin is not None else ()
         index = PackIndex(self._store, self._log.volume)
-        survey = Survey(self._store, self._log, index, self._policy, options, report, self._store_time)
+        survey = Survey(self._store, self._log, index, self._policy, self._rules, options, report, self._store_time)
         worth_it = yield from survey.look()
         self._known = survey.announced.newest
         report.horizon = survey.horizon

@@ -5,14 +5,14 @@ the old one); a file that is moved takes its lineage along. Of names that are go
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from agentfs.format.pack import Evidence, Lineage, State
 from agentfs.format.snapshot import inode_record
 from agentfs.format.snapshot_rows import SnapshotRows
-from agentfs.model.records import Commit, ConflictId, InodeId, InodeRecord, Kind
+from agentfs.model.records import ROOT_ID, Commit, ConflictId, InodeId, InodeRecord, Kind
 
 Place: TypeAlias = tuple[InodeId, bytes]
 
@@ -168,17 +168,32 @@ class HistoryWalk:
 
     # ---- what is kept ----
 
-    def wanted_lineages(self, tree: SnapshotRows | None) -> list[Lineage]:
-        """Of every file of `tree`, the one that the walk came to."""
+    def wanted_lineages(self, tree: SnapshotRows | None, versions_of: Callable[[bytes], int | None]) -> list[Lineage]:
+        """Of every file of `tree`, the one that the walk came to: as many states of it as `versions_of` its path says
+        (None: all)."""
         if tree is None or self.versions == 0:
             return []
-        places = {(parent, name) for parent, name, _ in tree.links} & self.lineages.keys()
-        start = 0 if self.versions is None else -self.versions
-        return [Lineage(*place, tuple(self.lineages[place][start:])) for place in sorted(places)]
+        above = {child: (parent, name) for parent, name, child in tree.links}
+        found = []
+        for parent, name in sorted({(parent, name) for parent, name, _ in tree.links} & self.lineages.keys()):
+            wanted = versions_of(_path(above, parent, name))
+            states = self.lineages[parent, name]
+            if wanted != 0:
+                found.append(Lineage(parent, name, tuple(states if wanted is None else states[-wanted:])))
+        return found
 
     def wanted_evidence(self) -> list[Evidence]:
         """Conflicts that nobody settled."""
         return [self.evidence[it] for it in sorted(self.evidence, key=_order) if it not in self.resolved]
+
+
+def _path(above: Mapping[InodeId, Place], parent: InodeId, name: bytes) -> bytes:
+    """From the root. A directory has one name."""
+    parts = [name]
+    while parent != ROOT_ID:
+        parent, part = above[parent]
+        parts.append(part)
+    return b"/".join(reversed(parts))
 
 
 def _digest(record: InodeRecord) -> bytes:

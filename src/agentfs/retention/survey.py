@@ -16,6 +16,7 @@ from agentfs.log.announcements import Announcements
 from agentfs.log.contents import IndexedPack, PackIndex
 from agentfs.log.log import Log
 from agentfs.log.pins import Pins
+from agentfs.model.lifecycle import Rules
 from agentfs.model.records import Commit
 from agentfs.model.retention import Policy
 from agentfs.retention.ages import LogObject, log_objects, settled_until
@@ -42,6 +43,8 @@ class Survey:
     log: Log
     index: PackIndex
     policy: Policy
+    rules: Rules
+    """How many versions of some files are kept, whatever the policy says."""
     options: CollectorOptions
     report: CollectionReport
     store_time: Callable[[], float]
@@ -178,7 +181,7 @@ class Survey:
             self.end_digest, self.end_time_ns = base.commit_digest, base.time_ns
         self.end = self.floor
         self.kept = Kept(self.log.first_own, self.horizon)
-        self._walk = HistoryWalk.after(base, None if self.policy.everything else self.policy.versions)
+        self._walk = HistoryWalk.after(base, None if self.policy.everything else self._versions_max())
         yield from self._known_history()
         while self.end < self.horizon:
             for commit in (yield from self._commits(min(self.options.parallel, self.horizon - self.end), going=True)):
@@ -282,8 +285,18 @@ class Survey:
         self._walk.know(lineages, evidence)
         self._known_rows = self._walk.known()
 
+    def _versions_max(self) -> int:
+        return max([self.policy.versions, *(it.versions or 0 for it in self.rules.rules)])
+
+    def _versions_of(self, path: bytes) -> int | None:
+        """How many versions are kept of the file that was at `path` at the horizon; None: all."""
+        if self.policy.everything:
+            return None
+        wanted = self.rules.versions_of(path)
+        return self.policy.versions if wanted is None else wanted
+
     def _choose_history(self) -> None:
-        self.lineages = self._walk.wanted_lineages(self._tree)
+        self.lineages = self._walk.wanted_lineages(self._tree, self._versions_of)
         self.evidence = self._walk.wanted_evidence()
         self.report.versions = sum(len(it.states) for it in self.lineages)
         self.kept.add_all((state.content for it in self.lineages for state in it.states), needed=False)

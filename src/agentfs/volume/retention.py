@@ -13,6 +13,8 @@ from agentfs.errors import AgentFSError, ClocksDisagree, FormatError, Unavailabl
 from agentfs.format.collection import PolicyRecord
 from agentfs.format.layout import VolumeKind, volume_name
 from agentfs.log.announcements import Announcements
+from agentfs.log.lifecycle import LifecycleChain
+from agentfs.model.lifecycle import NO_RULES
 from agentfs.model.retention import Policy, parse_policy
 from agentfs.retention.collector import Collector
 from agentfs.retention.options import QUIET
@@ -28,6 +30,9 @@ _LOG = logging.getLogger(__name__)
 _TRIES_MAX = 5
 _FIRST_LOOK_S = 600.0
 _LOOK_S = 86_400.0
+RULES_GRACE_S = 86_400.0
+"""Engines collect nothing for so long after somebody set lifecycle rules: they may be about versions, and what was
+collected nobody can bring back."""
 _SLICE_S = 0.25
 """Of an engine's quiet moments, every ten seconds: nobody waits for longer behind a clean-up."""
 
@@ -67,6 +72,7 @@ class Cleaning:
         self._pass_gate()
         wish = None if dry_run else wish_of(self._settings)
         policy = agreed_policy(self._announcements, wish, author=self._author, clock=self._clock)
+        rules = NO_RULES if policy.everything else LifecycleChain(self._store, self.volume).newest().rules
         for _ in range(_TRIES_MAX):
             collector = Collector(
                 self._store,
@@ -75,6 +81,7 @@ class Cleaning:
                 entropy=os.urandom,
                 author=self._author,
                 policy=policy,
+                rules=rules,
             )
             for _ in collector.run(dry_run=dry_run):
                 progress(collector.report)
@@ -126,6 +133,9 @@ class RetentionChore:
         policy = agreed_policy(Announcements(store, self._volume), self._wish, author=self._author, clock=self._clock)
         if policy.everything:
             return
+        force = LifecycleChain(store, self._volume).newest()
+        if force.record is not None and self._clock.wall_ns() / 1e9 < force.set_at + RULES_GRACE_S:
+            return
         self._collector = Collector(
             store,
             self._volume,
@@ -133,6 +143,7 @@ class RetentionChore:
             entropy=os.urandom,
             author=self._author,
             policy=policy,
+            rules=force.rules,
             options=QUIET,
         )
         self._run = self._collector.run()
