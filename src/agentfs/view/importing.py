@@ -88,7 +88,7 @@ class FoundObject:
     """The version that it says it was made from."""
     edited: bool
     modified_ns: int
-    """When it was written, by the store's clock."""
+    """When it was written, by the store's clock; 0: it says a time that cannot be."""
     appeared: bool = False
     """It was not at this name when the view was last looked at, by somebody who knows."""
 
@@ -224,6 +224,9 @@ class _Importing:
             parent = record.id
         return parent
 
+    def _time(self, one: FoundObject) -> int:
+        return one.modified_ns or self.tree.time_ns + 1
+
     # ---- contents ----
 
     def _content(self, inode: InodeId) -> tuple[Content | None, bytes | None]:
@@ -283,7 +286,7 @@ class _Importing:
                 continue
             del by_version[was.file, was.digest]
             self.names[old_parent, old_names[0]] = None
-            self.names[self._directory(parent, names, one.modified_ns), names[-1]] = old
+            self.names[self._directory(parent, names, self._time(one)), names[-1]] = old
             self._took(one)
             self.outcomes[one.name] = Outcome(one.name, Taken.RENAMED, old)
             self.outcomes[there.name] = Outcome(there.name, Taken.RENAMED)
@@ -336,9 +339,9 @@ class _Importing:
         if was is not None and stood_here and one.edited and (place := self.tree.place(was.file)) is not None:
             # the file was renamed meanwhile: it gets the edit where it is now
             return self._found_file(one, place, was.file)
-        directory = self._directory(parent, names, one.modified_ns)
-        record = self._new(Kind.FILE, _FILE_MODE, directory, one.modified_ns)
-        self._write(record, one.data, one.modified_ns)
+        directory = self._directory(parent, names, self._time(one))
+        record = self._new(Kind.FILE, _FILE_MODE, directory, self._time(one))
+        self._write(record, one.data, self._time(one))
         self.names[directory, names[-1]] = record.id
         self._took(one)
         return Outcome(one.name, Taken.CREATED, record.id)
@@ -378,7 +381,7 @@ class _Importing:
         if merged.clashes:
             detail = "; ".join(merged.clashes)[:_DETAIL_MAX]
             self._conflict(place, b"", detail, (base, now, self._aside(one.data)))
-        self._write(self._record(inode), merged.data, one.modified_ns)
+        self._write(self._record(inode), merged.data, self._time(one))
         self._took(one)
         return Outcome(one.name, Taken.EDITED if merged.data == one.data else Taken.MERGED, inode)
 
@@ -387,8 +390,8 @@ class _Importing:
         copy = conflict_name(
             name, agent=AUTHOR, at_ns=one.modified_ns, taken=lambda it: self._child(parent, it) is not None
         )
-        record = self._new(Kind.FILE, _FILE_MODE, parent, one.modified_ns)
-        self._write(record, one.data, one.modified_ns)
+        record = self._new(Kind.FILE, _FILE_MODE, parent, self._time(one))
+        self._write(record, one.data, self._time(one))
         self.names[parent, copy] = record.id
         self._conflict(place, copy, detail, None)
         self._took(one)

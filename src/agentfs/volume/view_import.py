@@ -5,6 +5,7 @@ report. Each step can be repeated from the beginning: before the commit nothing 
 says which objects it took in; and what `view.db` says of an object is written last.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -46,8 +47,10 @@ _TOLD = 20
 _SECOND_NS = 1_000_000_000
 _FUTURE_NS = 86_400 * _SECOND_NS
 LOOKED_AT, LEFT, BRAKE = "looked_at_ns", "left", "brake"
-"""Single facts of `view.db`: when the last whole look ended, by this machine's clock; names that are left alone, as JSON; what the
-brake holds, as JSON."""
+"""Single facts of `view.db`: when the last whole look ended, by this machine's clock; names that are left alone, as
+JSON; what the brake holds, as JSON."""
+_LEFT_S = 3600.0
+"""An object that was left alone is read again after so long."""
 
 
 @dataclass(slots=True)
@@ -112,6 +115,9 @@ class BucketImport:
         self._turn = threading.Lock()
         self._patience = Patience()
         self._accepted: frozenset[str] = frozenset()
+        self._left: dict[tuple[str, str], str] = {}
+        """Objects that are no file's, by name and tag: why. They are not read with every look."""
+        self._left_at = clock.monotonic()
 
     # ---- looking ----
 
@@ -125,9 +131,7 @@ class BucketImport:
             found = looked(self._listed(store), rows.values(), self._path)
             known_whole = self._table.state(LOOKED_AT) is not None
             report = self._take_in(engine, found, rows, appeared=known_whole)
-            report.objects, report.left = found.objects, len(found.left)
-            self._table.set_state(LEFT, json.dumps(dict(list(found.left.items())[:_TOLD])))
-            self._table.set_state(LOOKED_AT, self._clock.wall_ns())
+            self._remember(found, report)
         return report
 
     def look_at(self, engine: Engine, names: Iterable[str]) -> LookReport:
@@ -161,6 +165,23 @@ class BucketImport:
         finally:
             self._accepted = frozenset()
 
+    def _remember(self, found: Looked, report: LookReport) -> None:
+        """What a whole look says, for the next one and for `agentfs view status`."""
+        waiting = set(report.waiting)
+        kept = [(it.name, it.tag or str(it.modified_at)) for it in found.differs]
+        self._patience.keep([*kept, *((name, what) for name in waiting for what in ("gone", "empty"))])
+        now = self._clock.monotonic()
+        if now - self._left_at > _LEFT_S:
+            self._left.clear()
+            self._left_at = now
+        left = dict(found.left)
+        for it in found.differs:
+            if why := self._left.get((it.name, it.tag)):
+                left[it.name] = why
+        report.objects, report.left = found.objects, len(left)
+        self._table.set_state(LEFT, json.dumps({"count": len(left), "names": dict(list(left.items())[:_TOLD])}))
+        self._table.set_state(LOOKED_AT, self._clock.wall_ns())
+
     def _rows(self) -> Iterable[Shown]:
         after = ""
         while page := self._table.page(after):
@@ -188,8 +209,6 @@ class BucketImport:
         gone = self._gone(found, rows, got, report)
         emptied = {it.entry.name for it in got if not self._believed_empty(it, rows, report)}
         got = [it for it in got if it.entry.name not in emptied]
-        self._patience.keep([*((name, "gone") for name in report.waiting), *((name, "empty") for name in report.waiting),
-                             *((it.name, it.tag or str(it.modified_at)) for it in found.differs)])  # fmt: skip
         fresh = [it for it in got if not self._is_ours(it)]
         if fresh or gone:
             self._import(engine, fresh, gone, report)
@@ -203,6 +222,9 @@ class BucketImport:
         wall_s, now_s = self._clock.wall_ns() / _SECOND_NS, self._clock.monotonic()
         wanted = []
         for entry in entries:
+            known = self._table.get(entry.name)
+            if (entry.name, entry.tag) in self._left or (known is not None and is_as_known(entry, known)):
+                continue  # known by now: the writer was at it
             if self._patience.settled(entry, wall_s=wall_s, now_s=now_s):
                 wanted.append(entry)
             else:
@@ -214,7 +236,7 @@ class BucketImport:
             except ObjectNotFound:
                 return entry, None
 
-        got = []
+        got: list[_Got] = []
         if not wanted:
             return got
         with ThreadPoolExecutor(min(_PARALLEL, len(wanted)), "agentfs-look") as pool:
@@ -245,6 +267,9 @@ class BucketImport:
     def _is_ours(self, it: _Got) -> bool:
         """Whether a keeper wrote it, and the log still has it so. Remembers that."""
         entry, found = it.entry, it.found
+        known = self._table.get(entry.name)
+        if known is not None and is_as_known(entry, known):
+            return True
         digest = hashlib.sha256(found.data).digest()
         begun = next((one.row for one in self._table.begun(entry.name) if one.object == found.digest), None)
         was = found.was
@@ -268,21 +293,15 @@ class BucketImport:
         for row in found.gone:
             path = self._path(row.name)
             file = self._files.files_at([path]).get(path) if path is not None else None
-            if (
-                path is not None
-                and file is not None
-                and row.digest
-                and file.file == row.file
-                and file.content.digest == row.digest
-            ):
+            shown = file is not None and (file.file, file.content.digest) == (row.file, row.digest)
+            if path is not None and shown:
                 missing.append((row, path))
             else:  # the log has gone on as well
                 self._table.forget([row.name])
                 self._due([row.file])
-        emptied = sum(1 for it in got if self._is_emptied(it, rows))
-        names = {row.name for row, _ in missing}
-        if is_too_much(len(missing) + emptied, len(rows)) and not names <= self._accepted:
-            report.braked = len(missing) + emptied
+        names = {row.name for row, _ in missing} | {it.entry.name for it in got if self._is_emptied(it, rows)}
+        if is_too_much(len(names), len(rows)) and not names <= self._accepted:
+            report.braked = len(names)
             self._brake(sorted(names))
             return []
         self._brake([])
@@ -303,8 +322,8 @@ class BucketImport:
             return
         if not before:
             _LOG.warning(
-                "%d objects of %s are gone from the bucket at once: nothing was deleted here. agentfs view accept: it "
-                "was meant; agentfs view rebuild: write them again",
+                "%d objects of %s are gone from the bucket at once: nothing was deleted here. If it was meant: "
+                "agentfs view accept; if not: agentfs view rebuild",
                 len(names),
                 self._volume,
             )
@@ -321,7 +340,8 @@ class BucketImport:
             return True
         if report.braked:
             return False
-        if self._patience.confirmed(it.entry.name, "empty", now_s=self._clock.monotonic()):
+        name, now_s = it.entry.name, self._clock.monotonic()
+        if name in self._accepted or self._patience.confirmed(name, "empty", now_s=now_s):
             return True
         report.waiting.append(it.entry.name)
         return False
@@ -331,13 +351,13 @@ class BucketImport:
     def _import(self, engine: Engine, fresh: list[_Got], gone: list[GoneObject], report: LookReport) -> None:
         objects = [it.found for it in fresh]
         for _ in range(_TRIES_MAX):
+            engine.pull_now()  # an object may be of a commit that came since
             tree = self._tree(engine)
             made = imported(tree, objects, gone, ignore=self._ignore)
             if made.commit is not None:
-                done = engine.in_turn(lambda ground, tree=tree, made=made: self._put(ground, tree, made))
-                engine.pull_now()
-                if not done:
+                if not engine.in_turn(functools.partial(self._put, tree=tree, made=made)):
                     continue
+                engine.pull_now()
                 _LOG.info("entry %d takes in %d objects of the bucket", made.commit.sequence, len(made.outcomes))
             report.outcomes += made.outcomes
             if not made.rest:
@@ -387,6 +407,7 @@ class BucketImport:
                 report.waiting.append(it.name)
                 continue
             if it.taken is Taken.LEFT_ALONE:
+                self._left[it.name, got.entry.tag] = it.why
                 self._settled(it.name)
                 continue
             # an object that was not ours is to be written over, whatever it says: its digest is not known
@@ -413,6 +434,3 @@ def _at(row: Shown, entry: Entry) -> Shown:
     return Shown(
         row.name, row.file, row.sequence, row.digest, entry.tag, entry.size_bytes, row.version, entry.modified_at
     )
-
-
-__all__ = ["BRAKE", "LEFT", "LOOKED_AT", "BucketImport", "LookReport", "is_as_known", "seconds_until_again"]
