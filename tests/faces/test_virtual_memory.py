@@ -295,6 +295,10 @@ def test_a_budget_holds_for_all_that_is_read(texts: Path) -> None:
     counter = default_counter()
     for most in (0, 1, 7, 30, 60, 1000):
         assert counter.count((texts / f":recall?q=green+tea+risk&max_tokens={most}").read_text()) <= most
+    least = (texts / ":recall?q=green+tea+risk&max_tokens=20").read_text()
+    needs = re.fullmatch(r"The best passage needs (\d+) tokens: ask with more.\n", least)
+    assert needs
+    assert (texts / f":recall?q=green+tea+risk&max_tokens={needs[1]}").read_text().startswith("## ")
     # Which passage comes last depends on the vectors that are there already; its line ends, once.
     assert re.search(r"\S\n\Z", (texts / ":recall?q=green+tea").read_text())
 

@@ -89,6 +89,30 @@ def test_never_over_the_budget_and_verbatim(index: Index, files: dict[str, str],
     assert ask(index, query, max_tokens=max_tokens) == got
 
 
+def test_a_budget_that_holds_nothing_is_told_what_the_best_needs(index: Index, tmp_path: Path) -> None:
+    """By what the answer costs when it is given; and one that holds just that gives it."""
+    query = "what is the wifi password of the workshop"
+    needs = ask(index, query, max_tokens=1).needs
+    assert needs > 20
+    best = ask(index, query, max_tokens=needs)
+    assert (len(best.found), best.tokens, best.needs) == (1, needs - 1, 0)
+    told = 0
+    for max_tokens in range(needs):
+        got = ask(index, query, max_tokens=max_tokens)
+        assert got.relevant
+        assert got.tokens == COUNTER.count(got.text) <= max_tokens
+        if not got.found:  # something shorter may have fit
+            assert got.needs == needs
+            assert got.text in ("", f"The best passage needs {needs} tokens: ask with more.")
+            assert got.text or max_tokens < 20
+            told += bool(got.text)
+    assert told
+    one = ask(index, query, max_tokens=15)
+    both = fused([one, one], max_tokens=15, counter=COUNTER)
+    assert (both.text, both.needs, both.relevant) == (one.text, needs, True)
+    assert ask(index, "zygomorphic quaternions", max_tokens=15).needs == 0
+
+
 @pytest.mark.parametrize("max_tokens", [300, 500, 1000, 2000])
 def test_never_a_fraction_of_the_budget_when_there_is_more(index: Index, max_tokens: int) -> None:
     got = ask(index, "what did Jonas and Priya do with the database", max_tokens=max_tokens)

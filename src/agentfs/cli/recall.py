@@ -86,6 +86,7 @@ def recall(
                 "relevant": found.relevant,
                 "text": found.text,
                 "tokens": found.tokens,
+                "needs": found.needs,
                 "max_tokens": max_tokens,
                 "counter": found.counter,
                 "passages": [_fields(it) for it in found.found],
@@ -97,7 +98,7 @@ def recall(
     if found.text:
         click.echo(found.text)
     elif found.relevant:
-        warn(f"something answers, but not within {max_tokens} tokens")
+        warn(f"something answers, but not within {max_tokens} tokens: the best passage needs {found.needs}")
     if explain:
         _explain(list(found.found))
         click.echo(f"\n{found.tokens} of {max_tokens} tokens ({found.counter}); {found.scanned} passages looked at")

@@ -11,12 +11,10 @@ from agentfs.mcp.paths import Root
 from agentfs.mcp.refusals import one_line, refusing
 from agentfs.memory.packing import fused
 from agentfs.memory.recalling import Found, Recalled
-from agentfs.memory.tokens import default_counter
 
 META = "agentfs/passages"
 """The key in a result's `_meta` under which programs find where the passages are from. Models do not see it."""
 _SNIPPET_LETTERS = 300
-_TOO_LONG = "What answers that is longer than max_tokens: ask with a higher one."
 _TRIES_MAX = 3
 _PATH_TOKENS = 6
 """What `/memories/` before a path costs at most, and a little more."""
@@ -43,13 +41,14 @@ def recall(root: Root, given: Recall) -> tuple[str, dict[str, Any]]:
     budget = given.max_tokens
     for _ in range(_TRIES_MAX):
         recalled = _recalled(root, given, budget)
-        seen = fused([replace(recalled, found=_seen(root, recalled.found))], max_tokens=given.max_tokens)
+        needs = recalled.needs and recalled.needs + _PATH_TOKENS
+        part = replace(recalled, found=_seen(root, recalled.found), needs=needs)
+        seen = fused([part], max_tokens=given.max_tokens)
         if len(seen.found) == len(recalled.found):
             break
         # These paths are longer than those of the home, and something no longer fits: so much less is asked for.
         budget -= _PATH_TOKENS * len({it.path for it in recalled.found})
-    text = seen.text or _TOO_LONG
-    return text, _meta(seen.found) | {"agentfs/tokens": default_counter().count(text), "agentfs/behind": seen.behind}
+    return seen.text, _meta(seen.found) | {"agentfs/tokens": seen.tokens, "agentfs/behind": seen.behind}
 
 
 def _recalled(root: Root, given: Recall, budget: int) -> Recalled:

@@ -23,6 +23,7 @@ from agentfs.memory.tokens import TokenCounter
 
 GAP = "…"
 NOTHING = "Nothing in this memory answers that."
+TOO_SMALL = "The best passage needs {} tokens: ask with more."
 _TAGS_SHOWN = 4
 _PINNED_SHARE = 0.1
 """Of the budget, for standing instructions that have to do with the question."""
@@ -79,26 +80,20 @@ def packed(
     choice = _Choice(max_tokens, counter)
     choice.reserve(pinned)
     choice.fill(offers)
-    if not choice.chosen:
-        return nothing(
-            max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, relevant=choice.any_relevant
-        )
-    runs, text, tokens = choice.settled()
+    runs, text, tokens = choice.settled() if choice.chosen else ([], "", 0)
     if not runs:
-        return nothing(max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, relevant=True)
+        return nothing(max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, needs=choice.needs())
     found = tuple(it.found for it in sorted(runs, key=lambda it: _rank(it.found)))
     return Recalled(found, tokens, counter.name, text, True, scanned, behind)
 
 
-def nothing(
-    *, max_tokens: int, counter: TokenCounter, scanned: int, behind: int = 0, relevant: bool = False
-) -> Recalled:
-    """`relevant`: something answers, but does not fit."""
-    text = "" if relevant else NOTHING
+def nothing(*, max_tokens: int, counter: TokenCounter, scanned: int, behind: int = 0, needs: int = 0) -> Recalled:
+    """`needs` not 0: something answers, but does not fit, for it needs so many tokens."""
+    text = TOO_SMALL.format(needs) if needs else NOTHING
     tokens = counter.count(text)
     if tokens > max_tokens:
         text, tokens = "", 0
-    return Recalled((), tokens, counter.name, text, relevant, scanned, behind)
+    return Recalled((), tokens, counter.name, text, needs > 0, scanned, behind, needs)
 
 
 def fused(parts: Sequence[Recalled], *, max_tokens: int, counter: TokenCounter | None = None) -> Recalled:
@@ -116,8 +111,8 @@ def fused(parts: Sequence[Recalled], *, max_tokens: int, counter: TokenCounter |
         for at, found in enumerate(union)
     ]
     if not offers:
-        relevant = any(it.relevant for it in parts)
-        return nothing(max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, relevant=relevant)
+        needs = min((it.needs for it in parts if it.needs), default=0)
+        return nothing(max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, needs=needs)
     return packed(offers, max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind)
 
 
@@ -163,7 +158,6 @@ class _Choice:
 
     def __init__(self, max_tokens: int, counter: TokenCounter) -> None:
         self.chosen: list[Piece] = []
-        self.any_relevant = False
         self._max = max_tokens
         self._counter = counter
         self._spent = 0
@@ -172,6 +166,7 @@ class _Choice:
         self._known: set[object] = set()
         """Files of which it is known what their header costs: by the first of their pieces that was looked at."""
         self._paid: set[str] = set()
+        self._best: Offer | None = None
         self._left: list[Offer] = []
         """Did not fit, by what they were thought to cost."""
 
@@ -187,7 +182,7 @@ class _Choice:
         for it in offers:
             if best is None:
                 best = it.score
-                self.any_relevant = best > 0
+                self._best = self._best or (it if best > 0 else None)
             if it.score <= 0 or it.score < best * _FLOOR or len(self._left) >= _TRIED:
                 break
             if not self.chosen and it.score < best * _FIRST:
@@ -197,7 +192,7 @@ class _Choice:
                 self._left.append(it)
             elif (piece := it.piece()) is None:
                 continue
-            elif self._cost(piece) > room:
+            elif self._cost(piece) > room and (self.chosen or self._alone(piece) > room):
                 self._known.add(it.document)
                 self._left.append(it)
             elif not self._texts.have(piece.found.text):
@@ -226,6 +221,14 @@ class _Choice:
                     return more
                 self.chosen = before
         return runs, text, tokens
+
+    def needs(self) -> int:
+        """What an answer with the best alone costs, with an end of its last line; 0: there is none."""
+        piece = None if self._best is None else self._best.piece()
+        return 0 if piece is None else self._alone(piece) + 1
+
+    def _alone(self, it: Piece) -> int:
+        return self._counter.count(_written([it]))
 
     def _made(self) -> tuple[list[Piece], str, int]:
         runs = _runs(self.chosen)

@@ -66,13 +66,17 @@ class Recalled:
     """`counter`'s count of `text`, never above what was asked for."""
     counter: str
     text: str
-    """What faces print, and what an agent puts into its context."""
+    """What faces print, and what an agent puts into its context. Where nothing fits it says what the best needs, as
+    far as the budget holds that."""
     relevant: bool
     """False: nothing that is here answers; `found` is empty and `text` says so as far as the budget holds it."""
     scanned: int
     """How many passages were looked at closely."""
     behind: int = 0
     """How many changed documents are not in the index yet."""
+    needs: int = 0
+    """Where something answers and nothing of it fits: what an answer with the best passage alone would cost, with
+    an end of its last line."""
 
 
 @dataclass(frozen=True, slots=True)
