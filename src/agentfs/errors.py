@@ -208,6 +208,13 @@ class ObjectExists(StoreError):
     errno, code = _errno.EEXIST, "object-exists"
 
 
+class ObjectChanged(StoreError):
+    """A put that was to replace a certain version was refused: the object is another one by now, or gone. Nothing
+    was written. Read it and decide again."""
+
+    errno, code = _errno.ESTALE, "object-changed"
+
+
 class OutcomeUnknown(StoreError):
     """A put may or may not have taken effect (time-out, dropped connection, 5xx after the body was sent).
     Read the object back before deciding anything."""

@@ -119,8 +119,15 @@ class ModelStore:
         return StoredObject(found.data[start:stop], found.size_bytes, found.modified_at)
 
     def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
+        self,
+        name: str,
+        data: bytes,
+        *,
+        create_only: bool = False,
+        replacing: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> str:
+        assert replacing is None  # the log replaces nothing
         del attributes
         self.meanwhile()
 
@@ -138,6 +145,7 @@ class ModelStore:
             raise ObjectExists(name)
         if fault is not Fault.NONE:
             raise OutcomeUnknown(name)
+        return "tag"
 
     def delete(self, name: str) -> None:
         self.meanwhile()
@@ -149,7 +157,8 @@ class ModelStore:
         if fault is not Fault.NONE:
             raise StoreUnavailable(name)
 
-    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Listed]:
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, foreign: bool = False) -> Sequence[Listed]:
+        del foreign
         self.meanwhile()
         names = sorted(name for name in self.objects if name.startswith(prefix) and name > after)
         return [Listed(name, self.objects[name].size_bytes, self.objects[name].modified_at) for name in names[:limit]]

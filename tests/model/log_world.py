@@ -66,8 +66,16 @@ class ModelStore:
         return StoredObject(data[start:][:length], len(data), 0.0)
 
     def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
+        self,
+        name: str,
+        data: bytes,
+        *,
+        create_only: bool = False,
+        replacing: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> str:
+        assert replacing is None  # the log replaces nothing
+        del attributes
         fault = self.faults.pop(0) if create_only and self.faults else Fault.NONE
         if fault is Fault.DELAYED:
             self.in_flight.append((name, data))
@@ -79,6 +87,7 @@ class ModelStore:
                 raise ObjectExists(name)
         if fault is not Fault.NONE:
             raise OutcomeUnknown(name)
+        return "tag"
 
     def land(self, index: int) -> None:
         """A delayed put reaches the store at last."""
@@ -89,7 +98,8 @@ class ModelStore:
     def delete(self, name: str) -> None:
         self.objects.pop(name, None)
 
-    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Listed]:
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, foreign: bool = False) -> Sequence[Listed]:
+        del foreign
         names = sorted(name for name in self.objects if name.startswith(prefix) and name > after)
         return [Listed(name, len(self.objects[name]), 0.0) for name in names[:limit]]
 

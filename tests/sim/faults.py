@@ -8,11 +8,12 @@
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
-from agentfs.errors import ObjectExists, OutcomeUnknown, StoreUnavailable
+from agentfs.errors import ObjectChanged, ObjectExists, OutcomeUnknown, StoreUnavailable
 from agentfs.stores.memory import MemoryStore
 from agentfs.stores.protocol import Entry, StoredObject
 
@@ -24,18 +25,19 @@ class Network:
     store: MemoryStore
     random: Random
     fault_chance: float = 0.1
-    late: list[Callable[[], None]] = field(default_factory=list)
+    late: list[Callable[[], object]] = field(default_factory=list)
     written: Callable[[str, bytes], None] = lambda _name, _data: None
     """Hears of every object that was put."""
 
-    def put(self, name: str, data: bytes, *, create_only: bool) -> None:
-        self.store.put(name, data, create_only=create_only)
+    def put(self, name: str, data: bytes, **options: Any) -> str:
+        tag = self.store.put(name, data, **options)
         self.written(name, data)
+        return tag
 
     def deliver(self) -> None:
         """One request that is under way arrives."""
         if self.late:
-            with contextlib.suppress(ObjectExists):
+            with contextlib.suppress(ObjectExists, ObjectChanged):
                 self.late.pop(self.random.randrange(len(self.late)))()
 
 
@@ -44,6 +46,7 @@ class FaultyStore:
         self._network = network
         self.url = "memory://faulty"
         self.partition = False
+        self.name_bytes_max = network.store.name_bytes_max
 
     def _fault(self) -> bool:
         if self.partition:
@@ -55,27 +58,30 @@ class FaultyStore:
             raise StoreUnavailable("refused")
         return self._network.store.get(name, start=start, length=length)
 
-    def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
-        del attributes  # nothing that is tested here goes by them
+    def head(self, name: str) -> StoredObject:
+        if self._fault():
+            raise StoreUnavailable("refused")
+        return self._network.store.head(name)
+
+    def put(self, name: str, data: bytes, **options: Any) -> str:
+        """See `Store.put`."""
         network = self._network
+        conditional = bool(options.get("create_only")) or options.get("replacing") is not None
         if not self._fault():
-            network.put(name, data, create_only=create_only)
-            return
+            return network.put(name, data, **options)
         fate = network.random.randrange(5)
         if fate == 0:
             raise StoreUnavailable("refused")
         if fate in (1, 2):
-            network.late.append(lambda: network.put(name, data, create_only=create_only))
+            network.late.append(lambda: network.put(name, data, **options))
         if fate == 1:
-            raise OutcomeUnknown("late") if create_only else StoreUnavailable("late")
-        network.put(name, data, create_only=create_only)
+            raise OutcomeUnknown("late") if conditional else StoreUnavailable("late")
+        tag = network.put(name, data, **options)
         if fate == 2:
-            return  # and once more later
-        if not create_only:
+            return tag  # and once more later
+        if not conditional:
             raise StoreUnavailable("answer lost")
-        if fate == 3:
+        if fate == 3 or not options.get("create_only"):
             raise OutcomeUnknown("answer lost")
         raise ObjectExists("answer lost, and retried")
 
@@ -92,7 +98,11 @@ class FaultyStore:
         if fate != 2:
             raise StoreUnavailable("refused, late or answer lost")
 
-    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Entry]:
+    def delete_many(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.delete(name)
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, foreign: bool = False) -> Sequence[Entry]:
         if self._fault():
             raise StoreUnavailable("refused")
-        return self._network.store.list(prefix, after=after, limit=limit)
+        return self._network.store.list(prefix, after=after, limit=limit, foreign=foreign)

@@ -5,10 +5,11 @@ while all of them wait. Processor time counts for nothing, so what is seen is th
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from node import Node
 
@@ -87,6 +88,7 @@ class FarStore:
     def __init__(self, store: Store, time: Time, latency_s: float, bytes_per_s: float = float("inf")) -> None:
         self._store, self._time, self._half_s, self._bytes_per_s = store, time, latency_s / 2, bytes_per_s
         self.url = store.url
+        self.name_bytes_max = store.name_bytes_max
         self.puts = self.gets = self.lost = self.lost_bytes = 0
         self._together = 0
 
@@ -119,13 +121,19 @@ class FarStore:
         finally:
             self._pass()
 
-    def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
+    def head(self, name: str) -> StoredObject:
+        self.gets += 1
+        self._pass()
+        try:
+            return self._store.head(name)
+        finally:
+            self._pass()
+
+    def put(self, name: str, data: bytes, **options: Any) -> str:
         self.puts += 1
         self._pass(len(data))
         try:
-            self._store.put(name, data, create_only=create_only, attributes=attributes)
+            return self._store.put(name, data, **options)
         except ObjectExists:
             self.lost += 1
             self.lost_bytes += len(data)
@@ -138,9 +146,14 @@ class FarStore:
         self._store.delete(name)
         self._pass()
 
-    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Entry]:
+    def delete_many(self, names: Sequence[str]) -> None:
         self._pass()
-        found = self._store.list(prefix, after=after, limit=limit)
+        self._store.delete_many(names)
+        self._pass()
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, foreign: bool = False) -> Sequence[Entry]:
+        self._pass()
+        found = self._store.list(prefix, after=after, limit=limit, foreign=foreign)
         self._pass()
         return found
 

@@ -43,24 +43,31 @@ class Scripted:
         return self.inner.get(name, start=start, length=length)
 
     def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
+        self,
+        name: str,
+        data: bytes,
+        *,
+        create_only: bool = False,
+        replacing: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> str:
         self.requests.append("put")
         fault = self.puts.pop(0) if create_only and self.puts else ""
         if fault in ("", "lost"):
-            self.inner.put(name, data, create_only=create_only, attributes=attributes)
+            tag = self.inner.put(name, data, create_only=create_only, replacing=replacing, attributes=attributes)
         if fault == "exists":
             raise ObjectExists(name)
         if fault:
             raise OutcomeUnknown(name)
+        return tag
 
     def delete(self, name: str) -> None:
         self.requests.append("delete")
         self.inner.delete(name)
 
-    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Entry]:
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, foreign: bool = False) -> Sequence[Entry]:
         self.requests.append("list")
-        return self.inner.list(prefix, after=after, limit=limit)
+        return self.inner.list(prefix, after=after, limit=limit, foreign=foreign)
 
 
 @pytest.fixture

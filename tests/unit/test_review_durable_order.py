@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,9 @@ class Recorded(MemoryStore):
         super().__init__()
         self.calls = calls
 
-    def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
+    def put(self, name: str, data: bytes, **options: object) -> str:
         self.calls.append("put " + name.rsplit("/", 2)[-2])
-        super().put(name, data, create_only=create_only, attributes=attributes)
+        return super().put(name, data, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture

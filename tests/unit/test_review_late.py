@@ -20,9 +20,9 @@ class Away(MemoryStore):
         self._refuse()
         return super().get(*args, **more)
 
-    def put(self, *args: object, **more: object) -> None:
+    def put(self, *args: object, **more: object) -> str:
         self._refuse()
-        super().put(*args, **more)
+        return super().put(*args, **more)
 
     def _refuse(self) -> None:
         if self.away:

@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,15 +34,14 @@ class Watched(MemoryStore):
         self.refuse = ""
         self.late = False
 
-    def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
+    def put(self, name: str, data: bytes, **options: object) -> str:
         refused = bool(self.refuse) and self.refuse in name
         if not refused or self.late:
-            super().put(name, data, create_only=create_only, attributes=attributes)
+            tag = super().put(name, data, **options)  # type: ignore[arg-type]
             self.puts.append(name)
         if refused:
             raise StoreUnavailable("no answer")
+        return tag
 
     def delete(self, name: str) -> None:
         self.deletes.append(name)

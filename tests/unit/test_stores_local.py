@@ -56,9 +56,13 @@ def test_objects_are_plain_files_and_nothing_else_stays(store: LocalStore, root:
 def test_files_of_others_are_objects(store: LocalStore, root: Path) -> None:
     (root / "agents/x").mkdir(parents=True)
     (root / "agents/x/by-hand.md").write_bytes(b"hello")
-    (root / "agents/x/na\u00efve.md").write_bytes(b"not a name of ours")
+    (root / "agents/x/na\u00efve.md").write_bytes(b"na\xc3\xafve")
+    (root / "agents/x/a\nb.md").write_bytes(b"not a name of ours")
+    (root / "agents/x/empty").mkdir()
     os.mkfifo(root / "agents/x/pipe")
-    assert [entry.name for entry in store.list("agents/")] == ["agents/x/by-hand.md"]
+    assert [entry.name for entry in store.list("agents/")] == ["agents/x/by-hand.md", "agents/x/na\u00efve.md"]
+    everything = ["agents/x/a\nb.md", "agents/x/by-hand.md", "agents/x/na\u00efve.md"]
+    assert [entry.name for entry in store.list("agents/", foreign=True)] == everything
     assert store.get("agents/x/by-hand.md").data == b"hello"
     with pytest.raises(ObjectNotFound):
         store.get("agents/x/pipe")

@@ -9,6 +9,7 @@ import pytest
 from agentfs.errors import (
     BucketNotFound,
     Corrupt,
+    ObjectChanged,
     ObjectExists,
     ObjectNotFound,
     OutcomeUnknown,
@@ -59,14 +60,28 @@ class ScriptedStore:
         return StoredObject(b"", 0, 0)
 
     def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
+        self,
+        name: str,
+        data: bytes,
+        *,
+        create_only: bool = False,
+        replacing: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> str:
         self._call()
+        return "tag"
+
+    def head(self, name: str) -> StoredObject:
+        self._call()
+        return StoredObject(b"", 0, 0)
 
     def delete(self, name: str) -> None:
         self._call()
 
-    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Entry]:
+    def delete_many(self, names: Sequence[str]) -> None:
+        self._call()
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, foreign: bool = False) -> Sequence[Entry]:
         self._call()
         return []
 
@@ -75,6 +90,9 @@ CALLS = {
     "get": lambda store: store.get("a"),
     "put": lambda store: store.put("a", b""),
     "create": lambda store: store.put("a", b"", create_only=True),
+    "replace": lambda store: store.put("a", b"", replacing="tag"),
+    "head": lambda store: store.head("a"),
+    "delete many": lambda store: store.delete_many(["a", "b"]),
     "delete": lambda store: store.delete("a"),
     "list": lambda store: store.list(""),
 }
@@ -103,7 +121,8 @@ def test_unavailable_is_tried_again(call: str) -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
-    "error", [ObjectNotFound("x"), ObjectExists("x"), StoreDenied("x"), BucketNotFound("x"), StoreError("x")]
+    "error",
+    [error("x") for error in (ObjectNotFound, ObjectExists, ObjectChanged, StoreDenied, BucketNotFound, StoreError)],
 )
 def test_what_trying_again_cannot_change_is_not_tried_again(call: str, error: StoreError) -> None:
     calls, clock, raised = run(call, error)
@@ -119,9 +138,10 @@ def test_damage_is_not_tried_again() -> None:
     assert script.calls == 1
 
 
-def test_a_doubtful_create_is_never_sent_again() -> None:
-    assert run("create", UNKNOWN)[::2] == (1, UNKNOWN)
-    assert run("create", UNAVAILABLE, UNKNOWN)[::2] == (2, UNKNOWN)
+@pytest.mark.parametrize("call", ["create", "replace"])
+def test_a_doubtful_conditional_put_is_never_sent_again(call: str) -> None:
+    assert run(call, UNKNOWN)[::2] == (1, UNKNOWN)
+    assert run(call, UNAVAILABLE, UNKNOWN)[::2] == (2, UNKNOWN)
 
 
 def test_a_doubtful_plain_put_is_sent_again() -> None:

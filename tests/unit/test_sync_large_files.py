@@ -30,11 +30,11 @@ class SlowStore(MemoryStore):
         self.clock = clock
         self.chunks: list[str] = []
 
-    def put(self, name: str, data: bytes, **options: object) -> None:
+    def put(self, name: str, data: bytes, **options: object) -> str:
         if "/blobs/" in name:
             self.clock.now_s += 0.25
             self.chunks.append(name)
-        super().put(name, data, **options)  # type: ignore[arg-type]
+        return super().put(name, data, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from obstore.exceptions import (
 
 from agentfs.errors import (
     BucketNotFound,
+    ObjectChanged,
     ObjectExists,
     ObjectNotFound,
     OutcomeUnknown,
@@ -38,6 +39,7 @@ _CREDENTIALS_URI = re.compile(
     r"|[^/]+/(?:latest/(?:api/token|meta-data)|computeMetadata|metadata/identity)(?:/|\Z))"
 )
 _BUCKET_CODES = {"NoSuchBucket", "ContainerNotFound"}
+_BAD_PATH = re.compile(r'\n +path: ("(?:[^"\\]|\\.)*"),\n')
 _CLOCK_CODES = {"RequestTimeTooSkewed", "RequestExpired"}
 _KEY_CODES = {
     "InvalidAccessKeyId": "the access key is not known there",
@@ -99,7 +101,13 @@ def failure_of(error: Exception) -> Failure:
     )
 
 
-def _common(error: Exception, failure: Failure, url: str) -> StoreError | None:
+def failure_of_answer(status: int, body: bytes) -> Failure:
+    """The facts of an answer that did not come through obstore."""
+    code = _CODE.search(body.decode("utf-8", "replace"))
+    return Failure(status, "", code[1] if code else "", credentials_missing=False)
+
+
+def _common(failure: Failure, url: str) -> StoreError | None:
     """What any method may raise."""
     if failure.bucket_missing:
         return BucketNotFound(f"the bucket or container of {url} does not exist: create it or correct the URL")
@@ -109,8 +117,7 @@ def _common(error: Exception, failure: Failure, url: str) -> StoreError | None:
         )
     if failure.code in _CLOCK_CODES:
         return StoreDenied(f"{url} refused the request as too old: check this machine's clock")
-    denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
-    if denied or failure.status in (401, 403) or failure.code in _KEY_CODES:
+    if failure.status in (401, 403) or failure.code in _KEY_CODES:
         hint = _KEY_CODES.get(failure.code, "check the key, the secret and what they are allowed to do")
         return StoreDenied(f"{url} refused access ({failure.summary}): {hint}")
     return None
@@ -118,26 +125,35 @@ def _common(error: Exception, failure: Failure, url: str) -> StoreError | None:
 
 def read_error(error: Exception, *, name: str, url: str) -> StoreError:
     """The error of a `get`, `list` or `delete`: repeating those is harmless."""
+    if isinstance(error, InvalidPathError):
+        bad = _BAD_PATH.search(str(error))
+        shown = bad[1] if bad else f"something below {name!r}"
+        return StoreError(f"{url} holds {shown}, a name that cannot be listed there: rename or remove it")
     failure = failure_of(error)
-    common = _common(error, failure, url)
+    if isinstance(error, FileNotFoundError) and _common(failure, url) is None:
+        return ObjectNotFound(f"{url} has no object {name}")
+    return read_failure(failure, name=name, url=url)
+
+
+def read_failure(failure: Failure, *, name: str, url: str) -> StoreError:
+    """Like `read_error`, from the facts alone."""
+    common = _common(failure, url)
     if common is not None:
         return common
-    if isinstance(error, FileNotFoundError):
-        return ObjectNotFound(f"{url} has no object {name}")
     status = failure.status
     if status is not None and 300 <= status < 500 and status not in _RETRYABLE_4XX:
         return StoreError(f"{url} refused the request for {name!r} ({failure.summary}): check region and endpoint")
-    if isinstance(error, InvalidPathError):
-        return StoreError(f"{url} holds an object under {name!r} whose name has an empty part: rename or remove it")
     if failure.not_understood:
         return StoreError(f"{url} answered a request for {name!r} with something that does not follow its protocol")
     return StoreUnavailable(f"{url} cannot be reached ({failure.summary})")
 
 
-def put_error(error: Exception, *, name: str, url: str, create_only: bool, conflict_means_exists: bool) -> StoreError:
+def put_error(
+    error: Exception, *, name: str, url: str, create_only: bool, replacing: bool = False, conflict_means_exists: bool
+) -> StoreError:
     """The error of a `put`. Whatever does not prove that nothing was written is `OutcomeUnknown`."""
     failure = failure_of(error)
-    common = _common(error, failure, url)
+    common = _common(failure, url)
     if common is not None:
         return common
     refused = isinstance(error, AlreadyExistsError | PreconditionError)
@@ -146,6 +162,8 @@ def put_error(error: Exception, *, name: str, url: str, create_only: bool, confl
         if failure.status == 409 and not conflict_means_exists:
             return OutcomeUnknown(f"another put of {name} was under way at {url}: read it to find out who won")
         return ObjectExists(f"{url} already has an object {name}")
+    if replacing and refused and failure.status in (404, 412):
+        return ObjectChanged(f"{name} at {url} is not the version that was to be replaced")
     if failure.nothing_sent:
         return StoreUnavailable(f"{url} cannot be reached ({failure.summary}); nothing was sent")
     status = failure.status

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 
-from agentfs.stores.protocol import Entry, Store, StoredObject
+from agentfs.stores.protocol import BULK_NAMES, Entry, Store, StoredObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +13,12 @@ class Counts:
 
     gets: int = 0
     puts: int = 0
-    """Plain puts; the create-only ones are `creates`."""
+    """All but the create-only ones, which are `creates`."""
     creates: int = 0
+    heads: int = 0
     deletes: int = 0
+    bulk_deletes: int = 0
+    """For each 1000 names of a `delete_many` one, as S3 has them."""
     lists: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
@@ -23,7 +26,8 @@ class Counts:
 
     @property
     def requests(self) -> int:
-        return self.gets + self.puts + self.creates + self.deletes + self.lists
+        reads = self.gets + self.heads + self.lists
+        return reads + self.puts + self.creates + self.deletes + self.bulk_deletes
 
     def __sub__(self, earlier: "Counts") -> "Counts":
         return Counts(*(now - then for now, then in zip(astuple(self), astuple(earlier), strict=True)))
@@ -46,6 +50,11 @@ class CountedStore:
         with self._lock:
             return self._counts
 
+    @property
+    def name_bytes_max(self) -> int:
+        """See `Store.name_bytes_max`."""
+        return self._store.name_bytes_max
+
     def get(self, name: str, *, start: int = 0, length: int | None = None) -> StoredObject:
         """See `Store.get`."""
         with self._lock:
@@ -55,9 +64,21 @@ class CountedStore:
             self._counts = replace(self._counts, bytes_read=self._counts.bytes_read + len(found.data))
         return found
 
+    def head(self, name: str) -> StoredObject:
+        """See `Store.head`."""
+        with self._lock:
+            self._counts = replace(self._counts, heads=self._counts.heads + 1)
+        return self._store.head(name)
+
     def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
+        self,
+        name: str,
+        data: bytes,
+        *,
+        create_only: bool = False,
+        replacing: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> str:
         """See `Store.put`."""
         with self._lock:
             was = self._counts
@@ -67,7 +88,7 @@ class CountedStore:
                 creates=was.creates + create_only,
                 bytes_written=was.bytes_written + len(data),
             )
-        self._store.put(name, data, create_only=create_only, attributes=attributes)
+        return self._store.put(name, data, create_only=create_only, replacing=replacing, attributes=attributes)
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
@@ -75,8 +96,15 @@ class CountedStore:
             self._counts = replace(self._counts, deletes=self._counts.deletes + 1)
         self._store.delete(name)
 
-    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Entry]:
+    def delete_many(self, names: Sequence[str]) -> None:
+        """See `Store.delete_many`."""
+        requests = -(-len(names) // BULK_NAMES)
+        with self._lock:
+            self._counts = replace(self._counts, bulk_deletes=self._counts.bulk_deletes + requests)
+        self._store.delete_many(names)
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, foreign: bool = False) -> Sequence[Entry]:
         """See `Store.list`."""
         with self._lock:
             self._counts = replace(self._counts, lists=self._counts.lists + 1)
-        return self._store.list(prefix, after=after, limit=limit)
+        return self._store.list(prefix, after=after, limit=limit, foreign=foreign)

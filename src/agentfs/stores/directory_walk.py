@@ -20,24 +20,27 @@ _CANDIDATES_MAX = 4096
 """Up to this many entries of a directory a heap finds the first few; beyond, sorting all is as good."""
 
 
-def walk(root: str, *, prefix: str, after: str, limit: int) -> Iterator[Entry]:
+def walk(root: str, *, prefix: str, after: str, limit: int, foreign: bool = False) -> Iterator[Entry]:
     """Yield the objects under `root` that start with `prefix` and come after `after`, in order.
 
     `limit` is how many the caller will take: directories are then not sorted further than that.
-    A missing directory has no objects. Raises `OSError`.
+    A missing directory has no objects. With `foreign`, files are listed whose names no object can have. Raises
+    `OSError`.
     """
     directory = prefix[: prefix.rfind("/") + 1]
     if any(part in ("", ".", "..") for part in directory[:-1].split("/")) and directory:
         return
-    yield from _walk_directory(root, directory, prefix, after, limit)
+    yield from _walk_directory(root, directory, prefix, after, limit, foreign=foreign)
 
 
-def _walk_directory(root: str, base: str, prefix: str, after: str, limit: int) -> Iterator[Entry]:
+def _walk_directory(root: str, base: str, prefix: str, after: str, limit: int, *, foreign: bool) -> Iterator[Entry]:
     """`base` is the directory's name with a slash at the end, or empty for the root."""
     keys = _keys(os.path.join(root, base), base, prefix, after)
+    if not foreign:
+        keys = (key for key in keys if is_object_name(key.removesuffix("/")))
     for key in _in_order(keys, limit):
         if key.endswith("/"):
-            yield from _walk_directory(root, key, prefix, after, limit)
+            yield from _walk_directory(root, key, prefix, after, limit, foreign=foreign)
             continue
         entry = _entry(root, key)
         if entry is not None:
@@ -55,8 +58,6 @@ def _keys(path: str, base: str, prefix: str, after: str) -> Iterator[str]:
             if entry.name == SELF or (not base and entry.name == TEMPORARY):
                 continue
             name = base + entry.name
-            if not is_object_name(name):
-                continue
             if name > after and name.startswith(prefix):
                 yield name
             inside = name + "/"
@@ -91,4 +92,9 @@ def _entry(root: str, name: str) -> Entry | None:
         return None
     if not S_ISREG(status.st_mode):
         return None
-    return Entry(name, status.st_size, status.st_mtime_ns / 1e9)
+    return Entry(name, status.st_size, status.st_mtime_ns / 1e9, tag_of(status))
+
+
+def tag_of(status: os.stat_result) -> str:
+    """The version of an object's file: another file, another time of modification or another size."""
+    return f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"

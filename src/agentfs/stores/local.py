@@ -22,6 +22,7 @@ from agentfs.errors import (
     BucketNotFound,
     Corrupt,
     NoSpace,
+    ObjectChanged,
     ObjectExists,
     ObjectNotFound,
     OutcomeUnknown,
@@ -30,9 +31,9 @@ from agentfs.errors import (
     StoreUnavailable,
 )
 from agentfs.stores.directory_sync import DirectorySync, fsync_directory
-from agentfs.stores.directory_walk import SELF, TEMPORARY, walk
+from agentfs.stores.directory_walk import SELF, TEMPORARY, tag_of, walk
 from agentfs.stores.exchange import exchange
-from agentfs.stores.names import check_attributes, check_object_name
+from agentfs.stores.names import NAME_BYTES_MAX, check_attributes, check_object_name, name_bytes
 from agentfs.stores.protocol import Entry, StoredObject
 
 STALE_SECONDS = 24 * 3600
@@ -60,6 +61,15 @@ class LocalStore:
     def __repr__(self) -> str:
         return f"LocalStore({self.url!r})"
 
+    @property
+    def name_bytes_max(self) -> int:
+        """See `Store.name_bytes_max`."""
+        return NAME_BYTES_MAX
+
+    def head(self, name: str) -> StoredObject:
+        """See `Store.head`."""
+        return self.get(name, length=0)
+
     def get(self, name: str, *, start: int = 0, length: int | None = None) -> StoredObject:
         """See `Store.get`."""
         path = self._path(name)
@@ -80,7 +90,7 @@ class LocalStore:
             raise self._translated(error, name) from error
         if len(data) != stop - start:
             raise Corrupt(f"{name} gave {len(data)} bytes where {stop - start} were asked for")
-        return StoredObject(data, status.st_size, status.st_mtime_ns / 1e9)
+        return StoredObject(data, status.st_size, status.st_mtime_ns / 1e9, tag=tag_of(status))
 
     def _open_object(self, path: str) -> int:
         """A descriptor of the object's file. Opening a FIFO or a device is refused, and never blocks."""
@@ -96,8 +106,14 @@ class LocalStore:
         raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
 
     def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
+        self,
+        name: str,
+        data: bytes,
+        *,
+        create_only: bool = False,
+        replacing: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> str:
         """See `Store.put`."""
         path = self._path(name)
         check_attributes(attributes)
@@ -105,9 +121,14 @@ class LocalStore:
         named = False
         try:
             temporary = self._write_temporary(data)
-            directory = self._give_name(temporary, path, create_only=create_only)
+            tag = tag_of(os.stat(temporary))
+            if replacing is None:
+                directory = self._give_name(temporary, path, create_only=create_only)
+            else:
+                directory = self._replace(temporary, path, replacing, name)
             named = True
             self._make_durable(directory)
+            return tag
         except FileExistsError:
             raise ObjectExists(f"{self.url} already has an object {name}") from None
         except OSError as error:
@@ -188,6 +209,19 @@ class LocalStore:
                 self._make_directories(os.path.dirname(path))
         raise OSError(errno.EAGAIN, "the directory keeps changing")
 
+    def _replace(self, temporary: str, path: str, tag: str, name: str) -> str:
+        """Like `_give_name`, if the object is still that version; raises `ObjectChanged`."""
+        with self._names_locked(fcntl.LOCK_EX):
+            target = f"{path}/{SELF}" if os.path.isdir(path) else path
+            try:
+                found = tag_of(os.stat(target))
+            except (FileNotFoundError, NotADirectoryError):
+                found = ""
+            if found != tag:
+                raise ObjectChanged(f"{name} in {self.url} is not the version that was to be replaced")
+            os.rename(temporary, target)
+            return os.path.dirname(target)
+
     def _make_directories(self, directory: str) -> None:
         """Like makedirs below the root; a file in the way becomes the directory's own object."""
         relative = os.path.relpath(directory, self._root)
@@ -255,17 +289,30 @@ class LocalStore:
 
     def delete(self, name: str) -> None:
         """See `Store.delete`. Directories that became empty are removed."""
-        path = self._path(name)
-        try:
-            with self._names_locked(fcntl.LOCK_SH):
-                target = f"{path}/{SELF}" if os.path.isdir(path) else path
-                os.unlink(target)
-                directory = self._prune(os.path.dirname(target))
-            self._make_durable(directory)
-        except (FileNotFoundError, NotADirectoryError):
-            self._check_parent()
-        except OSError as error:
-            raise self._translated(error, name) from error
+        self.delete_many([name])
+
+    def delete_many(self, names: Sequence[str]) -> None:
+        """See `Store.delete_many`. Each directory is given to the disk once."""
+        directories: set[str] = set()
+        for name, path in [(name, self._path(name)) for name in names]:
+            try:
+                directories.add(self._unlink(path))
+            except (FileNotFoundError, NotADirectoryError):
+                self._check_parent()
+            except OSError as error:
+                raise self._translated(error, name) from error
+        for directory in directories:
+            try:
+                self._make_durable(directory)
+            except OSError as error:
+                raise self._translated(error, os.path.relpath(directory, self._root)) from error
+
+    def _unlink(self, path: str) -> str:
+        """Take the object's name away; the directory that must be made durable."""
+        with self._names_locked(fcntl.LOCK_SH):
+            target = f"{path}/{SELF}" if os.path.isdir(path) else path
+            os.unlink(target)
+            return self._prune(os.path.dirname(target))
 
     def _prune(self, directory: str) -> str:
         """Remove empty directories upwards; returns the lowest that stays."""
@@ -279,13 +326,13 @@ class LocalStore:
             directory = os.path.dirname(directory)
         return directory
 
-    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Entry]:
-        """See `Store.list`. Files whose names are not printable ASCII are not listed."""
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, foreign: bool = False) -> Sequence[Entry]:
+        """See `Store.list`. Empty directories are no objects."""
         found: list[Entry] = []
         if limit < 1:
             return found
         try:
-            for entry in walk(self._root, prefix=prefix, after=after, limit=limit):
+            for entry in walk(self._root, prefix=prefix, after=after, limit=limit, foreign=foreign):
                 found.append(entry)
                 if len(found) == limit:
                     break
@@ -299,7 +346,7 @@ class LocalStore:
         parts = check_object_name(name).split("/")
         if parts[0] == TEMPORARY or SELF in parts:
             raise StoreError(f"{name} is a name that a directory store needs for itself")
-        if max(map(len, parts)) > _PART_BYTES_MAX:
+        if max(map(name_bytes, parts)) > _PART_BYTES_MAX:
             raise StoreError(f"a part of {name[:80]}… is longer than {_PART_BYTES_MAX} bytes: no file can have it")
         return f"{self._root}/{name}"
 

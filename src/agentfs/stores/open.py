@@ -11,13 +11,15 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from agentfs.clock import Clock
 from agentfs.errors import StoreURLInvalid
-from agentfs.stores.aws import s3_settings
+from agentfs.stores.aws import S3Settings, s3_settings
 from agentfs.stores.cloud import AZURE, GCS, NO_RETRIES, S3, CloudStore, client_options
 from agentfs.stores.local import LocalStore
 from agentfs.stores.memory import MemoryStore
+from agentfs.stores.metering import Meter, MeteredStore, unmetered
 from agentfs.stores.prefixed import PrefixedStore
 from agentfs.stores.protocol import Store
 from agentfs.stores.retrying import RetryingStore, RetryPolicy
+from agentfs.stores.s3_listing import S3Listing
 from agentfs.stores.url import StoreURL, parse_store_url
 
 _GCS_VARIABLES = {
@@ -42,48 +44,57 @@ def open_store(
     clock: Clock | None = None,
     entropy: random.Random | None = None,
     stop: threading.Event | None = None,
+    meter: Meter = unmetered,
 ) -> Store:
     """The store at `url`; nothing is sent yet, so a wrong key or bucket shows at the first call.
 
     Cloud stores come wrapped in `RetryingStore`; `timeout_seconds` bounds each request, `retry` all tries of one
     call, and `stop` ends waiting between tries. `environment` replaces `os.environ` for the settings read here.
+    `meter` hears of every request, retries included.
     Raises `StoreURLInvalid`, or `StoreDenied` when there is nothing to sign requests with.
     """
     environment = os.environ if environment is None else environment
     parsed = parse_store_url(url, environment)
     if parsed.scheme == "file":
-        return LocalStore(parsed.path)
+        return _metered(LocalStore(parsed.path), meter)
     if parsed.scheme == "memory":
         shared = MemoryStore.shared(parsed.bucket)
-        return PrefixedStore(shared, parsed.path) if parsed.path else shared
+        return _metered(PrefixedStore(shared, parsed.path) if parsed.path else shared, meter)
     timeouts = (timeout_seconds, connect_timeout_seconds)
-    store = open_cloud_store(parsed, environment, timeouts=timeouts)
+    store = open_cloud_store(parsed, environment, timeouts=timeouts, meter=meter)
     return RetryingStore(store, policy=retry, clock=clock, entropy=entropy, stop=stop)
 
 
+def _metered(store: Store, meter: Meter) -> Store:
+    return store if meter is unmetered else MeteredStore(store, meter)
+
+
 def open_cloud_store(
-    parsed: StoreURL, environment: Mapping[str, str], *, timeouts: tuple[float, float]
+    parsed: StoreURL, environment: Mapping[str, str], *, timeouts: tuple[float, float], meter: Meter = unmetered
 ) -> CloudStore:
     """The bare cloud store, without retries. `timeouts`: seconds for a request, and for its connection."""
     try:
         if parsed.scheme == "s3":
-            return _open_s3(parsed, environment, timeouts)
+            return _open_s3(parsed, environment, timeouts, meter)
         if parsed.scheme == "gs":
-            return _open_gcs(parsed, environment, timeouts)
-        return _open_azure(parsed, environment, timeouts)
+            return _open_gcs(parsed, environment, timeouts, meter)
+        return _open_azure(parsed, environment, timeouts, meter)
     except (BaseError, ValueError) as error:
         # The text of the error may quote settings: only its kind is passed on.
         raise StoreURLInvalid(f"{parsed.shown} cannot be opened ({type(error).__name__})") from None
 
 
-def _open_s3(parsed: StoreURL, environment: Mapping[str, str], timeouts: tuple[float, float]) -> CloudStore:
+def _open_s3(
+    parsed: StoreURL, environment: Mapping[str, str], timeouts: tuple[float, float], meter: Meter
+) -> CloudStore:
     settings = s3_settings(parsed.query, environment, url=parsed.shown)
     config: dict[str, Any] = {
         "region": settings.region,
         "virtual_hosted_style_request": settings.virtual_host,
         "skip_signature": settings.anonymous,
         "conditional_put": "etag",
-        # One object is one DELETE: the bulk form answers 200 with the error inside, and not every store has it.
+        # One object is one DELETE: the bulk form answers 200 with the error inside, and not every store has it. Many
+        # objects have a client of their own.
         "disable_bulk_delete": True,
     }
     if settings.endpoint:
@@ -93,11 +104,51 @@ def _open_s3(parsed: StoreURL, environment: Mapping[str, str], timeouts: tuple[f
         # Never empty-handed: obstore would take AWS_SESSION_TOKEN of the environment, of another key.
         config["session_token"] = settings.session_token
     options = _options(timeouts, settings.endpoint)
-    client = S3Store(parsed.bucket, config=config, client_options=options, retry_config=NO_RETRIES)  # type: ignore[arg-type]
-    return CloudStore(client, url=parsed.shown, root=parsed.path, quirks=S3)
+
+    def client(*, credential_provider: Any = None, **more: Any) -> S3Store:
+        return S3Store(
+            parsed.bucket,
+            config=config | more,  # type: ignore[arg-type]
+            client_options=options,
+            retry_config=NO_RETRIES,
+            credential_provider=credential_provider,
+        )
+
+    def client_at(address: str) -> S3Store:
+        # In a signed address an empty token is one, and wrong.
+        provider = (lambda: _credential(settings)) if settings.has_key else None
+        place = {"endpoint": address, "aws_endpoint_url_s3": address, "virtual_hosted_style_request": True}
+        return client(credential_provider=provider, **place)
+
+    listing = S3Listing(
+        _bucket_address(settings, parsed),
+        client_at,
+        url=parsed.shown,
+        anonymous=settings.anonymous,
+        timeout_seconds=timeouts[0],
+    )
+    many = client(disable_bulk_delete=False)
+    return CloudStore(
+        client(), url=parsed.shown, root=parsed.path, quirks=S3, bulk_client=many, listing=listing, meter=meter
+    )
 
 
-def _endpoint(endpoint: str, settings: Any, parsed: StoreURL) -> str:
+def _credential(settings: S3Settings) -> Any:
+    """The key as obstore asks a provider for it."""
+    return {
+        "access_key_id": settings.access_key,
+        "secret_access_key": settings.secret_key,
+        "token": settings.session_token or None,
+        "expires_at": None,
+    }
+
+
+def _bucket_address(settings: S3Settings, parsed: StoreURL) -> str:
+    endpoint = _endpoint(settings.endpoint or f"https://s3.{settings.region}.amazonaws.com", settings, parsed)
+    return endpoint if settings.virtual_host else f"{endpoint}/{parsed.bucket}"
+
+
+def _endpoint(endpoint: str, settings: S3Settings, parsed: StoreURL) -> str:
     """With host style obstore wants the bucket in the endpoint already."""
     if not settings.virtual_host:
         return endpoint
@@ -105,17 +156,21 @@ def _endpoint(endpoint: str, settings: Any, parsed: StoreURL) -> str:
     return f"{scheme}://{parsed.bucket}.{host}"
 
 
-def _open_gcs(parsed: StoreURL, environment: Mapping[str, str], timeouts: tuple[float, float]) -> CloudStore:
+def _open_gcs(
+    parsed: StoreURL, environment: Mapping[str, str], timeouts: tuple[float, float], meter: Meter
+) -> CloudStore:
     config = _config(parsed, environment, _GCS_VARIABLES)
     endpoint = parsed.query.get("endpoint", "")
     if endpoint:
         config["base_url"] = endpoint
     options = _options(timeouts, endpoint)
     client = GCSStore(parsed.bucket, config=config, client_options=options, retry_config=NO_RETRIES)
-    return CloudStore(client, url=parsed.shown, root=parsed.path, quirks=GCS)
+    return CloudStore(client, url=parsed.shown, root=parsed.path, quirks=GCS, meter=meter)
 
 
-def _open_azure(parsed: StoreURL, environment: Mapping[str, str], timeouts: tuple[float, float]) -> CloudStore:
+def _open_azure(
+    parsed: StoreURL, environment: Mapping[str, str], timeouts: tuple[float, float], meter: Meter
+) -> CloudStore:
     config = _config(parsed, environment, _AZURE_VARIABLES)
     endpoint = parsed.query.get("endpoint", "")
     if endpoint:
@@ -124,7 +179,7 @@ def _open_azure(parsed: StoreURL, environment: Mapping[str, str], timeouts: tupl
         config["account_name"] = parsed.query["account"]
     options = _options(timeouts, endpoint)
     client = AzureStore(parsed.bucket, config=config, client_options=options, retry_config=NO_RETRIES)
-    return CloudStore(client, url=parsed.shown, root=parsed.path, quirks=AZURE)
+    return CloudStore(client, url=parsed.shown, root=parsed.path, quirks=AZURE, meter=meter)
 
 
 def _config(parsed: StoreURL, environment: Mapping[str, str], variables: Mapping[str, str]) -> Any:

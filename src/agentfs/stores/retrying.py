@@ -32,11 +32,10 @@ class RetryPolicy:
 
 
 class RetryingStore:
-    """Repeats `get`, `list`, `delete` and plain `put` on `StoreUnavailable` (and a plain put on
-    `OutcomeUnknown`: the last one wins anyway).
+    """Repeats everything on `StoreUnavailable`, and a plain put on `OutcomeUnknown` too: the last one wins anyway.
 
-    A create-only put is repeated only on `StoreUnavailable`, which a backend raises for a put when it can prove
-    that nothing was sent. `stop`, once set, ends all waiting: a call then fails with its last error.
+    Of a create-only or replacing put `StoreUnavailable` means that the backend can prove that
+    nothing was sent. `stop`, once set, ends all waiting: a call then fails with its last error.
     """
 
     def __init__(
@@ -58,27 +57,46 @@ class RetryingStore:
     def __repr__(self) -> str:
         return f"RetryingStore({self._store!r})"
 
+    @property
+    def name_bytes_max(self) -> int:
+        """See `Store.name_bytes_max`."""
+        return self._store.name_bytes_max
+
     def get(self, name: str, *, start: int = 0, length: int | None = None) -> StoredObject:
         """See `Store.get`."""
         return self._repeat(lambda: self._store.get(name, start=start, length=length))
 
     def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
+        self,
+        name: str,
+        data: bytes,
+        *,
+        create_only: bool = False,
+        replacing: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> str:
         """See `Store.put`."""
 
-        def once() -> None:
-            self._store.put(name, data, create_only=create_only, attributes=attributes)
+        def once() -> str:
+            return self._store.put(name, data, create_only=create_only, replacing=replacing, attributes=attributes)
 
-        self._repeat(once, harmless_twice=not create_only)
+        return self._repeat(once, harmless_twice=not create_only and replacing is None)
+
+    def head(self, name: str) -> StoredObject:
+        """See `Store.head`."""
+        return self._repeat(lambda: self._store.head(name))
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
         self._repeat(lambda: self._store.delete(name))
 
-    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Entry]:
+    def delete_many(self, names: Sequence[str]) -> None:
+        """See `Store.delete_many`."""
+        self._repeat(lambda: self._store.delete_many(names))
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, foreign: bool = False) -> Sequence[Entry]:
         """See `Store.list`."""
-        return self._repeat(lambda: self._store.list(prefix, after=after, limit=limit))
+        return self._repeat(lambda: self._store.list(prefix, after=after, limit=limit, foreign=foreign))
 
     def _repeat(self, call: Callable[[], _T], *, harmless_twice: bool = True) -> _T:
         deadline = self._clock.monotonic() + self._policy.budget_seconds

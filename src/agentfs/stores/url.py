@@ -81,6 +81,6 @@ def _bucket_url(scheme: str, bucket: str, path: str, query_text: str) -> StoreUR
             check_object_name(path)
         except InvalidArgument:
             raise StoreURLInvalid(
-                f"{scheme}://{bucket}: the prefix must be printable ASCII without '', '.' or '..' parts"
+                f"{scheme}://{bucket}: the prefix must be without control characters and '', '.' or '..' parts"
             ) from None
     return StoreURL(scheme, bucket, path, query)

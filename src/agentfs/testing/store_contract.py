@@ -5,19 +5,30 @@
         def store(self):
             return MemoryStore("contract")
 
-The store must be empty, and only this test may use it.
+The store must be empty, and only this test may use it. A second fixture, `plant`, puts objects as other programs do.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from agentfs.errors import Corrupt, InvalidArgument, ObjectExists, ObjectNotFound, OutcomeUnknown
+from agentfs.errors import (
+    Corrupt,
+    InvalidArgument,
+    ObjectChanged,
+    ObjectExists,
+    ObjectNotFound,
+    OutcomeUnknown,
+    StoreError,
+)
+from agentfs.stores.names import encoded
 from agentfs.stores.probe import probe
 from agentfs.stores.protocol import Store
 
+Plant = Callable[[str, bytes], None]
+"""Puts an object as another program does, under any name."""
 _ALL_PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "/")
 
 
@@ -25,10 +36,36 @@ class StoreContract:
     """Every backend passes these, whatever it is made of."""
 
     keeps_attributes = True
+    many = 30
+    """How many objects are deleted at once."""
     odd_names: Sequence[str] = (
         f"odd/{_ALL_PRINTABLE}/end",
         *("odd/%2F", "odd/a+b", "odd/a b", "odd/..a", "odd/a..", "odd/.a", "odd/ ", "odd/#x?y=z&"),
+        *(
+            "odd/%41",
+            "odd/%%é%C3%A9",
+            "odd/~",
+            "odd/*",
+            "odd/ö/x",
+            "odd/o\u0308/x",
+            "odd/日本/🙂 ♥.md",
+            "odd/\U0010fffd",
+        ),
+        *("odd/\u200fעברית\u202e.md", "odd/\ufb01", "odd/\u2028", "odd/\uff0f", "odd/A", "odd/a", "odd/.agentfs"),
     )
+    foreign_names: Sequence[str] = (
+        "a//b",
+        "folder/",
+        "//",
+        "a/../b",
+        "a/./b",
+        "a/.",
+        "a\nb",
+        "a\x01b",
+        "a\x7f",
+        "a\\b",
+    )
+    """Names that other programs can give on this backend."""
 
     # ---- get and put ----
 
@@ -218,7 +255,7 @@ class StoreContract:
 
     # ---- names ----
 
-    def test_every_printable_character_may_be_in_a_name(self, store: Store) -> None:
+    def test_every_character_may_be_in_a_name(self, store: Store) -> None:
         names = self.odd_names
         for each in names:
             store.put(each, each.encode(), create_only=True)
@@ -229,12 +266,140 @@ class StoreContract:
         assert not store.list("")
 
     @pytest.mark.parametrize(
-        "name", ["", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "a/.", "a\0b", "a\nb", "é", "a" * 1025]
+        "name", ["", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "a/.", "a\0b", "a\nb", "a\x7f", "\x85", "\ud800", "\uffff", "é" * 513]
     )
     def test_other_names_are_refused_before_anything_is_sent(self, store: Store, name: str) -> None:
         for call in (store.get, store.delete, lambda name: store.put(name, b"x")):
             with pytest.raises(InvalidArgument):
                 call(name)
+
+    def test_the_length_of_a_name_is_in_bytes_with_the_root(self, store: Store) -> None:
+        part = "ö" * 100 + "/"
+        name = part * (store.name_bytes_max // 201)
+        name += "x" * (store.name_bytes_max - len(name.encode()))
+        assert len(name.encode()) == store.name_bytes_max <= 1024
+        store.put(name, b"x")
+        assert [entry.name for entry in store.list("", foreign=True)] == [name]
+        for call in (store.get, store.head, store.delete, lambda name: store.put(name, b"x")):
+            with pytest.raises((InvalidArgument, StoreError)):
+                call(name + "x")
+
+    # ---- what others put ----
+
+    def test_names_of_others_are_listed_as_they_are(self, store: Store, plant: Plant) -> None:
+        names = sorted(["view/ours.md", *(f"view/{name}" for name in self.foreign_names)], key=encoded)
+        store.put("view/ours.md", b"ours")
+        for name in names:
+            if name != "view/ours.md":
+                plant(name, b"foreign")
+        found = store.list("view/", foreign=True)
+        assert [entry.name for entry in found] == names
+        assert {entry.size_bytes for entry in found if entry.name != "view/ours.md"} <= {7}
+        one_by_one, after = [], ""
+        while page := store.list("view/", after=after, limit=1, foreign=True):
+            one_by_one.append(page[0].name)
+            after = page[0].name
+        assert one_by_one == names
+        assert store.list("view/", foreign=True, limit=0) == store.list("nothing/", foreign=True) == []
+
+    def test_names_of_others_are_no_names_of_ours(self, store: Store, plant: Plant) -> None:
+        store.put("ours", b"x")
+        for name in ("a\nb", "c/\x01"):
+            if name in self.foreign_names:
+                plant(name, b"foreign")
+            for call in (store.get, store.head, store.delete, lambda name: store.delete_many([name])):
+                with pytest.raises(InvalidArgument):
+                    call(name)
+
+    def test_both_listings_agree_on_names_of_ours(self, store: Store) -> None:
+        for name in self.odd_names:
+            store.put(name, name.encode())
+        ours = [(entry.name, entry.size_bytes, entry.tag) for entry in store.list("")]
+        assert [(entry.name, entry.size_bytes, entry.tag) for entry in store.list("", foreign=True)] == ours
+        for prefix in ("odd/a", "odd/日", "o", "odd/%"):
+            for after in ("", "odd/a", "odd/é", "odd/日本/🙂"):
+                expected = [name for name, _, _ in ours if name.startswith(prefix) and name > after]
+                for foreign in (True, False):
+                    found = [entry.name for entry in store.list(prefix, after=after, foreign=foreign)]
+                    assert found == expected, (prefix, after, foreign)
+
+    # ---- versions ----
+
+    def test_the_tag_is_the_same_wherever_it_is_told(self, store: Store) -> None:
+        first = store.put("a", b"first")
+        second = store.put("a", b"the second")
+        listed, listed_all = store.list("a")[0], store.list("a", foreign=True)[0]
+        tags = {second, store.get("a").tag, store.get("a", start=1, length=2).tag, store.head("a").tag}
+        assert tags | {listed.tag, listed_all.tag} == {second}
+        assert second and second != first and '"' not in second
+
+    def test_a_head_is_a_get_without_the_bytes(self, store: Store) -> None:
+        store.put(
+            "dir/a", b"12345", attributes={"content-type": "text/markdown; charset=utf-8", "agentfs-version": "4"}
+        )
+        got, head = store.get("dir/a"), store.head("dir/a")
+        assert (head.data, head.size_bytes, head.tag) == (b"", 5, got.tag)
+        assert (head.attributes, head.modified_at) == (got.attributes, got.modified_at)
+        for name in ("missing", "dir"):
+            with pytest.raises(ObjectNotFound):
+                store.head(name)
+
+    def test_only_the_version_that_was_seen_is_replaced(self, store: Store, plant: Plant) -> None:
+        attributes = {"content-type": "text/plain", "agentfs-version": "2"}
+        first = store.put("dir/a", b"first")
+        second = store.put("dir/a", b"second", replacing=first, attributes=attributes)
+        assert (store.get("dir/a").data, store.head("dir/a").tag) == (b"second", second)
+        if self.keeps_attributes:
+            assert store.head("dir/a").attributes.items() >= attributes.items()
+        with pytest.raises(ObjectChanged):
+            store.put("dir/a", b"late", replacing=first)
+        plant("dir/a", b"edited by another program")
+        with pytest.raises(ObjectChanged):
+            store.put("dir/a", b"late", replacing=second)
+        edited = store.list("dir/")[0].tag
+        assert store.get("dir/a").data == b"edited by another program"
+        store.put("dir/a", b"merged", replacing=edited)
+        store.delete("dir/a")
+        with pytest.raises(ObjectChanged):
+            store.put("dir/a", b"late", replacing=edited)
+        for missing in ("dir/a", "never", "x/y/z"):
+            with pytest.raises(ObjectChanged):
+                store.put(missing, b"x", replacing=edited)
+        assert not store.list("")
+
+    def test_racing_replacements_have_one_winner(self, store: Store) -> None:
+        """Each racer puts what names itself in the place of the same version."""
+        tag, racers = store.put("a", b"first"), 12
+        tag = store.put("a", b"second", replacing=tag)
+        barrier = threading.Barrier(racers)
+
+        def racer(number: int) -> bytes | None:
+            barrier.wait()
+            try:
+                store.put("a", b"racer %d" % number, replacing=tag)
+            except ObjectChanged:
+                return None
+            except OutcomeUnknown:
+                return b""
+            return b"racer %d" % number
+
+        with ThreadPoolExecutor(racers) as pool:
+            outcomes = list(pool.map(racer, range(racers)))
+        winners = [outcome for outcome in outcomes if outcome]
+        assert winners == [store.get("a").data] or (not winners and b"" in outcomes)
+
+    # ---- many at once ----
+
+    def test_many_are_deleted(self, store: Store) -> None:
+        names = [f"many/{number:04}" for number in range(self.many)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda name: store.put(name, b"x"), [*names, *self.odd_names, "kept"]))
+        store.delete_many([])
+        store.delete_many([*names, *self.odd_names, "never/there", "kept/below", names[0]])
+        assert [entry.name for entry in store.list("", foreign=True)] == ["kept"]
+        store.delete_many(names[:3])
+        store.delete_many(["kept"])
+        assert not store.list("")
 
     # ---- the whole ----
 

@@ -17,12 +17,25 @@ class SpaceStore:
         self._seen = False
         self.url = store.url
 
+    @property
+    def name_bytes_max(self) -> int:
+        return self._store.name_bytes_max
+
+    def head(self, name: str) -> StoredObject:
+        return self._store.head(name)
+
     def get(self, name: str, *, start: int = 0, length: int | None = None) -> StoredObject:
         return self._store.get(name, start=start, length=length)
 
     def put(
-        self, name: str, data: bytes, *, create_only: bool = False, attributes: Mapping[str, str] | None = None
-    ) -> None:
+        self,
+        name: str,
+        data: bytes,
+        *,
+        create_only: bool = False,
+        replacing: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> str:
         """See `Store.put`. Raises `StoreUnavailable` in the wrong store."""
         if not self._seen:
             try:
@@ -30,10 +43,13 @@ class SpaceStore:
             except NotFound as error:
                 raise StoreUnavailable(f"{error}; is the disk mounted, is the address right?") from error
             self._seen = True
-        self._store.put(name, data, create_only=create_only, attributes=attributes)
+        return self._store.put(name, data, create_only=create_only, replacing=replacing, attributes=attributes)
 
     def delete(self, name: str) -> None:
         self._store.delete(name)
 
-    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Sequence[Entry]:
-        return self._store.list(prefix, after=after, limit=limit)
+    def delete_many(self, names: Sequence[str]) -> None:
+        self._store.delete_many(names)
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000, foreign: bool = False) -> Sequence[Entry]:
+        return self._store.list(prefix, after=after, limit=limit, foreign=foreign)
