@@ -68,6 +68,12 @@ class Progress:
         click.echo(text, err=True, nl=False)
         self._drawn = True
 
+    def done(self, count: int) -> None:
+        """So many are done; how many there are nobody knows."""
+        if self._shown:
+            click.echo(f"\r{self._label}: {count} {self._what}\x1b[K", err=True, nl=False)
+            self._drawn = True
+
     def close(self) -> None:
         if self._drawn:
             click.echo("\r\x1b[K", err=True, nl=False)

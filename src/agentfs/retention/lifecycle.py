@@ -125,13 +125,13 @@ def could_be_due(rules: Rules, file: Found, now_ns: int) -> bool:
     return rule.since == "created" or now_ns - file.mtime_ns >= rule.seconds * SECOND_NS
 
 
-def files_of(replica: Replica, rules: Rules) -> Iterator[Found | None]:
-    """Files that some rule could act on, and None after every few that were looked at. Takes the replica's lock for
-    one directory at a time: what changes meanwhile is seen or not."""
+def files_of(replica: Replica, rules: Rules, *, everywhere: bool = False) -> Iterator[Found | None]:
+    """Files that some rule could act on (or `everywhere`), and None after every few that were looked at. Takes the
+    replica's lock for one directory at a time: what changes meanwhile is seen or not."""
     work = [TOP]
     while work:
         directory = work.pop()
-        if not rules.acts_below(directory.path):
+        if not everywhere and not rules.acts_below(directory.path):
             continue
         with replica.lock, translated(replica.connection.path):
             rows = replica.connection.rows(_CHILDREN + "ORDER BY d.name", (directory.ino,))

@@ -7,14 +7,15 @@ because a place in the log is won by one (`retention.lifecycle_commit`).
 
 import logging
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, ClocksDisagree, FormatError, InvalidArgument, ReadOnly, Unavailable
 from agentfs.format.layout import prefix_of, volume_name
 from agentfs.history.last_changes import last_change
+from agentfs.log.announcements import Announcements
 from agentfs.log.lifecycle import LifecycleChain, RulesInForce
 from agentfs.log.log import Appended
 from agentfs.model.lifecycle import Rule, Rules, parse_rules
@@ -36,6 +37,7 @@ from agentfs.retention.lifecycle import (
     why_it_waits,
 )
 from agentfs.retention.lifecycle_commit import AUTHOR, drafted
+from agentfs.retention.policies import policy_of
 from agentfs.sync.engine import Engine
 from agentfs.sync.ground import EngineGround
 from agentfs.tree.tree import Tree
@@ -93,10 +95,20 @@ class Tally:
     def files(self) -> int:
         return sum(files for files, _ in self.rules.values())
 
-    def message(self, rules: Rules) -> Message:
+    def message(self, rules: Rules, matches: Mapping[Rule | None, int] | None = None) -> Message:
+        """`matches`: how many files each rule holds for, due or not."""
         each = [(rule, *self.rules.get(rule, (0, 0))) for rule in rules.rules]
         return {
-            "rules": [{"rule": rule.text, "files": files, "size_bytes": size} for rule, files, size in each],
+            "rules": [
+                {
+                    "rule": rule.text,
+                    "action": rule.action,
+                    "matches": None if matches is None else matches.get(rule, 0),
+                    "files": files,
+                    "size_bytes": size,
+                }
+                for rule, files, size in each
+            ],
             "steps": self.listed,
             "files": self.files,
             "size_bytes": sum(size for _, size in self.rules.values()),
@@ -242,7 +254,8 @@ class LifecycleService:
 
     def _rules(self, engine: Engine, _request: Message, _progress: Progress) -> Message:
         """The rules in force, who set them and when."""
-        force = LifecycleChain(engine.ground.store, self._volume).newest()
+        store = engine.ground.store
+        force = LifecycleChain(store, self._volume).newest()
         record = force.record
         return {
             "volume": self._volume,
@@ -251,6 +264,7 @@ class LifecycleService:
             "set_by": record.author if record is not None else None,
             "set_ns": int(force.set_at * SECOND_NS) if record is not None else None,
             "acts_ns": int((force.set_at + GRACE_S) * SECOND_NS) if record is not None else None,
+            "retention": policy_of(Announcements(store, self._volume))[0].text,
         }
 
     def _set(self, engine: Engine, request: Message, progress: Progress) -> Message:
@@ -278,14 +292,16 @@ class LifecycleService:
         for batch in self._asked(engine, force, progress).batches():
             for step in batch or ():
                 tally.add(step)
-        return tally.message(force.rules)
+        files = files_of(self._replica, force.rules, everywhere=True)
+        matches = Counter(force.rules.of(file.path) for file in files if file is not None)
+        return tally.message(force.rules, matches)
 
     def _done(self, engine: Engine, _request: Message, progress: Progress) -> Message:
         """Do what is due by the rules in force. On return it is in the store."""
         chain = LifecycleChain(engine.ground.store, self._volume)
         force = chain.newest()
         tally, left = Tally(), 0
-        for batch in self._asked(engine, force, progress).batches():
+        for batch in self._asked(engine, force, lambda _looked: None).batches():
             if batch:
                 done = self.apply(engine, chain, force, batch)
                 for step in done:
@@ -370,7 +386,7 @@ class _Work:
                 continue
             looked += 1
             if looked % _TOLD_FILES == 0:
-                self.progress({"looked": looked})
+                self.progress({"done": looked})
             if not could_be_due(rules, file, self.now_ns):
                 continue
             while not self._ready:
