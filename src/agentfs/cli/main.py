@@ -48,6 +48,7 @@ COMMANDS = {
     "fork": ("agentfs.cli.fork", "Make a new home that begins as another one is; merge it back."),
     "retention": ("agentfs.cli.clean", "Show or set what a home keeps of its history."),
     "clean": ("agentfs.cli.clean", "Remove from the store what the retention policy does not keep."),
+    "usage": ("agentfs.cli.usage", "Show what the store was asked and holds, and what that costs."),
     "mcp": ("agentfs.cli.mcp", "Serve a home to MCP clients, over stdio or HTTP."),
     "curate": ("agentfs.cli.curate", "Propose what to tidy among notes, as a plan; apply it."),
     "export": ("agentfs.cli.export", "Write passages, or whole files, as JSON lines."),
@@ -131,6 +132,9 @@ def _leave(code: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
+        ledger = sys.modules.get("agentfs.usage.ledger")
+        if ledger is not None:  # it was loaded, so a store was opened: what was counted is not written at this exit
+            ledger.flush_all()
         os._exit(code)
     sys.exit(code)
 

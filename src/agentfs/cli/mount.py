@@ -11,8 +11,9 @@ from agentfs.cli import exits
 from agentfs.cli.options import ExampleCommand, agent_of, json_option, settings_of, settings_options
 from agentfs.cli.output import as_json as print_json
 from agentfs.cli.output import warn
+from agentfs.clock import SystemClock
 from agentfs.config.settings import Settings
-from agentfs.errors import MountFailed
+from agentfs.errors import AgentFSError, MountFailed
 from agentfs.volume.engine_plan import settings_message
 from agentfs.volume.logs import private_file
 from agentfs.volume.messages import Gone, Message, decode, error_of
@@ -61,6 +62,7 @@ def mount(*, mountpoint: str, foreground: bool, offline: bool, as_json: bool, **
     _look(path)
     if report.get("problem"):
         warn(f"working from this machine's copy: {report['problem']}")
+    _warn_of_budgets(settings, agent_id)
     if as_json:
         print_json(
             {
@@ -71,6 +73,20 @@ def mount(*, mountpoint: str, foreground: bool, offline: bool, as_json: bool, **
                 "online": not report.get("problem"),
             }
         )
+
+
+def _warn_of_budgets(settings: Settings, agent_id: str) -> None:
+    """Say it when a budget is near or over; whatever goes wrong with that is no trouble of the mount."""
+    if not settings.budget_month and not settings.budget_requests_per_day:
+        return
+    from agentfs.volume.usage import judge_home  # noqa: PLC0415 - only where there are budgets
+
+    try:
+        for state in judge_home(settings, agent_id, SystemClock().wall_ns()):
+            if state.level != "ok":
+                warn(f"budget: {state.text}")
+    except AgentFSError as error:
+        warn(f"budgets cannot be judged: {error}")
 
 
 def _check_fuse() -> None:

@@ -2,12 +2,14 @@
 
 import os
 import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from agentfs.cli.exits import STILL_LOCAL
 from agentfs.cli.options import ExampleCommand, json_option, settings_of, settings_options
-from agentfs.cli.output import age, iso, table
+from agentfs.cli.output import age, iso, table, warn
 from agentfs.cli.output import as_json as print_json
 from agentfs.cli.sync import pending_fields
 from agentfs.clock import SystemClock
@@ -18,6 +20,9 @@ from agentfs.volume.messages import Message
 from agentfs.volume.mounts import MountRecord, ask_spaces, records
 from agentfs.volume.places import is_replica_of
 from agentfs.volume.status import Status, peek
+
+if TYPE_CHECKING:
+    from agentfs.usage.budgets import BudgetState
 
 _WAITING_SHOWN = 5
 
@@ -42,21 +47,46 @@ def status(*, mountpoint: str | None, as_json: bool, **options: str | None) -> N
         if not mounts:
             raise NotMounted(f"{path} is not a mount of this state directory ({settings.state_dir})")
     now_ns = SystemClock().wall_ns()
+    budgets = _Budgets(settings, now_ns)
     spaces = {record.mountpoint: ask_spaces(settings.state_dir, record) for record in mounts}
     volumes, damaged = _volumes(settings, _replicas(mounts, spaces) if mountpoint else None)
     if as_json:
         print_json(
             {
                 "mounts": [_mount_fields(record, spaces[record.mountpoint]) for record in mounts],
-                "volumes": [_volume_fields(found, now_ns, settings) for found in volumes],
+                "volumes": [
+                    _volume_fields(found, now_ns, settings)
+                    | {"budgets": [asdict(state) for state in budgets.of(found)]}
+                    for found in volumes
+                ],
                 "damaged": damaged,
             }
         )
     else:
-        _print(mounts, volumes, damaged, now_ns, settings)
+        _print(mounts, volumes, damaged, now_ns, settings, budgets=budgets)
         _print_trouble(spaces)
     if any(_is_late(found, now_ns, settings) for found in volumes):
         sys.exit(STILL_LOCAL)
+
+
+class _Budgets:
+    """The budgets of volumes. What cannot be read is said once: it must not hide the rest."""
+
+    def __init__(self, settings: Settings, now_ns: int) -> None:
+        self._settings = settings
+        self._now_ns = now_ns
+        self._told = False
+
+    def of(self, found: Status) -> "list[BudgetState]":
+        from agentfs.volume.usage import budget_states  # noqa: PLC0415 - many ask for the status of nothing
+
+        try:
+            return budget_states(self._settings, found.directory, found.volume, self._now_ns)
+        except AgentFSError as error:
+            if not self._told:
+                self._told = True
+                warn(f"budgets cannot be judged: {error}")
+            return []
 
 
 def _replicas(mounts: list[MountRecord], spaces: dict[str, list[Message]]) -> list[str]:
@@ -132,6 +162,8 @@ def _print(
     damaged: list[dict[str, str]],
     now_ns: int,
     settings: Settings,
+    *,
+    budgets: "_Budgets",
 ) -> None:
     if not mounts and not volumes and not damaged:
         click.echo("nothing is mounted and this machine holds no home yet: agentfs mount DIR --agent-id ID")
@@ -154,6 +186,9 @@ def _print(
             click.echo(f"  waits: {text}")
         if found.lock_breaches:
             click.echo(f"  {found.lock_breaches} commits of a faulty writer broke a lock: see agentfs fsck")
+        for state in budgets.of(found):
+            if state.level in ("near", "over"):
+                click.echo(f"  budget: {'OVER' if state.level == 'over' else 'near it'}, {state.text}")
         if found.conflicts:
             click.echo(f"  {found.conflicts} conflicts were kept aside: look for names with .conflict-")
         if found.copied_at_ns is not None:

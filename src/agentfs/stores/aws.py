@@ -42,13 +42,7 @@ def s3_settings(query: Mapping[str, str], environment: Mapping[str, str], *, url
     """
     profile_name = query.get("profile") or environment.get("AWS_PROFILE") or ""
     profile = _profile(profile_name or "default", environment, required=bool(profile_name), url=url)
-    endpoint = (
-        query.get("endpoint")
-        or environment.get("AWS_ENDPOINT_URL_S3")
-        or environment.get("AWS_ENDPOINT_URL")
-        or environment.get("AWS_ENDPOINT")
-        or profile.get("endpoint_url", "")
-    )
+    endpoint = _endpoint(query, environment, profile)
     if endpoint and not endpoint.startswith(("http://", "https://")):
         raise StoreURLInvalid(f"{url}: the endpoint must start with http:// or https://")
     if "@" in endpoint:
@@ -67,6 +61,23 @@ def s3_settings(query: Mapping[str, str], environment: Mapping[str, str], *, url
     settings = S3Settings(region, endpoint.rstrip("/"), anonymous, style == "host", key, secret, token)
     _check_signable(settings, environment, url=url)
     return settings
+
+
+def s3_endpoint(query: Mapping[str, str], environment: Mapping[str, str], *, url: str) -> str:
+    """Where requests go, as `s3_settings` finds it, without looking for a key; empty: AWS itself. Raises
+    `StoreURLInvalid`."""
+    profile_name = query.get("profile") or environment.get("AWS_PROFILE") or ""
+    return _endpoint(query, environment, _profile(profile_name or "default", environment, required=False, url=url))
+
+
+def _endpoint(query: Mapping[str, str], environment: Mapping[str, str], profile: Mapping[str, str]) -> str:
+    return (
+        query.get("endpoint")
+        or environment.get("AWS_ENDPOINT_URL_S3")
+        or environment.get("AWS_ENDPOINT_URL")
+        or environment.get("AWS_ENDPOINT")
+        or profile.get("endpoint_url", "")
+    )
 
 
 def _credentials(

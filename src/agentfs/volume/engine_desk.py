@@ -13,6 +13,7 @@ from agentfs.sync.engine import Engine
 from agentfs.sync.status import EngineStatus
 from agentfs.volume.messages import Message, error_of
 from agentfs.volume.services import EngineServices, Progress
+from agentfs.volume.usage import METRICS
 
 _ECHO_SECONDS = 0.06
 """Pokes come at most every 50 ms (`engine_link`): a second look this much later sees what the last one hid."""
@@ -92,6 +93,13 @@ class EngineDesk:
         if handler is None:
             raise InvalidArgument(f"the engine does not know {do!r}: all processes must be of one AgentFS version")
         return handler(request, progress)
+
+    def page(self, path: str) -> tuple[str, str] | None:
+        """What is there for who speaks HTTP: `/metrics`."""
+        if path != "/metrics":
+            return None
+        answer = self.answer({"do": METRICS}, lambda _facts: None)
+        return str(answer["content_type"]), str(answer["text"])
 
     def close(self) -> None:
         self._closed.set()

@@ -74,7 +74,7 @@ class EngineHost:
         """`close` gave up waiting: the loop's thread releases what it works with."""
         self.desk = EngineDesk(engine, self.announcer, services, clock=clock, on_stop=self._say_end)
         replica.changed.append(self.announcer.announce)
-        self._listener = Listener(os.path.join(replica.directory, "engine.sock"), self.desk)
+        self._listener = Listener(os.path.join(replica.directory, "engine.sock"), self.desk, page=self.desk.page)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
         for start in services.starters:

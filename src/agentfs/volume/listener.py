@@ -24,12 +24,18 @@ class Desk(Protocol):
         ...
 
 
+Page = Callable[[str], tuple[str, str] | None]
+"""From the path of an HTTP request to the type and the text of the answer; None: there is nothing. May block."""
+
+
 class Listener:
     """Listens at `path` until `close`, which also ends every conversation."""
 
-    def __init__(self, path: str, desk: Desk) -> None:
+    def __init__(self, path: str, desk: Desk, *, page: Page = lambda _path: None) -> None:
+        """Whoever speaks HTTP there instead of messages gets `page` (`curl --unix-socket`)."""
         self._path = path
         self._desk = desk
+        self._page = page
         self._stream = listen(path)
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
@@ -61,6 +67,9 @@ class Listener:
 
     def _converse(self, connection: Connection) -> None:
         try:
+            if connection.speaks_http():
+                connection.answer_http(self._page_of)
+                return
             while True:
                 request = connection.receive()
                 with self._lock:
@@ -77,6 +86,13 @@ class Listener:
             with self._lock:
                 self._open.discard(connection)
             connection.close()
+
+    def _page_of(self, path: str) -> tuple[str, str] | None:
+        try:
+            return self._page(path)
+        except Exception as error:  # as for messages
+            _LOG.exception("the page %s failed", path)
+            raise Gone("no page") from error
 
     def _answer(self, connection: Connection, request: Message) -> None:
         number = request.pop("id", None)

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from agentfs.errors import AgentFSError, ReplicaInUse
@@ -20,6 +20,8 @@ Message: TypeAlias = dict[str, Any]
 
 LINE_BYTES_MAX = 1 << 20
 _PATH_BYTES_MAX = 107
+_HTTP_BYTES_MAX = 16 * 1024
+_HTTP_SECONDS_MAX = 5.0
 
 
 class Gone(Exception):
@@ -39,6 +41,44 @@ class Connection:
             self._stream.sendall(encode(message))
         except OSError as error:
             raise Gone(str(error)) from error
+
+    def speaks_http(self) -> bool:
+        """Whether the other side begins with a request of HTTP: messages begin with a brace. Waits for its start.
+        Raises `Gone`."""
+        try:
+            return self._stream.recv(1, socket.MSG_PEEK) in (b"G", b"H", b"P")
+        except OSError as error:
+            raise Gone(str(error)) from error
+
+    def answer_http(self, page: Callable[[str], tuple[str, str] | None]) -> None:
+        """Read one request of HTTP and answer it with the type and the text of a page; `None`: there is no such page.
+        Raises `Gone`."""
+        method, path = self._http_request()
+        found = page(path) if method in ("GET", "HEAD") else None
+        status = "200 OK" if found is not None else "404 Not Found"
+        kind, text = found or ("text/plain; charset=utf-8", f"there is no {method} {path} here\n")
+        body = text.encode()
+        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        head += "Connection: close\r\n\r\n"
+        try:
+            self._stream.sendall(head.encode() + (b"" if method == "HEAD" else body))
+        except OSError as error:
+            raise Gone(str(error)) from error
+
+    def _http_request(self) -> tuple[str, str]:
+        self._stream.settimeout(_HTTP_SECONDS_MAX)
+        while b"\r\n\r\n" not in self._buffer:
+            try:
+                data = self._stream.recv(4096)
+            except OSError as error:
+                raise Gone(str(error)) from error
+            if not data or len(self._buffer) > _HTTP_BYTES_MAX:
+                raise Gone("not a request")
+            self._buffer += data
+        words = self._buffer.partition(b"\r\n")[0].decode("latin-1").split(" ")
+        if len(words) != 3:
+            raise Gone("not a request")
+        return words[0], words[1].partition("?")[0]
 
     def receive(self, *, timeout_seconds: float | None = None) -> Message:
         """The next message. Raises `Gone` at the end and `TimeoutError`."""

@@ -10,6 +10,8 @@ from agentfs.format.store_file import StoreFile
 from agentfs.stores.protocol import Store
 from agentfs.stores.retrying import RetryPolicy
 from agentfs.stores.url import parse_store_url
+from agentfs.usage.ledger import ledger_of
+from agentfs.usage.usage_file import StorePlace
 from agentfs.volume.gate import pass_gate
 
 QUICK = RetryPolicy(tries_max=2, budget_seconds=3.0)
@@ -19,7 +21,8 @@ QUICK = RetryPolicy(tries_max=2, budget_seconds=3.0)
 def opened_store(
     settings: Settings, *, clock: Clock, stop: threading.Event | None = None, retry: RetryPolicy | None = None
 ) -> Store:
-    """The store of these settings; nothing is sent yet. Raises `StoreURLInvalid` and `StoreDenied`."""
+    """The store of these settings, every request to it counted; nothing is sent yet. Raises `StoreURLInvalid` and
+    `StoreDenied`."""
     # Loaded only where a store is opened: the client (30 MB) has no business in a mount's process.
     from agentfs.stores.open import open_store  # noqa: PLC0415
 
@@ -35,7 +38,13 @@ def opened_store(
         retry=retry,
         timeout_seconds=5.0 if quick else 30.0,
         connect_timeout_seconds=2.0 if quick else 5.0,
+        meter=ledger_of(settings.state_dir).meter(place_of(settings), clock),
     )
+
+
+def place_of(settings: Settings) -> StorePlace:
+    """Which store these settings mean, as counts know it. Raises `StoreURLInvalid`."""
+    return StorePlace.of(settings.store, os.environ)
 
 
 def open_checked_store(settings: Settings, *, clock: Clock) -> StoreFile:

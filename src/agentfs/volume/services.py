@@ -27,6 +27,7 @@ from agentfs.volume.memory import MemoryService
 from agentfs.volume.messages import Message
 from agentfs.volume.past import PastAnswers
 from agentfs.volume.retention import RetentionChore
+from agentfs.volume.usage import COUNTED, METRICS, UsageService
 
 Progress: TypeAlias = Callable[[Message], None]
 Answer: TypeAlias = Callable[[Engine, Message, Progress], Message]
@@ -61,6 +62,10 @@ def engine_services(plan: EnginePlan, replica: Replica, store: Store, clock: Clo
     services.facts.append(memory.facts)
     services.closers.append(memory.close)
     services.chores.append(RetentionChore(plan.settings, volume, author=plan.agent, clock=clock))
+    usage = UsageService(plan, replica, clock=clock)
+    services.answers |= {COUNTED: usage.count, METRICS: usage.metrics}
+    services.chores.append(usage.chore)
+    services.closers.append(usage.close)
     return services
 
 

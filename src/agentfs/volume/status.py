@@ -92,6 +92,8 @@ class Status:
     """None: no engine runs at the moment."""
     author: str = ""
     """Of a space's copy: the agent who works on it."""
+    head_time_ns: int = 0
+    """When the entry of the log was made that this machine stands at, by its author's clock; 0: there is none."""
 
     @property
     def online(self) -> bool | None:
@@ -125,6 +127,7 @@ def peek(directory: str) -> Status:
         copied_at_ns=state.get("copied_ns"),
         engine=ask_engine(directory),
         author=str(state.get("author") or ""),
+        head_time_ns=int(state.get("head_time_ns") or 0),
     )
 
 
