@@ -35,10 +35,10 @@ class IndexedTree:
         read: Callable[[Content], bytes],
         locked: frozenset[InodeId] = frozenset(),
     ) -> "IndexedTree":
-        """At the last entry that is indexed. Raises `InvalidArgument` before the first."""
+        """At the last entry that is indexed; before the first, an empty directory."""
         sequence, digest = index.head()
         with index.reading() as sql:
-            time_ns = int(check_known(sql, sequence)[2])
+            time_ns = int(check_known(sql, sequence)[2]) if sequence else 0
         return cls(index, volume, sequence, digest, time_ns, read, locked)
 
     def child(self, parent: InodeId, name: bytes) -> InodeId | None:

@@ -49,6 +49,7 @@ _FUTURE_NS = 86_400 * _SECOND_NS
 LOOKED_AT, LEFT, BRAKE = "looked_at_ns", "left", "brake"
 """Single facts of `view.db`: when the last whole look ended, by this machine's clock; names that are left alone, as
 JSON; what the brake holds, as JSON."""
+_CHANGED = frozenset({Taken.CREATED, Taken.EDITED, Taken.MERGED, Taken.KEPT_ASIDE, Taken.DELETED, Taken.RENAMED})
 _LEFT_S = 3600.0
 """An object that was left alone is read again after so long."""
 
@@ -69,7 +70,7 @@ class LookReport:
     """Names that are left alone."""
 
     def message(self) -> Message:
-        changed = [it for it in self.outcomes if it.taken not in (Taken.RIGHT, Taken.STALE)]
+        changed = [it for it in self.outcomes if it.taken in _CHANGED]
         return {
             "objects": self.objects,
             "imported": [{"name": it.name, "what": it.taken.value, "why": it.why} for it in changed],
