@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from agentfs.config.settings import Settings
 from agentfs.memory.results import Found, Recalled, Topic
 from agentfs.sdk.home import Home
+from agentfs.sdk.lifecycle import LifecycleOf, LifecycleReport, LifecycleRules
 from agentfs.sdk.locking import HeldLock, LockInForce
 from agentfs.sdk.past import History, Keep, LoggedCommit, MetConflict, Moments, Restored, Side, Was
 from agentfs.sdk.paths import Path
@@ -249,6 +250,21 @@ class AsyncHome:
 
     async def reindex(self) -> dict[str, Any]:
         return await self._run(self._home.reindex)
+
+    async def lifecycle(self) -> LifecycleRules:
+        return await self._run(self._home.lifecycle)
+
+    async def set_lifecycle(self, rules: str) -> LifecycleRules:
+        return await self._run(self._home.set_lifecycle, rules)
+
+    async def plan_lifecycle(self, rules: str | None = None) -> LifecycleReport:
+        return await self._run(self._home.plan_lifecycle, rules)
+
+    async def apply_lifecycle(self) -> LifecycleReport:
+        return await self._run(self._home.apply_lifecycle)
+
+    async def lifecycle_of(self, path: Path) -> LifecycleOf:
+        return await self._run(self._home.lifecycle_of, path)
 
     async def watch(self, path: Path = "", *, timeout: float | None = None) -> AsyncIterator[Change]:
         """See `Home.watch`."""

@@ -34,6 +34,7 @@ from agentfs.sdk.editing import edit
 from agentfs.sdk.errors import speaks_python, translated
 from agentfs.sdk.files import HomeFile, open_flags
 from agentfs.sdk.history import HomeHistory
+from agentfs.sdk.lifecycle import HomeLifecycle
 from agentfs.sdk.locking import HeldLock, LockInForce, break_lock, locked, locks_in_force
 from agentfs.sdk.memory import HomeMemory
 from agentfs.sdk.paths import ROOT, Path, Place, existing, parts, resolve, text
@@ -60,7 +61,7 @@ _KINDS: Mapping[Kind, EntryKind] = {
 }
 
 
-class Home(HomeHistory, HomeStates, HomeMemory, HomeCurating):
+class Home(HomeHistory, HomeStates, HomeMemory, HomeCurating, HomeLifecycle):
     """An open home. Use `Home.open` as a context manager."""
 
     def __init__(self, volumes: Volumes) -> None:
