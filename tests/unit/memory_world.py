@@ -8,15 +8,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
 from node import Node
 
+from agentfs.config.settings import load
 from agentfs.errors import AgentFSError
 from agentfs.memory.documents import document
 from agentfs.memory.expiry import Expiry
 from agentfs.memory.index import Index
-from agentfs.memory.sources import Source, Sources
+from agentfs.memory.sources import FACTS, Source, Sources
 from agentfs.memory.tokens import default_counter
-from agentfs.memory.worker import FACTS, Worker
+from agentfs.memory.worker import Worker
 from agentfs.model.ignore import IgnorePatterns
 from agentfs.model.records import Kind
+from agentfs.volume.carried_index import CarriedIndexes
 from agentfs.volume.log_bytes import LogBytes
 from agentfs.volume.store_clock import StoreClock
 
@@ -28,9 +30,12 @@ Shown = dict[bytes, tuple[bytes, tuple[str, ...], tuple[str, ...]]]
 class Indexed:
     """The memory of a `Node`. `crash` forgets what is not on disk."""
 
-    def __init__(self, node: Node, *, era: str = "boot") -> None:
+    def __init__(self, node: Node, *, era: str = "boot", carry: str = "off", rules: str = "rules") -> None:
+        """`carry`: the setting `index_carry`; `rules`: by which documents are made."""
         self.node = node
         self.era = era
+        self.settings = load({"index_carry": carry}, environment={"HOME": "/nowhere"})
+        self.rules = rules
         self.fetched: list[int] = []
         self.away = False
         self._open()
@@ -40,7 +45,10 @@ class Indexed:
         self.sources = Sources(replica)
         self.index = Index(replica.directory, counter=default_counter())
         self.bytes_of = LogBytes(self.node.engine.ground)
-        self.worker = Worker(self.sources, self.index, fetch=self._fetch, clock=clock, era=self.era)
+        self.carried = CarriedIndexes(self.node.engine.ground, self.settings, rules=self.rules)
+        self.worker = Worker(
+            self.sources, self.index, fetch=self._fetch, clock=clock, era=self.era, carrier=self.carried
+        )
         self.time = StoreClock(self.node.engine.ground)
         self.expiry = Expiry(self.sources, self.index, self.worker, unlink=self._unlink, time=self.time)
 

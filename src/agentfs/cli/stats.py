@@ -21,6 +21,9 @@ _KEYS = (
     "vectorless",
     "behind",
     "away",
+    "carried",
+    "carried_at",
+    "carried_problem",
 )
 
 
@@ -71,6 +74,12 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
         rows.append(("not indexed yet", f"{found['behind']} files"))
     if found["vectorless"]:
         rows.append(("without a vector", f"{found['vectorless']} passages"))
+    if found["carried"]:
+        rows.append(("carried here", f"{found['carried']} documents, as another machine made them"))
+    if found["carried_at"]:
+        rows.append(("put for others", f"as of entry {found['carried_at']}"))
+    if found["carried_problem"]:
+        rows.append(("not carried", found["carried_problem"]))
     if found["problem"]:
         rows.append(("problem", found["problem"]))
     click.echo(table(rows))

@@ -84,6 +84,10 @@ SETTINGS: tuple[Setting, ...] = (
             "keep an index on this machine, for search, recall and the end of memories that expire"),
     Setting("index_ignore", "index_ignore", (), globs, "AGENTFS_INDEX_IGNORE",
             "patterns of files that are kept, and not found by search and recall"),
+    Setting("index_carry", "index_carry", "auto", one_of("auto", "on", "off"), "AGENTFS_INDEX_CARRY",
+            "put this machine's index on the store, at most once a day as a rule, so that a new machine takes it "
+            "instead of making its own (docs/memory.md); auto: from 2000 documents on; on: always; off: neither put "
+            "nor take one"),
     Setting("embedder", "embedder", "static", text, "AGENTFS_EMBEDDER",
             "what makes vectors of passages (docs/search.md): static (needs no network), minilm, "
             "sentence-transformers:<model>, openai:<model>; off leaves it to words"),
@@ -91,6 +95,9 @@ SETTINGS: tuple[Setting, ...] = (
             "where an embedder openai:<model> is, as https://host/v1; the key comes from the environment"),
     Setting("recall_half_life", "recall_half_life_seconds", 30 * 86400.0, seconds, "AGENTFS_RECALL_HALF_LIFE",
             "after how long a memory counts half as recent"),
+    Setting("view", "view", "on", one_of("on", "lazy", "off"), "AGENTFS_VIEW",
+            "write files as objects that anyone can read (docs/view.md): on writes them at once, lazy a few minutes "
+            "later, off leaves it to other machines; agentfs view sets it for a home"),
     Setting("prices", "prices", "", path, "AGENTFS_PRICES",
             "a price table of your own (docs/usage.md); else prices.toml beside the configuration file counts, where "
             "there is one"),
@@ -133,10 +140,12 @@ class Settings:
     lock_ttl_seconds: float
     index: bool
     index_ignore: tuple[str, ...]
+    index_carry: Literal["auto", "on", "off"]
     embedder: str
     """See `memory.embedding`."""
     embedder_url: str
     recall_half_life_seconds: float
+    view: Literal["on", "lazy", "off"]
     prices: str
     """Empty: beside the configuration file."""
     provider: str

@@ -57,6 +57,7 @@ class CarriedFile(NamedTuple):
     importance: float | None = None
     extracted: bool = False
     pinned: bool = False
+    superseded: bool = False
     path: bytes = b""
     kind: str = ""
     title: str = ""
@@ -66,7 +67,7 @@ class CarriedFile(NamedTuple):
     passages: Sequence[CarriedPassage] = ()
 
 
-_FLAGS = ("indexed", "extracted", "pinned")
+_FLAGS = ("indexed", "extracted", "pinned", "superseded")
 _FILE_TIMES = ("created_ns", "expires_ns")
 _FILE_TEXTS = ("stamp", "kind", "title", "type")
 _FILE_LISTS = ("tags", "links")

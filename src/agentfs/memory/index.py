@@ -8,20 +8,17 @@ A database of its own, so that no write of the replica ever waits for it. What q
 well (`memory.image`), from the first question on.
 """
 
-import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from agentfs.errors import ReplicaDamaged
 from agentfs.memory import words
 from agentfs.memory.asking import Asking
+from agentfs.memory.columns import columns_of
 from agentfs.memory.embedding import Vectors
-from agentfs.memory.facts import Facts
 from agentfs.memory.image import COLUMNS, DocumentNow, Hit, Image, PassageNow
 from agentfs.memory.index_file import IndexFile, index_path
-from agentfs.memory.passages import Passage
 from agentfs.memory.rows import (
     LOOKED,
     DocumentRow,
@@ -226,7 +223,7 @@ class Index:
             document, entry.ino, entry.path, facts.expires_ns, facts.importance, facts.pinned, facts.superseded, []
         )
         for ordinal, (it, text, tokens) in enumerate(zip(passages, texts, self.counter.counts(texts), strict=True)):
-            columns = _columns(entry.path, facts, it)
+            columns = columns_of(entry.path, facts, it)
             length, vector = sum(map(len, columns)), vectors.get(text)
             made = sql.one(
                 "INSERT INTO passage(document,ordinal,first_line,last_line,start,end,text,headings,author,said_ns,"
@@ -250,6 +247,12 @@ class Index:
                     )
                 )  # fmt: skip
         changes.documents[document] = now
+
+    def load(self, insert: Callable[[Connection], None]) -> None:
+        """One transaction of somebody who knows the tables (`memory.carrying`). What is in them stays as it is."""
+        with self._changing(None) as changes:
+            insert(changes.sql)
+            changes.everything = True
 
     def moved(self, ino: int, path: bytes, *, position: int | None = None) -> None:
         """The file of `ino` has another name. No effect when it is not indexed."""
@@ -375,6 +378,14 @@ class Index:
         """All passages of a document, in order."""
         with self._file.reading() as sql:
             return passages_where(sql, "d.ino=? ORDER BY p.ordinal", (ino,))
+
+    def of_files(self, inos: Sequence[int]) -> tuple[list[tuple[int, Looked]], list[PassageRow], list[DocumentRow]]:
+        """What is known of these files (500 at most), by inode; their passages, in order, and their documents."""
+        marks, bindings = ",".join("?" * len(inos)), tuple(inos)
+        with self._file.reading() as sql:
+            looked = [(row[0], Looked(*row[1:])) for row in sql.rows(f"{LOOKED} WHERE f.ino IN ({marks})", bindings)]
+            passages = passages_where(sql, f"d.ino IN ({marks}) ORDER BY p.document, p.ordinal", bindings)
+            return looked, passages, documents_where(sql, f"d.ino IN ({marks})", bindings)
 
     def documents(self, filters: Filters = ALL) -> list[DocumentRow]:
         """By path."""
@@ -522,7 +533,7 @@ def _move(changes: _Changes, document: int, path: bytes) -> None:
     assert row is not None
     now = DocumentNow(document, row[0], path, row[1], row[2], bool(row[3]), bool(row[4]), [])
     for it in passages_where(sql, "p.document=? ORDER BY p.ordinal", (document,)):
-        columns = _columns(path, it.document.facts, it.passage)
+        columns = columns_of(path, it.document.facts, it.passage)
         length = sum(map(len, columns))
         sql.execute("DELETE FROM words WHERE rowid=?", (it.id,))
         sql.execute("UPDATE passage SET length=? WHERE id=?", (length, it.id))
@@ -537,14 +548,6 @@ def _move(changes: _Changes, document: int, path: bytes) -> None:
     changes.documents[document] = now
 
 
-def _columns(path: bytes, facts: Facts, it: Passage) -> tuple[list[str], ...]:
-    """The terms of a passage, by the columns of `words`."""
-    date = it.said_ns if it.said_ns is not None else facts.created_ns
-    place = " ".join((facts.title, path.decode("utf-8", "replace"), *it.headings))
-    texts = (it.author, _written(date), place, " ".join(facts.tags), it.text)
-    return tuple(words.terms(text) for text in texts)
-
-
 def _add_words(sql: Connection, passage: int, columns: Iterable[list[str]]) -> None:
     sql.execute(
         f"INSERT INTO words(rowid,{','.join(COLUMNS)}) VALUES(?,?,?,?,?,?)", (passage, *map(" ".join, columns))
@@ -557,13 +560,3 @@ def _weighted(columns: Iterable[list[str]]) -> Mapping[str, float]:
         for term in terms:
             found[term] = found.get(term, 0.0) + weight
     return found
-
-
-def _written(date_ns: int | None) -> str:
-    """A date as people write it: `8 May 2023`; "" for what no calendar has."""
-    if date_ns is None:
-        return ""
-    with contextlib.suppress(OverflowError, ValueError, OSError):
-        date = datetime.fromtimestamp(date_ns // 1_000_000_000, UTC)
-        return f"{date.day} {date:%B} {date.year}"
-    return ""

@@ -23,6 +23,8 @@ from agentfs.replica.journal import ChangeKind, JournalRow
 from agentfs.replica.replica import Replica
 from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, RESIDENCY_REMOTE, ROOT, ContentRow
 
+FACTS = b"user.agentfs."
+"""Extended attributes that say something about a document."""
 SKIPPED = (b".git/", b".hg/", b".svn/", b".jj/")
 """What is kept and synced but is no text for people: what version control writes."""
 
@@ -39,6 +41,11 @@ _SOURCE = (
     "SELECT kind, local, nlink, change, content_change, size_bytes, mtime_ns, ctime_ns, residency, pending, "
     "EXISTS (SELECT 1 FROM write_open w WHERE w.ino=inode.ino) FROM inode WHERE ino=?"
 )
+_COMMITTED = (
+    "SELECT i.ino, i.id, c.digest, i.change FROM inode i JOIN content c ON c.ino=i.ino "
+    f"WHERE i.kind={_FILE} AND i.id IS NOT NULL AND i.pending & {PENDING_CONTENT} = 0"
+)
+_FACTS = "SELECT ino, name, value FROM xattr WHERE name > ? AND name < ?"
 _NAMES = "SELECT parent, name FROM dentry WHERE ino=? AND ino IS NOT NULL AND local=0"
 _DEPTH_MAX = 4096
 """Names above each other. More is a damaged database that goes round in circles."""
@@ -54,6 +61,18 @@ class Listed:
     """Grows with every change of the file."""
     content_change: int
     mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A file whose content is what the log has."""
+
+    listed: Listed
+    id: int
+    """In the log."""
+    digest: bytes
+    facts: dict[bytes, bytes]
+    """Extended attributes that are facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +165,20 @@ class Sources:
             if (known is None or whole < known.path) and not self._skipped.matches_path(whole, directory=False):
                 found[ino] = Listed(ino, whole, *of)
         return list(found.values())
+
+    def committed(self) -> list[Committed]:
+        """Every file that may be a document and whose content here is what the log has."""
+        listed = {it.ino: it for it in self.listing()}
+        with self._reading() as sql:
+            rows = sql.rows(_COMMITTED)
+            facts: dict[int, dict[bytes, bytes]] = {}
+            for ino, name, value in sql.rows(_FACTS, (FACTS, FACTS + b"\xff")):
+                facts.setdefault(ino, {})[bytes(name)] = bytes(value)
+        return [
+            Committed(it, number, bytes(digest), facts.get(ino, {}))
+            for ino, number, digest, change in rows
+            if (it := listed.get(ino)) is not None and it.change == change
+        ]
 
     def source(self, ino: int) -> Source | None:
         """A file that may be a document; None: it may not, or it is gone."""

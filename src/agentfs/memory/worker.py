@@ -17,23 +17,38 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Protocol
 
 from agentfs.clock import Clock
-from agentfs.errors import AgentFSError, Unavailable
+from agentfs.errors import AgentFSError, Corrupt, Unavailable
+from agentfs.format.carried import CarriedIndex
+from agentfs.memory.carrying import Taking
 from agentfs.memory.documents import BYTES_MAX, Document, document
 from agentfs.memory.facts import facts_of
 from agentfs.memory.index import Entry, Index, Looked
-from agentfs.memory.sources import Listed, Source, Sources
-from agentfs.memory.stamps import FACTS, ending, made_of
+from agentfs.memory.sources import FACTS, Listed, Source, Sources
+from agentfs.memory.stamps import ending, made_of
 from agentfs.replica.journal import ChangeKind, JournalRow
 from agentfs.replica.transaction import ROOT
 
 Fetch = Callable[[Sequence[Source]], Mapping[int, bytes]]
 """The bytes of files that are not here, by inode, as the log has them; what the answer lacks cannot be had now.
 Raises `AgentFSError` when the store cannot be asked."""
+
+
+class Carrier(Protocol):
+    """Brings what another machine made of this volume's files. Safe from any thread."""
+
+    def bring(self, files: int) -> "Future[CarriedIndex | None] | None":
+        """Begin to bring it, where so many files make that worth it."""
+
+    def unusable(self, problem: str) -> None:
+        """What was brought last is damaged."""
+
 
 ENDS = frozenset((FACTS + b"expires", FACTS + b"ttl"))
 _ROWS = 2000
@@ -45,6 +60,9 @@ _AWAY_SECONDS = 15.0
 """After the store did not answer, files whose bytes are there wait so long."""
 _WRITTEN_SECONDS = 2.0
 """A file that is being written is looked at again after so long, unless somebody asks."""
+_COMING_SECONDS = 20.0
+"""So long nothing is made here that may be on its way. What comes later is taken in all the same."""
+_COMING_LOOK_SECONDS = 0.02
 _SLOW_SECONDS = 0.2
 _SLOW_REST = 10
 """A file that took longer is looked at again after ten times as long, unless somebody asks who has the time."""
@@ -70,7 +88,15 @@ class Worker:
     """See the module. Safe from any thread."""
 
     def __init__(
-        self, sources: Sources, index: Index, *, fetch: Fetch, clock: Clock, era: str = "", rules: str = ""
+        self,
+        sources: Sources,
+        index: Index,
+        *,
+        fetch: Fetch,
+        clock: Clock,
+        era: str = "",
+        rules: str = "",
+        carrier: Carrier | None = None,
     ) -> None:
         """`era` changes whenever the journal's last rows may have been taken back (another boot). `rules` changes
         whenever the same file may make another document, or inodes may be others (a replica that was restored from a
@@ -81,6 +107,10 @@ class Worker:
         self._clock = clock
         self._era = era
         self._rules = rules
+        self._carrier = carrier
+        self._coming: Future[CarriedIndex | None] | None = None
+        self._coming_until = 0.0
+        self._taking: Taking | None = None
         self._turn = threading.RLock()
         self._position = 0
         """The index's."""
@@ -98,6 +128,8 @@ class Worker:
         self._asking = 0
         self.indexed = 0
         """Grows with everything that is put into the index."""
+        self.taken = 0
+        """Of these, documents that another machine made."""
         self.problem = ""
         """Why files are away; empty when none is."""
 
@@ -143,10 +175,11 @@ class Worker:
                 self._heard.setdefault(ino, self._read_to)
 
     def start_over(self) -> None:
-        """Forget the index; all files are looked at again."""
+        """Forget the index; all files are looked at again, here."""
         with self._turn:
             self._index.drop()
             self._started = False
+            self._carrier = None
 
     def _start(self, oldest: int, newest: int) -> None:
         rules = self._index.fact("rules")
@@ -159,12 +192,16 @@ class Worker:
         self._heard.clear()
         self._backlog.clear()
         self._away.clear()
+        self._coming = self._taking = None
         self._started = True
         if same and position > 0 and oldest - 1 <= position <= newest:
             self._read_to = position
             return
         self._index.set_facts({"era": self._era})
         self._compare_all(newest)
+        if self._carrier is not None:
+            self._coming = self._carrier.bring(len(self._backlog))
+            self._coming_until = self._clock.monotonic() + _COMING_SECONDS
 
     def _compare_all(self, newest: int) -> None:
         """Find what differs between the tree and the index. What happens after row `newest` is heard of."""
@@ -236,18 +273,23 @@ class Worker:
         while True:
             if pause is not None:
                 pause()
+            rest = left - (self._clock.monotonic() - start)
             with self._turn:
-                group = self._next(None if patient else left - (self._clock.monotonic() - start))
-                if group:
+                coming = self._is_coming() if rest > 0 else None
+                did = coming is None and self._take()
+                if not did and (group := self._next(None if patient else rest, backlog=coming is None)):
                     self._handle(group)
+                    did = True
                 self._remember()
-                more = bool(group) and not self.settled
+                more = (did or coming is not None) and not self.settled
+            if coming is not None and not did and more:
+                wait([coming], max(0.0, min(_COMING_LOOK_SECONDS, deadline - self._clock.monotonic())))
             if not more or self._clock.monotonic() >= deadline or (patient and self._asking):
                 return more
 
-    def _next(self, left: float | None) -> list[int]:
+    def _next(self, left: float | None, *, backlog: bool = True) -> list[int]:
         """What to look at now: what was heard of last, then the backlog from its urgent end, then what was away.
-        `left`: how long somebody waits; None: nobody does."""
+        `left`: how long somebody waits; None: nobody does. Without `backlog` only what was heard of."""
         now = self._clock.monotonic()
 
         def rests(ino: int) -> bool:
@@ -256,14 +298,51 @@ class Worker:
 
         heard = (ino for ino in reversed(self._heard) if not rests(ino))
         older = (ino for ino in reversed(self._backlog) if ino not in self._heard)
-        found = list(islice(chain(heard, older), _GROUP_PATIENT if left is None else _GROUP))
-        if not found and self._away and now >= self._away_until:
+        found = list(islice(chain(heard, older if backlog else ()), _GROUP_PATIENT if left is None else _GROUP))
+        if not found and backlog and self._away and now >= self._away_until:
             self._backlog.update(self._away)
             self._away.clear()
             found = list(islice(reversed(self._backlog), _GROUP))
         return found
 
+    # ---- what another machine made ----
+
+    def _is_coming(self) -> "Future[CarriedIndex | None] | None":
+        """What is on its way, and worth waiting for."""
+        coming = self._coming
+        if coming is None or coming.done() or self._clock.monotonic() >= self._coming_until:
+            return None
+        return coming
+
+    def _take(self) -> bool:
+        """Take in a page of what came. Returns whether there was one."""
+        if self._coming is not None and self._coming.done():
+            coming, self._coming = self._coming, None
+            carried = coming.result()
+            self._taking = Taking(self._index, self._sources, carried) if carried is not None else None
+        if self._taking is None:
+            return False
+        before = self._taking.documents
+        try:
+            done = self._taking.step()
+        except Corrupt as error:
+            if self._carrier is not None:
+                self._carrier.unusable(str(error))
+            done = None
+        if done is None:
+            self._taking = None
+            return False
+        for ino in done:
+            self._backlog.pop(ino, None)
+        self.taken += self._taking.documents - before
+        self.indexed += self._taking.documents - before
+        return True
+
+    # ---- one file after the other ----
+
     def _handle(self, inos: Sequence[int]) -> None:
+        if self._taking is not None:
+            self._taking.looked_at.update(inos)
         start = self._clock.monotonic()
         entries: list[Entry] = []
         looked: list[tuple[int, Looked]] = []

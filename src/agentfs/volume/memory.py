@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # numpy, the tokenizer and the weights: half a second that no
     from agentfs.memory.tokens import TokenCounter
     from agentfs.memory.vectors import VectorFiller
     from agentfs.memory.worker import Worker
+    from agentfs.volume.carried_index import CarriedIndexes
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Opened:
     counter: "TokenCounter"
     bytes_of: LogBytes
     time: StoreClock
+    carried: "CarriedIndexes"
 
     def close(self) -> None:
         self.bytes_of.close()
@@ -160,7 +162,7 @@ class MemoryService:
         self._give_way(engine)
         with self._embedding:
             more = it.filler.work(_SLICE_SECONDS, indexed=it.worker.indexed)
-        if more:
+        if more or (not it.worker.behind and it.carried.piece(it.index, it.sources)):
             return _REST_SECONDS
         over_ns = it.expiry.next_ns()
         if over_ns is None:
@@ -240,9 +242,11 @@ class MemoryService:
         from agentfs.memory.embedders import embedder_named  # noqa: PLC0415 - see above
         from agentfs.memory.expiry import Expiry  # noqa: PLC0415
         from agentfs.memory.index import Index  # noqa: PLC0415
+        from agentfs.memory.rules import document_rules  # noqa: PLC0415
         from agentfs.memory.tokens import default_counter  # noqa: PLC0415
         from agentfs.memory.vectors import ForQuestions, VectorFiller  # noqa: PLC0415
         from agentfs.memory.worker import Worker  # noqa: PLC0415
+        from agentfs.volume.carried_index import CarriedIndexes  # noqa: PLC0415
 
         settings, clock = self._settings, self._clock
         embedder = None
@@ -258,7 +262,8 @@ class MemoryService:
         bytes_of = LogBytes(engine.ground)
         era = f"{boot_id()} {' '.join(settings.index_ignore)}"
         rules = f"{self._replica.state('replica_id')} {_rules()}"
-        worker = Worker(sources, index, fetch=bytes_of.fetch, clock=clock, era=era, rules=rules)
+        carried = CarriedIndexes(engine.ground, settings, rules=document_rules(counter.name))
+        worker = Worker(sources, index, fetch=bytes_of.fetch, clock=clock, era=era, rules=rules, carrier=carried)
         tree = Tree(self._replica, clock=clock)
 
         def unlink(directory: int, name: bytes, ino: int, change: int) -> None:
@@ -268,7 +273,7 @@ class MemoryService:
         expiry = Expiry(sources, index, worker, unlink=None if settings.read_only else unlink, time=time)
         filler = VectorFiller(index, embedder, clock=clock)
         asking = None if embedder is None else ForQuestions(embedder, filler)
-        return Opened(sources, index, worker, filler, expiry, asking, counter, bytes_of, time)
+        return Opened(sources, index, worker, filler, expiry, asking, counter, bytes_of, time, carried)
 
     # ---- answers ----
 
@@ -344,6 +349,9 @@ class MemoryService:
             "away": it.worker.away,
             "vectorless": max(stats.passages - stats.vectors, 0) if it.embedder is not None else 0,
             "next_expiry_ns": it.index.next_expiry(),
+            "carried": it.worker.taken,
+            "carried_at": it.carried.put_sequence,
+            "carried_problem": it.carried.problem,
             "problem": self._trouble(it),
         }
 
