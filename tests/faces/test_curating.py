@@ -5,7 +5,9 @@ import dataclasses
 import io
 import json
 import os
+import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ from agentfs.cli.main import main
 from agentfs.config.settings import load
 from agentfs.memory.curation import Action, Seen
 from agentfs.memory.notes import Note
+from agentfs.replica import backing
 from agentfs.sdk.curation_steps import CurationSteps
 from agentfs.sdk.xattrs import set_attributes, set_facts, set_xattrs, xattrs_of
 
@@ -55,9 +58,9 @@ def ok(one: Machine, *arguments: str, stdin: bytes = b"") -> Result:
     return result
 
 
-def home_of(root: Path, agent: str = "me", **more: object) -> Home:
+def home_of(root: Path, agent: str = "me", *, index: bool = True, **more: object) -> Home:
     (root / "store").mkdir(exist_ok=True)
-    given_ = {"store": str(root / "store"), "state_dir": str(root / "state-one"), "timeout": 20}
+    given_ = {"store": str(root / "store"), "state_dir": str(root / "state-one"), "timeout": 20, "index": index}
     return Home.open(agent, settings=load(given_, environment={"HOME": str(root)}), **more)  # type: ignore[arg-type]
 
 
@@ -316,6 +319,49 @@ def test_documents_come_back_byte_for_byte(home: Home, files: dict[str, bytes], 
         one, other = home.stat(name), home.stat(f"back/{name}")
         assert (one.mode, one.modified_ns) == (other.mode, other.modified_ns)
     assert {it.what for it in home.import_memories(path, into="back").files} == {"there"}
+
+
+KILLED = """
+import os, signal, sys
+from agentfs import Home
+from agentfs.config.settings import load
+from agentfs.replica import backing
+
+backing.DIRECTORIES = 4
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with Home.open("me", settings=load({"store": sys.argv[1], "state_dir": sys.argv[2], "index": False})) as home:
+    home._volume.tree.set_xattr = die
+    home.import_memories(sys.argv[3], into="back")
+"""
+
+
+def test_an_import_that_is_killed_leaves_no_file_without_its_facts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a file's bytes and what else belongs to it; importing again brings both."""
+    monkeypatch.setattr(backing, "DIRECTORIES", 4)
+    with home_of(tmp_path, agent="other", index=False) as other:
+        other.write("data.csv", "a,b\n1,2\n")
+        set_facts(other, "data.csv", {"tags": ["x"]})
+        set_attributes(other, "data.csv", mtime_ns=123_456_789_000_000_000, mode=0o600)
+        with open(tmp_path / "rows.jsonl", "wb") as file:
+            other.export_memories(file, format="documents")
+    given_ = (str(tmp_path / "store"), str(tmp_path / "state-one"), str(tmp_path / "rows.jsonl"))
+    done = subprocess.run([sys.executable, "-c", KILLED, *given_], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    with home_of(tmp_path, index=False) as home:
+        assert not home.exists("back/data.csv")
+        assert [it.what for it in home.import_memories(given_[-1], into="back").files] == ["added"]
+        found = home.stat("back/data.csv")
+        assert (found.mode & 0o777, found.modified_ns) == (0o600, 123_456_789_000_000_000)
+        home.sync()
+    os.rename(tmp_path / "state-one", tmp_path / "state-gone")
+    with home_of(tmp_path, index=False) as elsewhere:
+        assert xattrs_of(elsewhere, "back/data.csv") == {b"user.agentfs.tags": b'["x"]'}
+        assert elsewhere.stat("back/data.csv").modified_ns == 123_456_789_000_000_000
 
 
 def test_export_chooses(tmp_path: Path, home: Home) -> None:

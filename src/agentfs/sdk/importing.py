@@ -1,5 +1,6 @@
 """`Home.import_memories`: bring files in, beside what is there and never over it."""
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -14,7 +15,8 @@ from agentfs.sdk.exporting import Told
 from agentfs.sdk.file_home import FileHome
 from agentfs.sdk.paths import parts
 from agentfs.sdk.sources import Kind, Source
-from agentfs.sdk.xattrs import set_attributes, set_xattrs
+from agentfs.tree.values import AttributeChange
+from agentfs.volume.replacing import create
 from agentfs.volume.spaces import DIRECTORY as SPACES
 
 ImportedWhat: TypeAlias = Literal["added", "beside", "there"]
@@ -118,12 +120,19 @@ def _above(path: str) -> Iterator[str]:
 def _brought_in(home: FileHome, file: ImportedFile, incoming: Incoming) -> ImportedFile:
     path = file.path
     for path in beside(file.path):
-        try:
-            home.write(path, incoming.data, overwrite=False)
-            break
-        except Exists:  # another program was faster
+        place = home._place(path, parents=True)
+        if place.attributes is not None:
             continue
-    set_xattrs(home, path, incoming.xattrs)
-    set_attributes(home, path, mtime_ns=incoming.modified_ns, mode=incoming.mode)
+        change = AttributeChange(mtime_ns=incoming.modified_ns, mode=incoming.mode)
+        with contextlib.suppress(Exists):  # another program was faster
+            create(
+                place.tree,
+                parent=place.parent,
+                name=place.name,
+                data=incoming.data,
+                change=change,
+                xattrs=incoming.xattrs,
+            )
+            break
     what = file.what if path == file.path else "beside"
     return ImportedFile(file.source, path, what, file.digest)

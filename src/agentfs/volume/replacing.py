@@ -8,7 +8,7 @@ the writer's bytes are not pulled from under it.
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from agentfs.errors import NoSpace, NotFound
 from agentfs.model.records import Kind
@@ -31,13 +31,29 @@ def replace(
     is gone.
     """
     if existing is None or not _in_place(replica, existing.ino, data):
-        _by_name(tree, parent, name, existing, data)
+        mode = 0o644 if existing is None else existing.mode
+        _by_name(tree, (parent, name), data, mode=mode, dress=lambda ino: _like(tree, ino, existing))
 
 
-def create(tree: Tree, *, parent: int, name: bytes, data: bytes) -> None:
-    """Make a file with this content, at once: nobody sees it empty. Raises `Exists` when the name was taken, be it a
-    moment ago."""
-    _by_name(tree, parent, name, None, data, flags=RENAME_NOREPLACE)
+def create(
+    tree: Tree,
+    *,
+    parent: int,
+    name: bytes,
+    data: bytes,
+    change: AttributeChange | None = None,
+    xattrs: Mapping[bytes, bytes] | None = None,
+) -> None:
+    """Make a file with this content and these attributes, at once: nobody sees it empty, or without them, and neither
+    does `kill -9` leave it so. Raises `Exists` when the name was taken, be it a moment ago."""
+
+    def dress(ino: int) -> None:
+        for attribute, value in (xattrs or {}).items():
+            tree.set_xattr(ino, attribute, value, 0)
+        if change is not None:
+            tree.set_attributes(ino, change)
+
+    _by_name(tree, (parent, name), data, mode=0o644, dress=dress, flags=RENAME_NOREPLACE)
 
 
 def replace_version(replica: Replica, *, parent: int, name: bytes, ino: int, version: int, data: bytes) -> bool:
@@ -121,11 +137,12 @@ def _staged(replica: Replica, data: bytes) -> str:
 
 
 def _by_name(
-    tree: Tree, parent: int, name: bytes, existing: Attributes | None, data: bytes, *, flags: int = 0
+    tree: Tree, place: tuple[int, bytes], data: bytes, *, mode: int, dress: Callable[[int], None], flags: int = 0
 ) -> None:
-    """Write beside it and rename over it. The name meanwhile is an ignored one: it never leaves this machine."""
+    """Write beside it, `dress` that with what else it has, and rename it over what is there.
+    The name meanwhile is an ignored one: it never leaves this machine."""
+    parent, name = place
     temporary = b".agentfs-%s.swp" % secrets.token_hex(8).encode()
-    mode = 0o644 if existing is None else existing.mode
     made, handle = tree.create(parent, temporary, mode, Caller.process(), _FLAGS)
     try:
         try:
@@ -135,8 +152,7 @@ def _by_name(
             tree.flush(handle)
         finally:
             tree.release(handle)
-        if existing is not None:
-            _like(tree, made.ino, existing)
+        dress(made.ino)
         tree.rename(parent, temporary, parent, name, flags)
     except BaseException:
         with contextlib.suppress(NotFound):  # somebody took the directory away with all that was in it
@@ -144,7 +160,9 @@ def _by_name(
         raise
 
 
-def _like(tree: Tree, ino: int, existing: Attributes) -> None:
+def _like(tree: Tree, ino: int, existing: Attributes | None) -> None:
+    if existing is None:
+        return
     for attribute in tree.list_xattrs(existing.ino):
         tree.set_xattr(ino, attribute, tree.get_xattr(existing.ino, attribute), 0)
     if (existing.uid, existing.gid) != (os.geteuid(), os.getegid()) and os.geteuid() == 0:
