@@ -67,7 +67,8 @@ def _read(tree: Tree, ino: int) -> tuple[bytes, int]:
 
 def _among_writers(tree: Tree, ino: int, change: Change) -> bytes:
     """Somebody has the file open for writing all the time (a log): write into it as it is. Replacing it would lose
-    what they write afterwards. Only bytes behind the first difference are written."""
+    what they write afterwards. Only bytes behind the first difference are written. The one edit that `kill -9` may
+    leave half done (docs/decisions/0182)."""
     handle = open_resident(tree, ino, os.O_RDWR)
     try:
         before = _all(tree, handle)
