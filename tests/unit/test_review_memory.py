@@ -276,7 +276,7 @@ def test_a_full_disk_keeps_nobody_from_what_is_indexed(machine: Make, clock: Tes
 
 def piece(path: str, text: str, score: float) -> Piece:
     found = Found(path, 1, 1, text, 0, score, {"words": score}, tokens=COUNTER.count(text))
-    return Piece(found, 0, len(text.encode()))
+    return Piece(found, score, 0, len(text.encode()))
 
 
 def test_a_small_budget_is_not_filled_with_what_hardly_matters() -> None:

@@ -357,22 +357,28 @@ class Index:
 
     def rows(self, ids: Sequence[int]) -> list[PassageRow]:
         """The passages with these ids, in that order; those that are gone are left out."""
+        return [row for row in self.found(ids) if row is not None]
+
+    def found(self, ids: Sequence[int]) -> list[PassageRow | None]:
+        """The passages with these ids; None: it is gone."""
         with self._rows_lock:
-            found = {it: row for it in ids if (row := self._rows.get(it)) is not None}
+            kept = list(map(self._rows.get, ids))
             changed = self._changed
-        missing = [it for it in dict.fromkeys(ids) if it not in found]
-        if missing:
-            with self._file.reading() as sql:
-                for start in range(0, len(missing), 500):
-                    some = tuple(missing[start : start + 500])
-                    read = passages_where(sql, f"p.id IN ({','.join('?' * len(some))})", some)
-                    found.update((row.id, row) for row in read)
-            with self._rows_lock:
-                if changed == self._changed:
-                    if len(self._rows) > _ROWS_KEPT:
-                        self._rows.clear()
-                    self._rows.update((it, found[it]) for it in missing if it in found)
-        return [found[it] for it in ids if it in found]
+        missing = list(dict.fromkeys(it for it, row in zip(ids, kept, strict=True) if row is None))
+        if not missing:
+            return kept
+        found: dict[int, PassageRow] = {}
+        with self._file.reading() as sql:
+            for start in range(0, len(missing), 500):
+                some = tuple(missing[start : start + 500])
+                read = passages_where(sql, f"p.id IN ({','.join('?' * len(some))})", some)
+                found.update((row.id, row) for row in read)
+        with self._rows_lock:
+            if changed == self._changed:
+                if len(self._rows) > _ROWS_KEPT:
+                    self._rows.clear()
+                self._rows.update(found)
+        return [found.get(it) if row is None else row for it, row in zip(ids, kept, strict=True)]
 
     def passages(self, ino: int) -> list[PassageRow]:
         """All passages of a document, in order."""

@@ -11,12 +11,11 @@ the count of the whole text.
 """
 
 import functools
-import math
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from agentfs.memory.doubles import Doubles, Gist, gist
 from agentfs.memory.moments import DAY_NS
 from agentfs.memory.results import Found, Recalled
 from agentfs.memory.tokens import TokenCounter
@@ -31,29 +30,39 @@ _FLOOR = 0.1
 """What has less than this part of the best score is not worth its tokens."""
 _FIRST = 0.5
 """Nor is what has less than this part of it, where nothing better fits."""
-_ALIKE = 0.9
-"""Passages that share so much of their terms are one."""
-_ALIKE_WORDS_MIN = 5
 _TRIED = 30
 """Pieces that did not fit, before the rest is taken to be too long as well."""
 _LEAST = 12
 """Tokens: less than this holds no passage worth a further round."""
 _APART = 1000
 _NS = 1_000_000_000
-_NUMBER = re.compile(r"\d")
 
 
-@dataclass(frozen=True, slots=True)
+Rank = tuple[float, str, int, int]
+Parts = Callable[[Sequence[int]], Iterable[Mapping[str, float]]]
+
+
+@dataclass(slots=True)
 class Piece:
     """A passage that may come into the answer."""
 
     found: Found
+    """Its score and parts may be missing: `score` and `packed`'s `parts` have them."""
+    score: float
     start: int
     """Bytes of the file, to tell what joins."""
     end: int
+    gist: Callable[[], Gist] | None = None
+    """Of its text, where that is kept."""
+    at: int = 0
+    """What `parts` knows it by."""
+
+    @property
+    def rank(self) -> Rank:
+        return (-self.score, self.found.path, self.found.first_line, self.found.last_line)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Offer:
     """A piece that is only read where it may fit."""
 
@@ -73,17 +82,22 @@ def packed(
     scanned: int,
     behind: int = 0,
     pinned: Sequence[Piece] = (),
+    parts: Parts | None = None,
+    counted: bool = False,
 ) -> Recalled:
     """The best of `offers` (the best first, read only as far as they may fit) within the budget. `pinned`: those of
-    them that are standing instructions, which have a small part of the budget for themselves. Nothing relevant where
-    there is no piece."""
-    choice = _Choice(max_tokens, counter)
+    them that are standing instructions, which have a small part of the budget for themselves. `parts`: of a piece's
+    score, where they are not in what is found. `counted`: what pieces cost is `counter`'s count of their texts.
+    Nothing relevant where there is no piece."""
+    choice = _Choice(max_tokens, counter, counted=counted)
     choice.reserve(pinned)
     choice.fill(offers)
     runs, text, tokens = choice.settled() if choice.chosen else ([], "", 0)
     if not runs:
         return nothing(max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, needs=choice.needs())
-    found = tuple(it.found for it in sorted(runs, key=lambda it: _rank(it.found)))
+    runs = sorted(runs, key=lambda it: it.rank)
+    of = (it.best.found.parts for it in runs) if parts is None else parts([it.best.at for it in runs])
+    found = tuple(it.found(its_parts) for it, its_parts in zip(runs, of, strict=True))
     return Recalled(found, tokens, counter.name, text, True, scanned, behind)
 
 
@@ -104,64 +118,97 @@ def fused(parts: Sequence[Recalled], *, max_tokens: int, counter: TokenCounter |
 
         counter = default_counter()
     scanned, behind = sum(it.scanned for it in parts), sum(it.behind for it in parts)
-    union = sorted((found for part in parts if part.relevant for found in part.found), key=_rank)
-    # Runs are whole already: places in the file that cannot touch keep them apart.
-    offers = [
-        Offer(found.score, found.tokens, found.path, functools.partial(Piece, found, _APART * at, _APART * at))
-        for at, found in enumerate(union)
-    ]
+    union = [Piece(it, it.score, 0, 0) for part in parts if part.relevant for it in part.found]
+    union.sort(key=lambda it: it.rank)
+    for at, piece in enumerate(union):  # runs are whole already: places that cannot touch keep them apart
+        piece.start = piece.end = _APART * at
+    offers = [Offer(it.score, it.found.tokens, it.found.path, functools.partial(_same, it)) for it in union]
     if not offers:
         needs = min((it.needs for it in parts if it.needs), default=0)
         return nothing(max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, needs=needs)
     return packed(offers, max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind)
 
 
-def _rank(found: Found) -> tuple[float, str, int, int]:
-    return (-found.score, found.path, found.first_line, found.last_line)
+def _same(piece: Piece) -> Piece:
+    return piece
 
 
 # ---- choosing ----
 
 
-class _Texts:
-    """What was chosen, to tell what says nearly the same: the same words but for a tenth, and the same numbers."""
+class _Run:
+    """Passages of one file that touch."""
 
-    def __init__(self) -> None:
-        self._equal: set[str] = set()
-        self._sets: dict[int, list[frozenset[str]]] = {}
-        """By how many words they have."""
+    def __init__(self, piece: Piece) -> None:
+        self.path = piece.found.path
+        self.first = self.last = self.best = piece
+        self._pieces = [piece]
+        self._between = [""]
+        """What stands before each."""
+        self.text = piece.found.text
+        self.tokens = piece.found.tokens
 
-    def have(self, text: str) -> bool:
-        """Whether something like it is there; else it is now."""
-        words = text.casefold().split()
-        plain = " ".join(words)
-        if plain in self._equal:
-            return True
-        self._equal.add(plain)
-        found = frozenset(words)
-        if len(found) >= _ALIKE_WORDS_MIN:
-            for size in range(math.ceil(_ALIKE * len(found)), math.floor(len(found) / _ALIKE) + 1):
-                for known in self._sets.get(size, ()):
-                    if self._alike(known, found):
-                        return True
-            self._sets.setdefault(len(found), []).append(found)
-        return False
+    @property
+    def rank(self) -> Rank:
+        return (-self.best.score, self.path, self.first.found.first_line, self.last.found.last_line)
 
-    @staticmethod
-    def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
-        same = len(one & other)
-        return same >= _ALIKE * (len(one) + len(other) - same) and not any(map(_NUMBER.search, one ^ other))
+    def takes(self, other: Piece) -> bool:
+        """Whether `other` touches its end, and belongs to it now: what is between them is known without reading it,
+        line ends only."""
+        last, found = self.last, other.found
+        if found.path != self.path or found.version != last.found.version:
+            return False
+        lines = found.first_line - last.found.last_line
+        if not 0 <= lines <= 2 or other.start - last.end != lines:
+            return False
+        between = "\n" * lines
+        self._pieces.append(other)
+        self._between.append(between)
+        self.text += between + found.text
+        self.tokens += found.tokens + (1 if between else 0)
+        self.last = other
+        if other.score > self.best.score:
+            self.best = other
+        return True
+
+    def below(self, counter: TokenCounter) -> int | None:
+        """What it costs behind a newline; None: only counting tells."""
+        spent = 0
+        for piece, between in zip(self._pieces, self._between, strict=True):
+            cost = counter.below(piece.found.text, piece.found.tokens)
+            if cost is None or not (between or piece is self.first):
+                return None
+            spent += cost + len(between)
+        return spent
+
+    def found(self, parts: Mapping[str, float]) -> Found:
+        """As it comes back: the score, the parts and the facts of its best."""
+        best = self.best
+        return Found(
+            path=self.path,
+            first_line=self.first.found.first_line,
+            last_line=self.last.found.last_line,
+            text=self.text,
+            date_ns=self.first.found.date_ns,
+            score=best.score,
+            parts=parts,
+            title=best.found.title,
+            tags=best.found.tags,
+            tokens=self.tokens,
+            version=best.found.version,
+        )
 
 
 class _Choice:
     """Greedily the best, by what each costs alone; then the count of the whole decides."""
 
-    def __init__(self, max_tokens: int, counter: TokenCounter) -> None:
+    def __init__(self, max_tokens: int, counter: TokenCounter, *, counted: bool) -> None:
         self.chosen: list[Piece] = []
         self._max = max_tokens
         self._counter = counter
+        self._counted = counted
         self._spent = 0
-        self._texts = _Texts()
+        self._texts = Doubles()
         self._headers: dict[str, int] = {}
         self._known: set[object] = set()
         """Files of which it is known what their header costs: by the first of their pieces that was looked at."""
@@ -173,7 +220,7 @@ class _Choice:
     def reserve(self, pinned: Sequence[Piece]) -> None:
         most = self._max * _PINNED_SHARE
         for it in pinned:
-            if it.found.score > 0 and self._spent + self._cost(it) <= most and not self._texts.have(it.found.text):
+            if it.score > 0 and self._spent + self._cost(it) <= most and not self._has(it):
                 self._take(it)
 
     def fill(self, offers: Iterable[Offer]) -> None:
@@ -195,18 +242,18 @@ class _Choice:
             elif self._cost(piece) > room and (self.chosen or self._alone(piece) > room):
                 self._known.add(it.document)
                 self._left.append(it)
-            elif not self._texts.have(piece.found.text):
+            elif not self._has(piece):
                 self._known.add(it.document)
                 self._take(piece)
 
-    def settled(self) -> tuple[list[Piece], str, int]:
+    def settled(self) -> tuple[list[_Run], str, int]:
         """The runs, their text and its tokens, never above the budget. What the parts were thought to cost more than
         the whole does is spent as well."""
         runs, text, tokens = self._made()
         while tokens > self._max:
             over = tokens - self._max
             while self.chosen and over > 0:
-                worst = max(range(len(self.chosen)), key=lambda at: _rank(self.chosen[at].found))
+                worst = max(range(len(self.chosen)), key=lambda at: self.chosen[at].rank)
                 over -= max(self.chosen.pop(worst).found.tokens, 1)
             self._left = []
             runs, text, tokens = self._made()
@@ -228,12 +275,17 @@ class _Choice:
         return 0 if piece is None else self._alone(piece) + 1
 
     def _alone(self, it: Piece) -> int:
-        return self._counter.count(_written([it]))
+        return _written([_Run(it)], self._counter, counted=self._counted)[1]
 
-    def _made(self) -> tuple[list[Piece], str, int]:
+    def _made(self) -> tuple[list[_Run], str, int]:
         runs = _runs(self.chosen)
-        text = _written(runs)
-        return runs, text, self._counter.count(text)
+        text, tokens = _written(runs, self._counter, counted=self._counted)
+        return runs, text, tokens
+
+    def _has(self, it: Piece) -> bool:
+        """Whether what it says was chosen; else it counts as chosen now."""
+        text = it.found.text
+        return self._texts.have(text, gist(text) if it.gist is None else it.gist())
 
     def _take(self, it: Piece) -> None:
         self._spent += self._cost(it)
@@ -244,82 +296,92 @@ class _Choice:
         """With the header of its file where that is not paid for, and a line end, and half a gap."""
         path = it.found.path
         if path not in self._headers:
-            self._headers[path] = self._counter.count(_header([it])) + 4
+            self._headers[path] = _header_cost(self._counter, it.found, it.found.last_line)[0] + 4
         return it.found.tokens + 1 + (0 if path in self._paid else self._headers[path])
 
 
 # ---- writing ----
 
 
-def _runs(chosen: Sequence[Piece]) -> list[Piece]:
+def _runs(chosen: Sequence[Piece]) -> list[_Run]:
     """Neighbours that touch become one, verbatim; files by their best, lines in order."""
-    best: dict[str, tuple[float, str, int, int]] = {}
+    best: dict[str, Rank] = {}
     for it in chosen:
-        best[it.found.path] = min(best.get(it.found.path, _rank(it.found)), _rank(it.found))
-    runs: list[Piece] = []
+        rank, path = it.rank, it.found.path
+        if path not in best or rank < best[path]:
+            best[path] = rank
+    runs: list[_Run] = []
     for it in sorted(chosen, key=lambda it: (best[it.found.path], it.found.first_line, it.start)):
-        between = _between(runs[-1], it) if runs else None
-        if between is None:
-            runs.append(it)
-        else:
-            runs[-1] = _joined(runs[-1], it, between)
+        if not runs or not runs[-1].takes(it):
+            runs.append(_Run(it))
     return runs
 
 
-def _between(one: Piece, other: Piece) -> str | None:
-    """What stands between two passages of a file when that is known without reading it: line ends only."""
-    if one.found.path != other.found.path or one.found.version != other.found.version:
-        return None
-    lines = other.found.first_line - one.found.last_line
-    return "\n" * lines if 0 <= lines <= 2 and other.start - one.end == lines else None
-
-
-def _joined(one: Piece, other: Piece, between: str) -> Piece:
-    better = min((one.found, other.found), key=_rank)
-    found = replace(
-        better,
-        first_line=one.found.first_line,
-        last_line=other.found.last_line,
-        text=one.found.text + between + other.found.text,
-        date_ns=one.found.date_ns,
-        tokens=one.found.tokens + other.found.tokens + (1 if between else 0),
-    )
-    return Piece(found, one.start, other.end)
-
-
-def _written(runs: Sequence[Piece]) -> str:
+def _written(runs: Sequence[_Run], counter: TokenCounter, *, counted: bool) -> tuple[str, int]:
+    """The answer's text and its tokens: those of its lines where they are known, else it is counted whole."""
     lines: list[str] = []
-    at = 0
-    while at < len(runs):
-        end = at
-        while end < len(runs) and runs[end].found.path == runs[at].found.path:
-            end += 1
-        lines.append(_header(runs[at:end]))
-        for place in range(at, end):
-            if place > at:
-                lines.append(GAP)
-            lines.append(runs[place].found.text)
-        at = end
-    return "\n".join(lines)
+    costs: list[int | None] = []
+    gap = counter.below(GAP, counter.count(GAP))
+    for at, run in enumerate(runs):
+        if at and run.path == runs[at - 1].path:
+            lines.append(GAP)
+            costs.append(gap)
+        else:
+            end = at + 1
+            while end < len(runs) and runs[end].path == run.path:
+                end += 1
+            first, last_line = run.first.found, runs[end - 1].last.found.last_line
+            lines.append(_header(first, last_line))
+            costs.append(_header_cost(counter, first, last_line)[1 if at else 0])
+        costs.append(run.below(counter) if counted else None)
+        lines.append(run.text)
+    text = "\n".join(lines)
+    if None in costs:
+        return text, counter.count(text)
+    return text, sum(it for it in costs if it is not None) + len(lines) - 1
 
 
-def _header(runs: Sequence[Piece]) -> str:
-    first, last = runs[0].found, runs[-1].found
-    path = " ".join(first.path.split("\n")).encode("utf-8", "replace").decode()
-    where = f"{path}:{first.first_line}" + (f"-{last.last_line}" if last.last_line > first.first_line else "")
-    day = day_of(first.date_ns)
-    date = f" · {day}" if day and day not in path else ""
-    tags = "".join(f" #{tag}" for tag in first.tags[:_TAGS_SHOWN])
-    return f"## {where}{date}{' ·' if tags else ''}{tags}"
+def _header(first: Found, last_line: int) -> str:
+    before, behind = _around_lines(first.path, first.date_ns // DAY_NS, first.tags[:_TAGS_SHOWN])
+    return f"{before}{_lines(first.first_line, last_line)}{behind}"
 
 
-def day_of(date_ns: int) -> str:
-    """As `2023-05-08`; "" for what no calendar has."""
-    return _day(date_ns // DAY_NS)
+def _lines(first_line: int, last_line: int) -> str:
+    return f"{first_line}-{last_line}" if last_line > first_line else str(first_line)
 
 
 @functools.lru_cache(4096)
+def _around_lines(path: str, day: int, tags: tuple[str, ...]) -> tuple[str, str]:
+    """What a header has before and behind its lines."""
+    path = " ".join(path.split("\n")).encode("utf-8", "replace").decode()
+    date = _day(day)
+    shown = f" · {date}" if date and date not in path else ""
+    return f"## {path}:", f"{shown}{' ·' if tags else ''}{''.join(f' #{tag}' for tag in tags)}"
+
+
+def _header_cost(counter: TokenCounter, first: Found, last_line: int) -> tuple[int, int | None]:
+    """A header's tokens at the beginning of a text, and behind a newline (None: only counting tells)."""
+    line = first.first_line
+    digits = len(str(last_line)) if last_line > line else 0
+    return _cost_of_header(
+        counter, first.path, first.date_ns // DAY_NS, first.tags[:_TAGS_SHOWN], (len(str(line)), digits)
+    )
+
+
+@functools.lru_cache(8192)
+def _cost_of_header(
+    counter: TokenCounter, path: str, day: int, tags: tuple[str, ...], lines: tuple[int, int]
+) -> tuple[int, int | None]:
+    """`lines`: how many digits their numbers have, as all digits cost the same."""
+    first, last = lines
+    before, behind = _around_lines(path, day, tags)
+    header = before + "0" * first + (f"-{'0' * last}" if last else "") + behind
+    alone = counter.count(header)
+    return alone, counter.below(header, alone)
+
+
 def _day(day: int) -> str:
+    """As `2023-05-08`; "" for what no calendar has."""
     try:
         return f"{datetime.fromtimestamp(day * DAY_NS // _NS, UTC):%Y-%m-%d}"
     except (OverflowError, ValueError, OSError):

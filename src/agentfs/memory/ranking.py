@@ -71,12 +71,16 @@ class Ranking:
     def __len__(self) -> int:
         return len(self.order)
 
-    def values(self, some: Sequence[int]) -> Iterator[tuple[float, dict[str, float]]]:
-        """The score and the parts of these candidates."""
-        scores = (self.scores[some] * self.scale).tolist()
+    def scores_of(self, some: Sequence[int]) -> list[float]:
+        """Of these candidates."""
+        found: list[float] = (self.scores[some] * self.scale).tolist()
+        return found
+
+    def parts_of(self, some: Sequence[int]) -> Iterator[dict[str, float]]:
+        """What their scores are the sums of."""
         parts = [(it[some] * self.scale).tolist() for it in self.parts.values()]
-        for score, values in zip(scores, zip(*parts, strict=True), strict=True):
-            yield score, {name: value for name, value in zip(self.parts, values, strict=True) if value}
+        for values in zip(*parts, strict=True):
+            yield {name: value for name, value in zip(self.parts, values, strict=True) if value}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ import functools
 import itertools
 import logging
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -80,13 +79,20 @@ class Looked:
 
     def read(self, some: Sequence[int]) -> Iterator[Scored]:
         """These of the candidates."""
-        weighed = self.ranking.weighed
-        ids = weighed.ids[some].tolist()
-        rows = {row.id: row for row in self.index.rows(ids)}
-        for at, passage, (score, parts) in zip(some, ids, self.ranking.values(some), strict=True):
-            row = rows.get(passage)
-            if row is not None and row.document.ino == weighed.inos[at]:  # an index made anew has the same ids
+        of = zip(some, self.rows(some), self.ranking.scores_of(some), self.ranking.parts_of(some), strict=True)
+        for at, row, score, parts in of:
+            if row is not None:
                 yield Scored(row, score, parts, at)
+
+    def rows(self, some: Sequence[int]) -> list[PassageRow | None]:
+        """What these of the candidates say. None: it is gone."""
+        weighed = self.ranking.weighed
+        found = self.index.found(weighed.ids[some].tolist())
+        # an index made anew has the same ids
+        return [
+            row if row is not None and row.document.ino == weighed.inos[at] else None
+            for at, row in zip(some, found, strict=True)
+        ]
 
 
 def recall(index: Index, embedder: Embedder | None, counter: TokenCounter, asked: Asked) -> Recalled:
@@ -103,6 +109,8 @@ def recall(index: Index, embedder: Embedder | None, counter: TokenCounter, asked
         counter=counter,
         scanned=looked.scanned,
         pinned=_pinned(looked),
+        parts=looked.ranking.parts_of,
+        counted=counter.name == index.counter.name,
     )
 
 
@@ -216,31 +224,28 @@ def _terms_of(row: PassageRow) -> list[str]:
     )
 
 
-def _piece(it: Scored) -> Piece:
-    passage = it.row.passage
-    return Piece(found_of(it), passage.start, passage.end)
+def _piece(row: PassageRow, score: float, at: int) -> Piece:
+    passage = row.passage
+    return Piece(row.found, score, passage.start, passage.end, lambda: row.gist, at)
 
 
 def _offers(looked: Looked, max_tokens: int) -> Iterator[Offer]:
     """The candidates as they may be packed. Texts are read when the first of them is wanted, those that follow with
     it."""
     ranking = looked.ranking
-    tokens = ranking.weighed.tokens[ranking.order]
+    order = ranking.order
+    tokens = ranking.weighed.tokens[order]
     fit = int(np.searchsorted(np.cumsum(tokens + 1), max_tokens)) + _READ_MORE
-    read: dict[int, Piece | None] = {}
+    scores, documents = ranking.scores_of(order), ranking.weighed.documents[order].tolist()
+    read: dict[int, PassageRow | None] = {}
 
     def piece(place: int) -> Piece | None:
         if place not in read:
             many = fit if not read else _READ_MORE
-            wanted = list(range(place, min(place + many, len(tokens))))
-            read.update(dict.fromkeys(wanted))
-            some = [ranking.order[it] for it in wanted]
-            at = dict(zip(some, wanted, strict=True))
-            read.update((at[it.at], _piece(it)) for it in looked.read(some))
-        return read[place]
+            read.update(enumerate(looked.rows(order[place : place + many]), place))
+        row = read[place]
+        return None if row is None else _piece(row, scores[place], order[place])
 
-    scores = (ranking.scores[ranking.order] * ranking.scale).tolist()
-    documents = ranking.weighed.documents[ranking.order].tolist()
     for place, (score, cost, of) in enumerate(zip(scores, tokens.tolist(), documents, strict=True)):
         yield Offer(score, cost, of, functools.partial(piece, place))
 
@@ -248,24 +253,15 @@ def _offers(looked: Looked, max_tokens: int) -> Iterator[Offer]:
 def _pinned(looked: Looked) -> list[Piece]:
     """Of the better half, what stands in standing instructions."""
     ranking = looked.ranking
+    if not ranking.weighed.pinned.any():
+        return []
     least = ranking.scores[ranking.order[0]] * _PINNED_LEAST
     wanted = ranking.weighed.pinned & (ranking.scores >= least)
-    return list(map(_piece, looked.read([at for at in ranking.order if wanted[at]]))) if wanted.any() else []
+    some = [at for at in ranking.order if wanted[at]]
+    of = zip(looked.rows(some), ranking.scores_of(some), some, strict=True)
+    return [_piece(row, score, at) for row, score, at in of if row is not None]
 
 
 def found_of(it: Scored) -> Found:
     """A passage as it comes back."""
-    document, passage = it.row.document, it.row.passage
-    return Found(
-        path=os.fsdecode(document.path),
-        first_line=passage.first_line,
-        last_line=passage.last_line,
-        text=passage.text,
-        date_ns=it.row.date_ns,
-        score=it.score,
-        parts=it.parts,
-        title=document.facts.title,
-        tags=document.facts.tags,
-        tokens=it.row.tokens,
-        version=document.version.hex(),
-    )
+    return replace(it.row.found, score=it.score, parts=it.parts)

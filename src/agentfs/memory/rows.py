@@ -1,11 +1,15 @@
 """What is put into the index and what comes out of it, and the rows of its tables that hold it."""
 
+import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agentfs.memory.documents import Document
+from agentfs.memory.doubles import Gist, gist
 from agentfs.memory.facts import Facts
 from agentfs.memory.passages import Passage
+from agentfs.memory.results import Found
 from agentfs.replica.database import Connection, Row
 
 
@@ -54,7 +58,7 @@ class Filters:
 ALL = Filters()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DocumentRow:
     id: int
     ino: int
@@ -65,20 +69,54 @@ class DocumentRow:
     extracted: bool
     facts: Facts
 
+    @functools.cached_property
+    def place(self) -> str:
+        """Its path, as it comes back."""
+        return os.fsdecode(self.path)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Its version, as it comes back."""
+        return self.version.hex()
+
     @property
     def date_ns(self) -> int:
         """When it was created, else when the file was last changed."""
         return self.facts.created_ns if self.facts.created_ns is not None else self.mtime_ns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PassageRow:
+    """What answers need of it is made when the first does, and kept as long as the row."""
+
     id: int
     document: DocumentRow
     ordinal: int
     """In its document, from 0."""
     passage: Passage
     tokens: int
+
+    @functools.cached_property
+    def found(self) -> Found:
+        """As it comes back, without a score."""
+        document, passage = self.document, self.passage
+        return Found(
+            path=document.place,
+            first_line=passage.first_line,
+            last_line=passage.last_line,
+            text=passage.text,
+            date_ns=self.date_ns,
+            score=0.0,
+            parts={},
+            title=document.facts.title,
+            tags=document.facts.tags,
+            tokens=self.tokens,
+            version=document.digest,
+        )
+
+    @functools.cached_property
+    def gist(self) -> Gist:
+        return gist(self.passage.text)
 
     @property
     def date_ns(self) -> int:
