@@ -12,6 +12,7 @@ from agentfs.format.collection import (
     encode_policy,
 )
 from agentfs.format.commit import encode_commit
+from agentfs.format.lifecycle import LifecycleRecord, encode_lifecycle
 from agentfs.format.pack import Evidence, Lineage, Pack, State, encode_pack
 from agentfs.format.pin import Pin, encode_pin
 from agentfs.format.snapshot import encode_snapshot
@@ -120,6 +121,19 @@ def policy() -> PolicyRecord:
     return PolicyRecord(VOLUME, 2, "30d 10 versions", "frozen", NS)
 
 
+def rules() -> LifecycleRecord:
+    text = '[[lifecycle]]\nglob = "logs/**"\nexpire = "30d"  # für später\n'
+    return LifecycleRecord(VOLUME, 2, text, "frozen", NS)
+
+
+def applied() -> Commit:
+    """What a lifecycle rule did."""
+    return Commit(
+        VOLUME, 3, bytes(16), DIGEST, NS, "lifecycle", "lifecycle 0123", unlinks=(Unlink(ROOT_ID, b"old.md"),),
+        cause="rule logs/** expire 30d",
+    )  # fmt: skip
+
+
 def pack() -> tuple[Pack, list[bytes]]:
     inline = InlineContent(len(NOTE), hashlib.sha256(NOTE).digest(), 2, 4711)
     chunked = ChunkedContent(CHUNK_BYTES + 1, DIGEST[::-1], (DIGEST, DIGEST[::-1]))
@@ -141,7 +155,9 @@ def encoded_objects() -> dict[str, bytes]:
     """File name → bytes, as today's encoders write them."""
     return {
         "announcement.bin": encode_announcement(announcement()),
+        "applied.bin": encode_commit(applied(), {}).data,
         "barrier.bin": encode_commit(barrier(), {}).data,
+        "lifecycle.bin": encode_lifecycle(rules()),
         "pack.bin": encode_pack(*pack())[0],
         "packed-stub.bin": encode_stub(packed_stub()),
         "pin.bin": encode_pin(pin()),

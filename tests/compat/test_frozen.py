@@ -11,6 +11,7 @@ from frozen_objects import (
     NS,
     VOLUME,
     announcement,
+    applied,
     barrier,
     commit,
     encoded_objects,
@@ -18,6 +19,7 @@ from frozen_objects import (
     packed_stub,
     pin,
     policy,
+    rules,
     snapshot,
     stub,
 )
@@ -27,6 +29,7 @@ from agentfs.format import framing
 from agentfs.format.collection import decode_announcement, decode_policy
 from agentfs.format.commit import decode_commit, encode_commit, inline_bytes
 from agentfs.format.framing import PREAMBLE_BYTES, open_frame, verify
+from agentfs.format.lifecycle import decode_lifecycle
 from agentfs.format.pack import decode_index, decode_pack, index_bytes
 from agentfs.format.pin import decode_pin
 from agentfs.format.snapshot import decode_snapshot
@@ -35,8 +38,10 @@ from agentfs.format.stub import decode_stub
 from agentfs.model.records import InlineContent
 
 FROZEN = {
+    "applied.bin": "2a1d4f095025774309d247e80bd2a43eb129fcddbbb973af112e020b5f2f7571",
     "announcement.bin": "171e63474b79b0966bb6b0f35a5155e76b1bef01b52304206953f8e88640bbf3",
     "barrier.bin": "70e554e3764e864aec79f856d275cdd5256cb0a691b9de64382cb7012a56363b",
+    "lifecycle.bin": "b751eb9bb1d9f1e5df38255fcbdef3490d5bf640acede5718b1d2b9096b762e7",
     "pack.bin": "d6bf89741338f164d38a8d68c1d5cab32345759d9add5e823f3b53196b60e3a7",
     "packed-stub.bin": "e8d89a0e5c058cc27438b50e50293eab53807387e2735c838f686826902d3895",
     "pin.bin": "eb99bb126eb6b376968c86d971c38de423874d338a1a3203a7d4fe9228cf4257",
@@ -93,6 +98,8 @@ def test_todays_decoders_read_what_collections_leave() -> None:
     assert decode_pin(frozen("pin.bin"), volume=VOLUME, kind="fork", name="home-experiment") == pin()
     assert decode_announcement(frozen("announcement.bin"), volume=VOLUME, number=2) == announcement()
     assert decode_policy(frozen("policy.bin"), volume=VOLUME, number=2) == policy()
+    assert decode_lifecycle(frozen("lifecycle.bin"), volume=VOLUME, number=2) == rules()
+    assert decode_commit(frozen("applied.bin"), volume=VOLUME, sequence=3)[0] == applied()
 
 
 def test_todays_decoder_reads_the_pack() -> None:

@@ -10,6 +10,7 @@ from retention_world import World, world_in
 from agentfs.errors import ClocksDisagree, Corrupt, ReadOnly
 from agentfs.format.commit import decode_commit
 from agentfs.format.layout import lifecycle_name
+from agentfs.fsck.store_check import StoreCheck
 from agentfs.log.log import Entry
 from agentfs.model.records import Commit
 from agentfs.tree.values import AttributeChange
@@ -134,6 +135,8 @@ def test_damaged_rules_are_no_rules_and_can_be_replaced(world: World, keeper: Ma
     world.store.put(lifecycle_name(chain(world).prefix, 2), b"what somebody's tool left")
     with pytest.raises(Corrupt, match="were not used"):
         ann.run()
+    found = StoreCheck(world.store, "space", "sim").run().findings.found
+    assert [it.kind for it in found if it.severity == "damage" and it.kind != "store-file"] == ["rules-damaged"]
     ann.quiet(7200)
     assert ann.shown() == {"logs/a"}
     ann.rule(LOGS)

@@ -4,7 +4,12 @@ import re
 from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from agentfs.errors import Corrupt, NewerFormat
+from agentfs.format.framing import ObjectKind, seal
+from agentfs.format.lifecycle import LifecycleRecord, decode_lifecycle, encode_lifecycle
 from agentfs.model.lifecycle import Rules, parse_rules
 from agentfs.retention.lifecycle import TOP, Found, Times, could_be_due, due, plan
 
@@ -189,3 +194,43 @@ def test_what_cannot_be_due_is_not_looked_up() -> None:
             file = found(path, mtime_days=mtime_days)
             possible = any(due(made, file, times(changed_days=it, created_days=it), NOW_NS) for it in (0, 30, 99))
             assert could_be_due(made, file, NOW_NS) == possible, (path, mtime_days)
+
+
+# ---- as an object ------------------------------------------------------------------------------------------------
+
+
+def record(text: str, number: int = 3) -> LifecycleRecord:
+    return LifecycleRecord("home-x", number, text, "ann", 5)
+
+
+def test_rules_come_back_as_they_were_written() -> None:
+    made = record('# why\n[[lifecycle]]\nglob = "a"\nexpire = "1d"\n')
+    assert decode_lifecycle(encode_lifecycle(made), volume="home-x", number=3) == made
+
+
+def test_rules_of_another_place_or_meaning_are_not_used() -> None:
+    data = encode_lifecycle(record("# none"))
+    for volume, number in (("home-y", 3), ("home-x", 4)):
+        with pytest.raises(Corrupt, match="were not used"):
+            decode_lifecycle(data, volume=volume, number=number)
+    with pytest.raises(ValueError, match="is not known"):
+        encode_lifecycle(record('[[lifecycle]]\nglob = "a"\nshred = "1d"'))
+    later, _ = seal(
+        ObjectKind.LIFECYCLE,
+        {"volume": "home-x", "number": 3, "author": "ann", "time": 5, "text": '[[lifecycle]]\nglob = "a"\nshred = 1'},
+    )
+    with pytest.raises(Corrupt, match="of a later AgentFS"):
+        decode_lifecycle(later, volume="home-x", number=3)
+    needs, _ = seal(ObjectKind.LIFECYCLE, {"requires": ["shredding"]})
+    with pytest.raises(NewerFormat):
+        decode_lifecycle(needs, volume="home-x", number=3)
+
+
+@given(st.data())
+def test_damage_is_never_taken_for_rules(data: st.DataObject) -> None:
+    good = encode_lifecycle(record('[[lifecycle]]\nglob = "logs/**"\nexpire = "1d"\n'))
+    at, value = data.draw(st.integers(0, len(good) - 1)), data.draw(st.integers(0, 255))
+    bad = good[:at] + bytes([value]) + good[at + 1 :]
+    if bad != good:
+        with pytest.raises((Corrupt, NewerFormat)):
+            decode_lifecycle(bad, volume="home-x", number=3)

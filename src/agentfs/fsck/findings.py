@@ -29,6 +29,7 @@ FINDINGS: dict[str, tuple[Severity, str]] = {
     "pin-unheld": ("note", "a pin that was never finished"),
     "announcement-damaged": ("damage", "an announcement of a collection is damaged: nothing can be collected"),
     "policy-damaged": ("damage", "a retention policy is damaged: nothing can be collected; set it again"),
+    "rules-damaged": ("damage", "lifecycle rules are damaged: none acts, and nothing can be collected; set them again"),
     "replica-damaged": ("damage", "the replica's database is damaged"),
     "replica-check": ("damage", "the replica contradicts itself"),
     "replica-head": ("damage", "the replica stands at an entry that the log does not have"),

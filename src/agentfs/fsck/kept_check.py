@@ -1,10 +1,12 @@
-"""What a volume keeps beside its log and its newest tree: pins and what they keep, packs, announcements, policies."""
+"""What a volume keeps beside its log and its newest tree: pins and what they keep, packs, announcements, policies,
+lifecycle rules."""
 
 from collections.abc import Callable, Iterator
 
 from agentfs.errors import Corrupt, NotFound, ObjectNotFound
 from agentfs.format import layout
 from agentfs.format.collection import decode_policy
+from agentfs.format.lifecycle import decode_lifecycle
 from agentfs.format.pack import decode_pack
 from agentfs.format.pin import Pin
 from agentfs.format.snapshot import inode_record
@@ -83,6 +85,12 @@ class KeptCheck:
                 decode_policy(self._store.get(name).data, volume=self._log.volume, number=number)
             except Corrupt as error:
                 self._findings.add("policy-damaged", name, str(error))
+        for name in self._names(layout.lifecycle_prefix(self._log.prefix)):
+            try:
+                number = layout.parse_lifecycle_name(self._log.prefix, name)
+                decode_lifecycle(self._store.get(name).data, volume=self._log.volume, number=number)
+            except Corrupt as error:
+                self._findings.add("rules-damaged", name, str(error))
 
     # ---- pins ----
 
