@@ -17,6 +17,7 @@ from pathlib import Path
 from agentfs.testing.servers import ServerMissing
 from bench import (
     contention_cases,
+    day_cases,
     history_cases,
     index_cases,
     memory_cases,
@@ -39,6 +40,7 @@ _NETWORK = (
     "cold",
     "cold-read",
     "history",
+    "day",
     "background",
     "indexing",
     "first-recall",
@@ -200,6 +202,7 @@ def everything(run: Run) -> None:
             run.attempt("cold-read", lambda: network_cases.cold_read(net, loops, quick=quick))
             run.attempt("history", lambda: history_cases.history(net, quick=quick))
             run.attempt("cold", lambda: network_cases.cold(net, loops, quick=quick))
+            run.attempt("day", lambda: day_cases.day(net, quick=quick))
         if watching:
             run.attempt("idle", idle.finish)
 

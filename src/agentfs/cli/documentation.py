@@ -107,6 +107,7 @@ def configuration_page() -> str:
         "| `volumes/home-<agent-id>@<12 hex>/` | the replica: database, contents, the engine's lock, socket, log |",
         "| `mounts/<16 hex>.json`, `.sock`, `.log` | a mount: its facts, its control socket, its log |",
         "| `stores/<12 hex>.json` | what the last probe of a store found |",
+        "| `usage.db` | what stores were asked, by day, and what they hold ([usage.md](usage.md)) |",
         "",
         "The 12 hex digits are of the SHA-256 of the store's URL: one agent id in two stores is two homes.",
     ]

@@ -4,6 +4,7 @@ volumes/home-<id>@<12 hex of the store URL's SHA-256>/      a replica (replica/r
 volumes/space-<id>@<12 hex>.<12 hex of the agent's SHA-256>/ one of a space: each agent has its own
 mounts/<16 hex of the mountpoint's SHA-256>.json|.sock|.log  a mount: facts, control socket, log
 stores/<12 hex>.json                                        what the probe of a store found
+usage.db                                                    what stores were asked (usage/usage_file.py)
 merges/<16 hex>/                                            a replica that merges a fork, while it does
 """
 
