@@ -35,6 +35,12 @@ def dishonest() -> Iterator[Callable[[Answer], Store]]:
 
             do_GET = do_PUT = do_HEAD = do_DELETE = answer
 
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                self.send_response(501)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
             def log_message(self, *_: object) -> None:
                 """Quiet."""
 
@@ -92,12 +98,52 @@ def test_a_page_is_not_a_listing(dishonest: Callable[[Answer], Store], answer: A
         dishonest(answer).list("")
 
 
+LISTED = "<ListBucketResult>{}<IsTruncated>false</IsTruncated></ListBucketResult>"
+CONTENTS = "<Contents><Key>{}</Key><Size>1</Size><LastModified>2026-11-21T01:00:00Z</LastModified></Contents>"
+
+
+def test_an_honest_listing_of_all_names_is_taken(dishonest: Callable[[Answer], Store]) -> None:
+    for text, name in (
+        (CONTENTS.format("a/b%20+c"), "a/b%20+c"),
+        ("<EncodingType>url</EncodingType>" + CONTENTS.format("a/b%20+c%0A%FF"), "a/b  c\n\udcff"),
+        ("<EncodingType>url</EncodingType><StartAfter>a&#x01;\x02</StartAfter>" + CONTENTS.format("a//"), "a//"),
+    ):
+        found = dishonest((200, {}, LISTED.format(text).encode())).list("a", foreign=True)
+        assert [entry.name for entry in found] == [name]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {}, PAGE),
+        (200, {}, b""),
+        (200, {}, b"<Error><Code>InternalError</Code></Error>"),
+        (200, {}, LISTED.format(CONTENTS.format("other/name")).encode()),
+        (200, {}, LISTED.format(CONTENTS.format("a/a")).encode()),
+        (200, {}, LISTED.format(CONTENTS.format("a/c&#x01;")).encode()),
+        (200, {}, LISTED.format("<Contents><Key>a/c</Key></Contents>").encode()),
+        (200, {}, LISTED.format(CONTENTS.format("a/c")).encode()[:-40]),
+        (302, {"Location": "/login"}, b""),
+        (503, {}, b""),
+    ],
+)
+def test_a_page_is_not_a_listing_of_all_names(dishonest: Callable[[Answer], Store], answer: Answer) -> None:
+    with pytest.raises(StoreError):
+        dishonest(answer).list("a/", after="a/b", foreign=True)
+
+
 @pytest.mark.parametrize("status", [302, 400, 413])
 def test_a_refused_put_is_an_error(dishonest: Callable[[Answer], Store], status: int) -> None:
     store = dishonest((status, {"Location": "http://127.0.0.1:1/"}, PAGE))
     for create_only in (True, False):
         with pytest.raises(StoreError):
             store.put("a", b"x", create_only=create_only)
+
+
+def test_a_store_without_bulk_deletes_gets_them_one_by_one(dishonest: Callable[[Answer], Store]) -> None:
+    dishonest((204, {}, b"")).delete_many([f"n{number}" for number in range(20)])
+    with pytest.raises(AgentFSError):
+        dishonest((500, {}, b"")).delete_many(["a", "b"])
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])

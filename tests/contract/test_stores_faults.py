@@ -7,6 +7,7 @@ import pytest
 from agentfs.errors import (
     BucketNotFound,
     Corrupt,
+    ObjectChanged,
     ObjectExists,
     ObjectNotFound,
     OutcomeUnknown,
@@ -190,6 +191,11 @@ def test_each_call_is_one_request(proxied_store: Opener, fault_proxy: FaultProxy
         lambda: store.list("dir/0", after="dir/00", limit=1),
         lambda: store.delete("dir/00"),
         lambda: store.delete("missing"),
+        lambda: store.put("dir/01", b"x" * 1000),
+        lambda: store.list("", foreign=True),
+        lambda: store.head("dir/01"),
+        lambda: store.delete_many(["dir/01", "dir/02"]),
+        lambda: store.delete_many([f"none/{number}" for number in range(1000)]),
     ]
     for number, call in enumerate(calls):
         fault_proxy.forget_requests()
@@ -210,6 +216,76 @@ def test_a_full_page_is_one_request(proxied_store: Opener, fault_proxy: FaultPro
     assert fault_proxy.count() == 1, "a partial name starts where it must, not at the first page"
 
 
+def test_the_first_replacement_asks_what_the_store_can(proxied_store: Opener, fault_proxy: FaultProxy) -> None:
+    store = proxied_store()
+    tag = store.put("a", b"0")
+    for number, puts in enumerate([2, 1, 1]):
+        fault_proxy.forget_requests()
+        tag = store.put("a", b"%d" % number, replacing=tag)
+        assert [request.method for request in fault_proxy.requests()] == ["PUT"] * puts
+    assert [entry.name for entry in store.list("", foreign=True)] == ["a"], "nothing is left of the question"
+
+
+# ---- what the view asks for ----
+
+
+@pytest.mark.parametrize("fault", [Fault.RESET_AFTER, Fault.ERROR_500_AFTER, Fault.BLACK_HOLE_AFTER])
+def test_a_replacement_whose_answer_is_lost_is_unknown_and_took_effect(
+    proxied_store: Opener, fault_proxy: FaultProxy, fault: Fault
+) -> None:
+    store = proxied_store(**QUICK)
+    tag = store.put("a", b"1", replacing=store.put("a", b"0"))
+    fault_proxy.forget_requests()
+    fault_proxy.inject(fault, method="PUT", times=1)
+    with pytest.raises(OutcomeUnknown):
+        store.put("a", b"2", replacing=tag)
+    assert fault_proxy.count("PUT") == 1
+    assert store.get("a").data == b"2"
+
+
+def test_a_question_whose_answer_is_lost_is_asked_again(proxied_store: Opener, fault_proxy: FaultProxy) -> None:
+    store = proxied_store(**QUICK)
+    tag = store.put("a", b"0")
+    fault_proxy.inject(Fault.RESET_AFTER, method="PUT", times=2)
+    store.put("a", b"1", replacing=tag)
+    assert store.get("a").data == b"1"
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_503, Fault.RESET_AFTER, Fault.TRUNCATE, Fault.BLACK_HOLE])
+def test_listings_of_all_names_are_tried_again(proxied_store: Opener, fault_proxy: FaultProxy, fault: Fault) -> None:
+    store = proxied_store(**QUICK)
+    for number in range(20):
+        store.put(f"n{number:02}", b"x")
+    fault_proxy.inject(fault, method="GET", times=2)
+    assert len(store.list("", foreign=True)) == 20
+    fault_proxy.go_down()
+    with pytest.raises(StoreUnavailable):
+        store.list("", foreign=True)
+
+
+def test_many_deletes_are_tried_again(proxied_store: Opener, fault_proxy: FaultProxy) -> None:
+    store = proxied_store(**QUICK)
+    names = [f"n{number:02}" for number in range(20)]
+    for name in names:
+        store.put(name, b"x")
+    fault_proxy.inject(Fault.RESET_AFTER, method="POST", times=1)
+    fault_proxy.inject(Fault.ERROR_503, method="POST", times=1)
+    store.delete_many(names)
+    assert fault_proxy.count("POST") == 3 and fault_proxy.count("DELETE") == 0
+    assert not store.list("")
+
+
+def test_a_server_that_ignores_conditions_is_looked_at_before_each_put(rclone_server: S3Server) -> None:
+    store = open_store(rclone_server.url(new_bucket(rclone_server)), environment=rclone_server.environment())
+    first = store.put("a", b"first")
+    second = store.put("a", b"the second", replacing=first)
+    for name, tag in (("a", first), ("none", second)):
+        with pytest.raises(ObjectChanged):
+            store.put(name, b"late", replacing=tag)
+    assert [(entry.name, entry.tag) for entry in store.list("", foreign=True)] == [("a", second)]
+    assert store.get("a").data == b"the second"
+
+
 # ---- what a person must set right ----
 
 
@@ -220,6 +296,9 @@ def attempts(store: Store) -> list[Callable[[], object]]:
         lambda: store.put("a", b"x", create_only=True),
         lambda: store.delete("a"),
         lambda: store.list(""),
+        lambda: store.list("", foreign=True),
+        lambda: store.put("a", b"x", replacing="tag"),
+        lambda: store.delete_many(["a", "b"]),
         lambda: probe(store),
     ]
 
@@ -246,6 +325,8 @@ def test_a_missing_bucket_is_named(kind: str, request: pytest.FixtureRequest) ->
     for call in attempts(store):
         with pytest.raises(BucketNotFound, match="no-such-bucket"):
             call()
+    with pytest.raises(ObjectNotFound):
+        store.head("a")  # all that an answer without a body can say
 
 
 def test_no_credentials_are_found_out_before_anything_is_sent(ministack_server: S3Server) -> None:
@@ -283,7 +364,7 @@ def test_the_name_of_an_object_cannot_imitate_an_error(proxied_store: Opener, fa
             store.get(name)
 
 
-@pytest.mark.parametrize("call", range(5))
+@pytest.mark.parametrize("call", range(8))
 def test_no_key_and_no_machine_that_has_one_is_denied(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a key AWS is asked for the machine's; here nobody answers that."""
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")

@@ -1,13 +1,16 @@
 """From a URL to settings: what is read where, what is refused, and that no secret gets out."""
 
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from agentfs.errors import StoreDenied, StoreURLInvalid
+from agentfs.errors import StoreDenied, StoreUnavailable, StoreURLInvalid
+from agentfs.stores import s3_listing
 from agentfs.stores.aws import s3_settings
 from agentfs.stores.local import LocalStore
 from agentfs.stores.open import open_store, parse_store_url
+from agentfs.stores.retrying import RetryPolicy
 
 KEY = {"AWS_ACCESS_KEY_ID": "AKIAKEY", "AWS_SECRET_ACCESS_KEY": "very-secret"}
 
@@ -143,3 +146,46 @@ def write_files(home: Path, *, config: str = "", credentials: str = "") -> None:
     (home / ".aws").mkdir(exist_ok=True)
     (home / ".aws" / "config").write_text(config)
     (home / ".aws" / "credentials").write_text(credentials)
+
+
+# ---- listings of all names: where they are sent, and how signed ----
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("s3://bucket/p", "https://bucket.s3.us-east-1.amazonaws.com"),
+        ("s3://bucket/p?region=eu-north-1&style=path", "https://s3.eu-north-1.amazonaws.com/bucket"),
+        ("s3://bucket/p?endpoint=http://127.0.0.1:9/", "http://127.0.0.1:9/bucket"),
+        ("s3://bucket/p?endpoint=https://example.org&style=host", "https://bucket.example.org"),
+    ],
+)
+def test_a_listing_is_sent_where_all_is_sent_and_signed_with_our_key(
+    url: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a network: the address itself. Tokens of another key in the environment are not taken."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-another-key")
+    asked: list[str] = []
+
+    class Opener:
+        def open(self, wanted: str, **_: object) -> None:
+            asked.append(wanted)
+            raise ConnectionRefusedError
+
+    monkeypatch.setattr(s3_listing, "_OPENER", Opener())
+    retry = RetryPolicy(tries_max=1)
+    for token in ("", "our-token"):
+        environment = {**KEY, "AWS_SESSION_TOKEN": token, "HOME": "/nonexistent"}
+        with pytest.raises(StoreUnavailable):
+            open_store(url, environment=environment, retry=retry).list("a b/", after="a b/\u00e9", foreign=True)
+        sent = urlsplit(asked[-1])
+        query = dict(parse_qsl(sent.query))
+        assert f"{sent.scheme}://{sent.netloc}{sent.path}".rstrip("/") == address
+        assert (query["prefix"], query["start-after"], query["list-type"]) == ("p/a b/", "p/a b/\u00e9", "2")
+        assert query["X-Amz-Credential"].startswith("AKIAKEY/")
+        assert query.get("X-Amz-Security-Token", "") == token and ("Security-Token" in sent.query) == bool(token)
+    with pytest.raises(StoreUnavailable):
+        open_store(f"{url}{'&' if '?' in url else '?'}anonymous=true", environment={}, retry=retry).list(
+            "", foreign=True
+        )
+    assert "X-Amz" not in asked[-1]

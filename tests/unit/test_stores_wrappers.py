@@ -21,10 +21,16 @@ def test_counts_are_exact() -> None:
     with pytest.raises(ObjectNotFound):
         store.get("b")
     store.list("")
+    store.list("", foreign=True)
+    tag = store.head("a").tag
+    store.put("a", b"12", replacing=tag)
     store.delete("a")
-    expected = Counts(gets=2, puts=1, creates=2, deletes=1, lists=1, bytes_read=3, bytes_written=18)
+    store.delete_many([f"n{number}" for number in range(1001)])
+    expected = Counts(
+        gets=2, heads=1, puts=2, creates=2, deletes=1, bulk_deletes=2, lists=2, bytes_read=3, bytes_written=20
+    )
     assert store.counts == expected
-    assert store.counts.requests == 7
+    assert store.counts.requests == 12
 
 
 def test_a_difference_counts_what_lies_between() -> None:
@@ -52,6 +58,11 @@ def test_a_sub_root_sees_only_its_own() -> None:
     assert [entry.name for entry in part.list("")] == ["x"]
     assert part.list("", after="x") == []
     assert part.url == "memory://whole/a/b"
+    whole.plant("a/b//", b"foreign")
+    assert [entry.name for entry in part.list("", foreign=True)] == ["/", "x"]
+    tag = part.put("x", b"2", replacing=part.head("x").tag)
+    assert whole.head("a/b/x").tag == tag
+    assert part.name_bytes_max == whole.name_bytes_max - len("a/b/") == 1020
     for name in ("../x", "", "/x"):
         with pytest.raises(InvalidArgument):
             part.get(name)

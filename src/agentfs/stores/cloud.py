@@ -40,6 +40,7 @@ NO_RETRIES: "RetryConfig" = {"max_retries": 0, "retry_timeout": timedelta(0)}
 PAGE_ENTRIES = 1000
 """What the stores return for one listing request."""
 _DELETES_AT_ONCE = 8
+_NOT_IMPLEMENTED = 501
 Client: TypeAlias = S3Store | GCSStore | AzureStore
 _PUBLISHED_ATTRIBUTES = frozenset(
     ("Content-Disposition", "Content-Encoding", "Content-Language", "Cache-Control", "Storage-Class")
@@ -290,7 +291,8 @@ class CloudStore:
         except (BaseError, OSError, ValueError) as error:
             self._failed("delete", name, error)
             translated = read_error(error, name=name, url=self.url)
-            if isinstance(translated, StoreUnavailable | StoreDenied | BucketNotFound):
+            known = failure_of(error).status != _NOT_IMPLEMENTED
+            if known and isinstance(translated, StoreUnavailable | StoreDenied | BucketNotFound):
                 raise translated from None
             return False
         self._meter("delete", name, sent_bytes=0, received_bytes=0)

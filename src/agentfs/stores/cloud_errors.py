@@ -162,7 +162,7 @@ def put_error(
         if failure.status == 409 and not conflict_means_exists:
             return OutcomeUnknown(f"another put of {name} was under way at {url}: read it to find out who won")
         return ObjectExists(f"{url} already has an object {name}")
-    if replacing and refused and failure.status in (404, 412):
+    if replacing and (refused or isinstance(error, FileNotFoundError)) and failure.status in (404, 412):
         return ObjectChanged(f"{name} at {url} is not the version that was to be replaced")
     if failure.nothing_sent:
         return StoreUnavailable(f"{url} cannot be reached ({failure.summary}); nothing was sent")

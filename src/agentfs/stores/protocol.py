@@ -65,7 +65,8 @@ class Store(Protocol):
         ...
 
     def head(self, name: str) -> StoredObject:
-        """What `get` says of an object, without its bytes. One request. Raises `ObjectNotFound`."""
+        """What `get` says of an object, without its bytes. One request. Raises `ObjectNotFound`, on cloud stores
+        for a missing bucket too: the answer has no room for more."""
         ...
 
     def put(

@@ -7,6 +7,8 @@ the object, a slash, ends up in a parameter that S3 ignores (those that begin wi
 """
 
 import re
+import socket
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -34,7 +36,6 @@ _NO_XML = re.compile(
     r"|&#(?:x0*(?:[0-8bcefBCEF]|1[0-9a-fA-F]|[fF]{3}[eEfF])|0*(?:[0-8]|1[124-9]|2[0-9]|3[01]|6553[45]));"
 )
 """What XML cannot have. Ceph repeats the last name in fields that it does not encode."""
-_ANSWER_BYTES_MAX = 64 * 1024 * 1024
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -91,7 +92,7 @@ class S3Listing:
             if not self.anonymous:
                 address = obstore.sign(self.client_at(f"{address}&x-agentfs="), "GET", "", _SIGNED_FOR)
             with _OPENER.open(address, timeout=self.timeout_seconds) as answer:
-                data: bytes = answer.read(_ANSWER_BYTES_MAX)
+                data: bytes = answer.read()  # all: only then a missing end is an error
             asked()
             return data
         except (BaseError, ValueError) as error:
@@ -101,13 +102,21 @@ class S3Listing:
             with error:
                 failure = failure_of_answer(error.code, _body(error))
         except (OSError, HTTPException) as error:
-            timed_out = isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
-            failure = Failure(None, "Timeout" if timed_out else "Request", "", False)
-            asked()
+            failure = Failure(None, _kind(error), "", False)
+            if not failure.nothing_sent:
+                asked()
         raise read_failure(failure, name=prefix, url=self.url)
 
 
 _OPENER = urllib.request.build_opener(_NoRedirect)
+
+
+def _kind(error: Exception) -> str:
+    """The kind of transport failure, as obstore calls it."""
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(reason, ConnectionRefusedError | socket.gaierror | ssl.SSLError):
+        return "Connect"
+    return "Timeout" if isinstance(reason, TimeoutError) else "Request"
 
 
 def _body(error: urllib.error.HTTPError) -> bytes:
