@@ -139,6 +139,7 @@ def _played(net: Network, view: str, work_hours: int) -> list[Finding]:
     mark = net.mark()
     with _secrets(net), ExitStack() as stack:
         homes = [stack.enter_context(_opened(it, clock)) for it in settings]
+        homes[0].write("notes/first.md", b"# There was a day before this one\n")
         clock.run_until(_SETTLED_S)
         opened = _counted(settings)
         agent = Agent(homes, clock)
@@ -247,7 +248,7 @@ def _findings(view: str, work: Work, opened: Counts, worked: Counts, idle: Count
             note=f"{work.writes} writes and {work.reads} reads of files; {sum(in_work.values())} while working "
             f"({', '.join(f'{count} {kind}' for kind, count in sorted(in_work.items()) if count)}), the rest idle; "
             + ", ".join(f"{count} {what}" for what, count in purposes.most_common(8))
-            + f"; before that {sum(_kinds(opened).values())} to make the store and open it twice",
+            + f"; before that {sum(_kinds(opened).values())} to make the store and the home and open it twice",
         )
     ]
     for provider in (table[each] for each in _PROVIDERS):
