@@ -46,6 +46,8 @@ class Machine:
     extra: dict[str, str] = field(default_factory=dict)
     index: bool = False
     """Whether its engines index for search and recall: half a second of processor for each that lives for one."""
+    view: bool = False
+    """Whether its engines write the view: requests that nobody here asks for."""
 
     @property
     def state_dir(self) -> Path:
@@ -61,6 +63,7 @@ class Machine:
             "AGENTFS_AGENT_ID": self.agent,
             "AGENTFS_TIMEOUT": "30s",
             "AGENTFS_INDEX": "on" if self.index else "off",
+            "AGENTFS_VIEW": "on" if self.view else "off",
             "LANG": "C.UTF-8",
             **self.extra,
         }

@@ -49,7 +49,7 @@ def here(root: Path, name: str = "one") -> Iterator[Machine]:
 
 def home_of(one: Machine, **flags: object) -> Home:
     given = {"store": one.store, "state_dir": str(one.state_dir), "timeout": 20, **flags}
-    return Home.open(one.agent, settings=load(given, environment={"HOME": str(one.root)}))
+    return Home.open(one.agent, settings=load(given, environment={"HOME": str(one.root), "AGENTFS_VIEW": "off"}))
 
 
 @pytest.fixture

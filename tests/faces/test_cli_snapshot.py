@@ -22,7 +22,8 @@ def me(tmp_path: Path) -> Iterator[Machine]:
 
 def settings(me: Machine) -> Settings:
     return load(
-        {"store": me.store, "state_dir": str(me.state_dir), "agent_id": me.agent}, environment={"HOME": str(me.root)}
+        {"store": me.store, "state_dir": str(me.state_dir), "agent_id": me.agent, "view": "off"},
+        environment={"HOME": str(me.root)},
     )
 
 

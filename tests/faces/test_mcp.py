@@ -27,7 +27,7 @@ Asking = Callable[..., Said]
 def settings_for(root: Path, machine: str = "one") -> Settings:
     (root / "store").mkdir(exist_ok=True)
     given = {"store": str(root / "store"), "state_dir": str(root / f"state-{machine}"), "timeout": 20}
-    return load(given, environment={"HOME": str(root)})
+    return load(given, environment={"HOME": str(root), "AGENTFS_VIEW": "off"})
 
 
 @pytest.fixture(scope="module")

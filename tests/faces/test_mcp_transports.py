@@ -47,7 +47,9 @@ def elsewhere(me: Machine) -> Iterator[Machine]:
 def home_of(machine: Machine) -> Home:
     """The home as another program of that machine has it."""
     given = {"store": machine.store, "state_dir": str(machine.state_dir), "timeout": 30}
-    return Home.open(machine.agent, settings=load(given, environment={"HOME": str(machine.root)}))
+    return Home.open(
+        machine.agent, settings=load(given, environment={"HOME": str(machine.root), "AGENTFS_VIEW": "off"})
+    )
 
 
 class Wire:

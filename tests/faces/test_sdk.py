@@ -24,7 +24,7 @@ def settings_for(tmp_path: Path, machine: str = "one", **flags: object) -> Setti
         "timeout": 20,
         **flags,
     }
-    return load(given, environment={"HOME": str(tmp_path)})
+    return load(given, environment={"HOME": str(tmp_path), "AGENTFS_VIEW": "off"})
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from agentfs.config.settings import Settings, load
 def _settings(tmp_path: Path, machine: str) -> Settings:
     (tmp_path / "store").mkdir(exist_ok=True)
     given = {"store": str(tmp_path / "store"), "state_dir": str(tmp_path / f"state-{machine}"), "timeout": 20}
-    return load(given, environment={"HOME": str(tmp_path)})
+    return load(given, environment={"HOME": str(tmp_path), "AGENTFS_VIEW": "off"})
 
 
 def test_increments_of_two_machines_and_two_threads_of_one(tmp_path: Path) -> None:

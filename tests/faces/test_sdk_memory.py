@@ -14,11 +14,13 @@ import pytest
 from agentfs import AsyncHome, Home, errors
 from agentfs.clock import SystemClock
 from agentfs.config.settings import Settings, load
+from agentfs.memory import pdf_text
 from agentfs.memory.results import Found, Recalled
 from agentfs.replica import backing
 from agentfs.sdk.remembering import memory_bytes, names
 from agentfs.volume import asking, memory_words, store_clock
 from agentfs.volume.spaces import create_space
+from agentfs.volume.virtual_texts import stats_text
 
 _NS = 10**9
 
@@ -31,7 +33,7 @@ def settings_for(tmp_path: Path, machine: str = "one", **flags: object) -> Setti
         "timeout": 20,
         **flags,
     }
-    return load(given, environment={"HOME": str(tmp_path)})
+    return load(given, environment={"HOME": str(tmp_path), "AGENTFS_VIEW": "off"})
 
 
 @pytest.fixture(autouse=True)
@@ -312,6 +314,22 @@ def test_stats_and_reindexing(home: Home) -> None:
     assert again["passages"] == stats["passages"]
     assert again["vectors"] == again["passages"]
     assert told[-1] == (40, 40)
+
+
+def test_what_is_not_read_for_want_of_a_library_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf_text, "AVAILABLE", False)
+    home.write("a.pdf", b"%PDF-1.7 ...")
+    home.write("papers/B.PDF", b"%PDF-1.7 ......")
+    home.write("page.html", "<p>One page</p>")
+    home.write("pdf", "no ending")
+    stats = home.memory_stats()
+    assert stats["unread"] == {"pdf": 2}
+    assert stats["unread_help"] == "2 pdf: pip install 'agentfs-home[documents]'"
+    assert "unread: 2 pdf: pip install" in stats_text(stats)
+    monkeypatch.setattr(pdf_text, "AVAILABLE", True)
+    stats = home.memory_stats()
+    assert (stats["unread"], stats["unread_help"]) == ({}, "")
+    assert "unread: none\n" in stats_text(stats)
 
 
 def test_the_index_is_off(tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ class Machine:
     patience_seconds: float = MOUNT_SECONDS_MAX
     index: bool = False
     """Whether its engines index for search and recall: half a second of processor for each that lives for one."""
+    view: bool = False
+    """Whether its engines write the view: requests that most tests do not count."""
     state: Path = field(init=False)
     mountpoint: Path = field(init=False)
     gave_up: str = ""
@@ -84,6 +86,7 @@ class Machine:
             "AGENTFS_CONFIG": str(self.root / "config.toml"),
             "AGENTFS_AGENT_ID": self.agent,
             "AGENTFS_INDEX": "on" if self.index else "off",
+            "AGENTFS_VIEW": "on" if self.view else "off",
             **self.environment,
             **more,
         }
@@ -396,6 +399,8 @@ class Fleet:
         """A test that ends with dead mounts says so."""
         self.index = False
         """Whether the machines that are made from now on index."""
+        self.view = False
+        """Whether they write the view."""
 
     def machine(self, server: S3Server, bucket: str, *, endpoint: str | None = None, **options: str) -> Machine:
         """A new machine on `bucket`, through the proxy at `endpoint` where one is given."""
@@ -403,7 +408,8 @@ class Fleet:
         return self.on(seen.url(bucket, "root"), environment=server.environment(), **options)
 
     def on(self, store: str, *, environment: Mapping[str, str] | None = None, **options: str) -> Machine:
-        made = Machine(self.root / f"m{len(self.made)}", store, environment or {}, index=self.index, **options)
+        place = self.root / f"m{len(self.made)}"
+        made = Machine(place, store, environment or {}, index=self.index, view=self.view, **options)
         self.made.append(made)
         return made
 

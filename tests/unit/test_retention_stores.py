@@ -116,6 +116,7 @@ def test_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "STATE_DIR": str(tmp_path / "state"),
         "STORE": f"file://{tmp_path}/store",
         "AGENT_ID": "ann",
+        "VIEW": "off",
         "CONFIG": str(tmp_path / "config.toml"),
     }.items():
         monkeypatch.setenv(f"AGENTFS_{name}", value)

@@ -50,6 +50,7 @@ COMMANDS = {
     "clean": ("agentfs.cli.clean", "Remove from the store what the retention policy does not keep."),
     "usage": ("agentfs.cli.usage", "Show what the store was asked and holds, and what that costs."),
     "lifecycle": ("agentfs.cli.lifecycle", "Rules by which files expire, are archived or thinned."),
+    "view": ("agentfs.cli.view", "Show and set what others can read in the bucket; write it anew."),
     "mcp": ("agentfs.cli.mcp", "Serve a home to MCP clients, over stdio or HTTP."),
     "curate": ("agentfs.cli.curate", "Propose what to tidy among notes, as a plan; apply it."),
     "export": ("agentfs.cli.export", "Write passages, or whole files, as JSON lines."),

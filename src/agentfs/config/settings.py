@@ -98,6 +98,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("view", "view", "on", one_of("on", "lazy", "off"), "AGENTFS_VIEW",
             "write files as objects that anyone can read (docs/view.md): on writes them at once, lazy a few minutes "
             "later, off leaves it to other machines; agentfs view sets it for a home"),
+    Setting("view_look", "view_look_seconds", 300.0, seconds, "AGENTFS_VIEW_LOOK",
+            "how often the machine that keeps the view looks for what other tools did in the bucket (a listing for "
+            "each thousand objects); 0: never by itself"),
     Setting("prices", "prices", "", path, "AGENTFS_PRICES",
             "a price table of your own (docs/usage.md); else prices.toml beside the configuration file counts, where "
             "there is one"),
@@ -146,6 +149,7 @@ class Settings:
     embedder_url: str
     recall_half_life_seconds: float
     view: Literal["on", "lazy", "off"]
+    view_look_seconds: float
     prices: str
     """Empty: beside the configuration file."""
     provider: str

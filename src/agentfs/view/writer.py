@@ -279,6 +279,18 @@ class ViewWriter:
         except ObjectNotFound:
             return None
 
+    def settled(self, name: str) -> list[Shown]:
+        """What stands at a name, if an earlier writer was putting it there when it died. Raises `StoreError`."""
+        found = self._look(self.prefix + name)
+        if found is None:
+            return []
+        digest = hashlib.sha256(found.data).digest()
+        return [
+            replace(it.row, etag=found.tag, modified_at=found.modified_at)
+            for it in self._table.begun(name)
+            if it.object == digest
+        ]
+
     # ---- deletions ----
 
     def delete(self, deletes: Sequence[Delete], done: Done) -> None:
@@ -355,13 +367,17 @@ class ViewWriter:
         return {name: tag for name, tag in found.items() if name in wanted}
 
     def names_at(self, name: str) -> list[str]:
-        """The objects that stand at a name and, as in a directory, below it. One request for a thousand."""
-        found: list[str] = []
+        """The objects that stand at a name and, as in a directory, below it; with "" all. One request for a
+        thousand."""
+        return [it for it in self.listed(name) if it == name or not name or it.startswith(f"{name}/")]
+
+    def listed(self, start: str = "") -> dict[str, str]:
+        """Everything whose name starts so, with its tag."""
+        found: dict[str, str] = {}
         after = ""
         while True:
-            page = self._store.list(self.prefix + name, after=after, limit=_PAGE, foreign=True)
-            here = [it.name.removeprefix(self.prefix) for it in page]
-            found += [it for it in here if it == name or not name or it.startswith(f"{name}/")]
+            page = self._store.list(self.prefix + start, after=after, limit=_PAGE, foreign=True)
+            found |= {it.name.removeprefix(self.prefix): it.tag for it in page}
             if len(page) < _PAGE:
                 return found
             after = page[-1].name

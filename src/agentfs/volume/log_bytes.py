@@ -9,10 +9,10 @@ import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from agentfs.errors import Corrupt, ObjectNotFound
 from agentfs.log.contents import Contents
-from agentfs.memory.sources import Source
 from agentfs.replica.apply_base import content_of
 from agentfs.replica.transaction import ContentRow
 from agentfs.sync.ground import EngineGround
@@ -26,6 +26,16 @@ _KEPT_BYTES_MAX = 32 << 20
 Row = tuple[int, ContentRow]
 
 
+class Stored(Protocol):
+    """A file of which the log has the bytes."""
+
+    @property
+    def ino(self) -> int: ...
+
+    @property
+    def content(self) -> ContentRow | None: ...
+
+
 class LogBytes:
     """Safe from any thread. `close` ends it."""
 
@@ -37,7 +47,7 @@ class LogBytes:
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_PARALLEL, "agentfs-index")
 
-    def fetch(self, sources: Sequence[Source]) -> Mapping[int, bytes]:
+    def fetch(self, sources: Sequence[Stored]) -> Mapping[int, bytes]:
         """The verified bytes by inode; files whose bytes are damaged or gone are left out. Raises `StoreError`."""
         together: dict[int, list[Row]] = defaultdict(list)
         alone: list[Row] = []

@@ -22,12 +22,14 @@ from agentfs.volume.facts import FileFacts
 from agentfs.volume.fusing import FUSE, answer_fused
 from agentfs.volume.history import HistoryService
 from agentfs.volume.keeping import KEEP, answer_keep_head, snapshot_sequence
+from agentfs.volume.lifecycle import LifecycleService
 from agentfs.volume.lock_answers import lock_answers
 from agentfs.volume.memory import MemoryService
 from agentfs.volume.messages import Message
 from agentfs.volume.past import PastAnswers
 from agentfs.volume.retention import RetentionChore
 from agentfs.volume.usage import COUNTED, METRICS, UsageService
+from agentfs.volume.view import ViewService
 
 Progress: TypeAlias = Callable[[Message], None]
 Answer: TypeAlias = Callable[[Engine, Message, Progress], Message]
@@ -52,7 +54,7 @@ class EngineServices:
 def engine_services(plan: EnginePlan, replica: Replica, store: Store, clock: Clock) -> EngineServices:
     """The services of one engine."""
     services = EngineServices(answers={KEEP: answer_keep_head})
-    _add_history(services, plan, replica, store)
+    history = _add_history(services, plan, replica, store)
     services.answers.update(lock_answers())
     services.answers.update(FileFacts(replica).answers() | {FUSE: answer_fused})
     volume = volume_name(plan.kind, plan.volume_id)
@@ -62,6 +64,17 @@ def engine_services(plan: EnginePlan, replica: Replica, store: Store, clock: Clo
     services.facts.append(memory.facts)
     services.closers.append(memory.close)
     services.chores.append(RetentionChore(plan.settings, volume, author=plan.agent, clock=clock))
+    view = ViewService(plan, replica, history, clock)
+    services.observers.append(view.observe)
+    services.answers.update(view.answers())
+    services.starters.append(view.start)
+    services.facts.append(view.facts)
+    services.closers.insert(0, view.close)  # it writes until the end, and asks the others
+    lifecycle = LifecycleService(plan, replica, history, clock)
+    services.answers.update(lifecycle.answers())
+    services.starters.append(lifecycle.start)
+    services.observers.append(lifecycle.observe)
+    services.chores.append(lifecycle.chore)
     usage = UsageService(plan, replica, clock=clock)
     services.answers |= {COUNTED: usage.count, METRICS: usage.metrics}
     services.chores.append(usage.chore)
@@ -69,7 +82,7 @@ def engine_services(plan: EnginePlan, replica: Replica, store: Store, clock: Clo
     return services
 
 
-def _add_history(services: EngineServices, plan: EnginePlan, replica: Replica, store: Store) -> None:
+def _add_history(services: EngineServices, plan: EnginePlan, replica: Replica, store: Store) -> HistoryService:
     names = functools.partial(snapshot_sequence, store, volume_name(plan.kind, plan.volume_id))
     history = HistoryService(replica, author=plan.agent, snapshot_names=names)
     services.observers.append(history.observe)
@@ -80,3 +93,4 @@ def _add_history(services: EngineServices, plan: EnginePlan, replica: Replica, s
     changes = ChangesAnswer(replica, history)
     services.answers.update(changes.answers())
     services.closers.append(changes.close)
+    return history

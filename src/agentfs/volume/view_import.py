@@ -411,11 +411,15 @@ class BucketImport:
                 self._left[it.name, got.entry.tag] = it.why
                 self._settled(it.name)
                 continue
-            # an object that was not ours is to be written over, whatever it says: its digest is not known
-            file = it.file or (was.file if was is not None else 0)
-            self._table.put([_at(Shown(it.name, file, 0, b"", "", 0, was.version if was else None, 0.0), got.entry)])
+            there = self._files.files_at([got.found.path]).get(got.found.path)
+            owner = it.file or (was.file if was is not None else 0)
+            # At its file's own name it is nobody's, so that it is written again over exactly this; elsewhere it goes.
+            file = 0 if there is not None else owner
+            version = was.version if was is not None else None
+            digest = hashlib.sha256(got.found.data).digest()
+            self._table.put([_at(Shown(it.name, file, 0, digest, "", 0, version, 0.0), got.entry)])
             self._settled(it.name)
-            files.add(file)
+            files.add(there.file if there is not None else owner)
         if files:
             self._due(files)
 

@@ -1,0 +1,226 @@
+"""`agentfs view`: the files of a home as objects that anyone can read (docs/view.md)."""
+
+from typing import Any
+
+import click
+
+from agentfs.cli.asking import memories, progress
+from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option
+from agentfs.cli.output import as_json as print_json
+from agentfs.cli.output import table, warn
+from agentfs.config.values import about_size
+
+_EXAMPLES = (
+    "agentfs view status",
+    "agentfs view rules '*.log=none' 'lists/=plain'",
+    "agentfs view rebuild",
+    "agentfs view off",
+)
+_SHOWN_MAX = 20
+_REBUILD_SECONDS_MAX = 86_400.0
+_STATUS_SECONDS_MAX = 120.0
+
+
+class ViewGroup(click.Group):
+    """`agentfs view` alone shows the status."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = next(iter(args), "")
+        if first not in (*self.commands, "--help", "-h"):
+            args = ["status", *args] if first.startswith("-") or not first else args
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click gives it
+        with formatter.section("Examples"):
+            for line in _EXAMPLES:
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+@click.group(cls=ViewGroup)
+def view() -> None:
+    """The files of a home as objects that anyone can read, without AgentFS.
+
+    Each file is an object at agents/<agent id>/<path>, or spaces/<name>/<path>. Markdown says in its frontmatter
+    which version it is; other files are byte for byte what they are, and their metadata says it. One engine at a
+    time writes them, after every commit.
+    """
+
+
+@view.command(
+    cls=ExampleCommand,
+    examples="agentfs view status\nagentfs view status --space team\nagentfs view status --files --json",
+)
+@click.option("--files", is_flag=True, help="Also look for files that have no object, and say why.")
+@space_option
+@settings_options
+@json_option
+def status(*, files: bool, as_json: bool, **options: str | None) -> None:
+    """Show who writes the objects, how far that is, and what is left alone."""
+    from agentfs.volume.view_words import VIEW_STATUS  # noqa: PLC0415 - help and usage errors must not wait for it
+
+    with memories(options, fresh=False) as them:
+        found = them[0].link().request(VIEW_STATUS, timeout_seconds=_STATUS_SECONDS_MAX, scan=files)
+    if as_json:
+        print_json(found)
+    else:
+        _say(found)
+
+
+@view.command(cls=ExampleCommand, examples="agentfs view rebuild\nagentfs view rebuild --space team --json")
+@space_option
+@settings_options
+@json_option
+def rebuild(*, as_json: bool, **options: str | None) -> None:
+    """Look at every object, and write those that are missing or not what they should be.
+
+    What another tool changed stays as it is. It may be interrupted: what was written stays, and a mount goes on.
+    """
+    from agentfs.volume.view_words import VIEW_REBUILD  # noqa: PLC0415 - as above
+
+    with memories(options) as them, progress("writing") as tell:
+        found = (
+            them[0]
+            .link()
+            .request(
+                VIEW_REBUILD,
+                timeout_seconds=_REBUILD_SECONDS_MAX,
+                progress=lambda facts: tell(facts["indexed"], facts["of"]),
+            )
+        )
+    if as_json:
+        print_json(found)
+        return
+    click.echo(
+        f"{found['put']} objects written, {found['deleted']} deleted; the view has {found['objects']} objects "
+        f"({about_size(found['size_bytes'])})"
+    )
+    _say_names("left alone", found["held"])
+    _say_names("not written", found["stuck"])
+
+
+@view.command(
+    cls=ExampleCommand,
+    examples="agentfs view rules\nagentfs view rules '*.log=none' 'lists/=plain'\nagentfs view rules --clear",
+)
+@click.argument("rules", nargs=-1, metavar="[GLOB=POLICY]...")
+@click.option("--clear", is_flag=True, help="Take all rules away.")
+@space_option
+@settings_options
+@json_option
+def rules(*, rules: tuple[str, ...], clear: bool, as_json: bool, **options: str | None) -> None:
+    """Show the rules, or set them in place of all that were.
+
+    POLICY is `block` (the default: Markdown has a block of facts in its frontmatter), `plain` (the bytes as they
+    are, the facts only as metadata) or `none` (no object). The last rule that matches a file counts. They are kept
+    with the volume and hold for every machine.
+    """
+    from agentfs.volume.view_words import VIEW_CHANGE, VIEW_STATUS  # noqa: PLC0415 - as above
+
+    if clear and rules:
+        raise click.UsageError("give rules, or --clear")
+    pairs = [list(_pair(rule)) for rule in rules]
+    with memories(options, fresh=False) as them:
+        if pairs or clear:
+            found = them[0].link().request(VIEW_CHANGE, timeout_seconds=_STATUS_SECONDS_MAX, rules=pairs)
+        else:
+            found = them[0].link().request(VIEW_STATUS, timeout_seconds=_STATUS_SECONDS_MAX)
+    if as_json:
+        print_json({"rules": found["rules"]})
+    elif found["rules"]:
+        click.echo(table(found["rules"]))
+    else:
+        click.echo("no rules: every file has an object, and Markdown has a block")
+
+
+def _mode_command(mode: str, line: str, *, more: str = "") -> click.Command:
+    @click.command(
+        name=mode, cls=ExampleCommand, help=f"{line}\n\n{more}", short_help=line,
+        examples=f"agentfs view {mode}\nagentfs view {mode} --space team",
+    )  # fmt: skip
+    @space_option
+    @settings_options
+    @json_option
+    def command(*, as_json: bool, **options: str | None) -> None:
+        from agentfs.volume.view_words import VIEW_CHANGE  # noqa: PLC0415 - as above
+
+        with memories(options, fresh=False) as them:
+            found = them[0].link().request(VIEW_CHANGE, timeout_seconds=_STATUS_SECONDS_MAX, mode=mode)
+        if as_json:
+            print_json({"mode": found["mode"]})
+        else:
+            click.echo(f"the view is {found['mode']}")
+
+    return command
+
+
+view.add_command(
+    _mode_command(
+        "on", "Have every change written at once, by whichever machine has the home open.",
+        more="A fork has no view until this is said.",
+    )
+)  # fmt: skip
+view.add_command(
+    _mode_command(
+        "lazy", "Have changes written when they are five minutes old.",
+        more="Files that change all the time then cost a twelfth of the requests.",
+    )
+)  # fmt: skip
+view.add_command(
+    _mode_command(
+        "off", "Have nothing written any more, on any machine.", more="The objects stay as they are, and grow old."
+    )
+)
+
+
+def _pair(rule: str) -> tuple[str, str]:
+    pattern, equals, policy = rule.rpartition("=")
+    if not equals:
+        raise click.UsageError(f"{rule} is no rule: write GLOB=POLICY, such as '*.log=none'")
+    return pattern, policy
+
+
+def _say(found: dict[str, Any]) -> None:
+    if found["mode"] == "none":
+        click.echo(
+            f"{found['volume']} has no view yet" + ("" if found["here"] != "off" else "; this machine keeps none")
+        )
+        _say_problem(found)
+        return
+    due = f", {found['due']} files to write" if found["due"] else ""
+    by = {"keeping": "this machine", "off": found["keeper"], "standing by": found["keeper"]}[found["here"]]
+    rows = [
+        ("where", found["place"]),
+        ("mode", found["mode"]),
+        ("written by", by or "nobody at the moment"),
+        ("as of", f"commit {found['through']} of {found['head']}{due}"),
+    ]
+    if found["objects"]:
+        rows.append(("objects", f"{found['objects']} known here ({about_size(found['size_bytes'])})"))
+    rows += [("rule", f"{pattern} = {policy}") for pattern, policy in found["rules"]]
+    click.echo(table(rows))
+    _say_names("left alone", found["held"])
+    _say_names("not written", found["stuck"])
+    _say_names("no file has such a name", dict.fromkeys(found["foreign"], ""))
+    if "without" in found:
+        _say_names(f"{found['without_count']} of {found['files']} files have no object", found["without"])
+    _say_problem(found)
+
+
+def _say_problem(found: dict[str, Any]) -> None:
+    if found["problem"]:
+        warn(found["problem"])
+
+
+def _say_names(what: str, names: dict[str, str]) -> None:
+    if not names:
+        return
+    click.echo(f"{what}:")
+    for name, why in list(names.items())[:_SHOWN_MAX]:
+        click.echo(f"  {_printable(name)}" + (f"  ({why})" if why else ""))
+    if len(names) > _SHOWN_MAX:
+        click.echo(f"  … and {len(names) - _SHOWN_MAX} more (--json lists up to 1000)")
+
+
+def _printable(name: str) -> str:
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text)

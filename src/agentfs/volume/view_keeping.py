@@ -1,0 +1,505 @@
+"""The keeper of a volume's view at work: it takes over, follows the log, and has the objects written (docs/view.md,
+V-60 ff.). For one thread at a time."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from agentfs.clock import Clock
+from agentfs.errors import Collected, Corrupt, HistoryBroken, NotFound, Unavailable
+from agentfs.format.commit import decode_commit
+from agentfs.format.layout import volume_name
+from agentfs.history.latest import latest_content
+from agentfs.log.log import WINDOW_MAX
+from agentfs.model.records import Commit, InodeId
+from agentfs.replica.replica import Replica
+from agentfs.sync.engine import Engine
+from agentfs.view.due import Due
+from agentfs.view.facts import time_text
+from agentfs.view.log_files import LogFile, LogFiles
+from agentfs.view.mark import Mark, MarkFile, encode
+from agentfs.view.naming import OBJECT_NAME_BYTES_MAX, object_name, view_prefix
+from agentfs.view.plan import Put, Wanted, steps
+from agentfs.view.rules import FILE_BYTES_MAX, Policy, Rules
+from agentfs.view.shown import ContentFact, ShownTable
+from agentfs.view.writer import Done, Item, ViewWriter, path_of
+from agentfs.volume.engine_plan import EnginePlan
+from agentfs.volume.history import HistoryService
+from agentfs.volume.log_bytes import LogBytes
+
+ROUND_FILES = 256
+"""Of one step of work."""
+AGE_S = 1.0
+"""What has been due for so long is written …"""
+LAZY_AGE_S = 300.0
+"""… or for so long, in mode `lazy`."""
+_READ_COMMITS_MAX = 1000
+"""Who is further behind looks at everything."""
+_PLACES_MAX = 50
+_MARK_S = 60.0
+_LOOK_S = 600.0
+"""A keeper reads the mark so often at least: its rules may have changed."""
+_STUCK_S = 60.0
+_SMALL_FILES = 100
+_UNSHOWN_MAX = 1000
+_PAGE = 1000
+
+
+@dataclass(slots=True)
+class Told:
+    """What became of the work, for people."""
+
+    put: int = 0
+    deleted: int = 0
+    stuck: dict[str, str] = field(default_factory=dict)
+    """Objects that the store does not take, and why."""
+    foreign: list[str] = field(default_factory=list)
+    """Names that are no file's, as the last listing had them."""
+
+
+class Keeper:
+    """The mark, what is due, and the writer of one volume."""
+
+    def __init__(
+        self,
+        plan: EnginePlan,
+        replica: Replica,
+        engine: Engine,
+        history: HistoryService,
+        table: ShownTable,
+        *,
+        clock: Clock,
+        pause: Callable[[], None],
+    ) -> None:
+        self._plan = plan
+        self._replica = replica
+        self._engine = engine
+        self._history = history
+        self._table = table
+        self._clock = clock
+        ground = engine.ground
+        self.volume = volume_name(plan.kind, plan.volume_id)
+        self.prefix = view_prefix(plan.kind, plan.volume_id)
+        self.tree = LogFiles(replica)
+        self.marks = MarkFile(ground.store, self.volume)
+        self._bytes = LogBytes(ground)
+        self.writer = ViewWriter(
+            ground.store, plan.kind, plan.volume_id, table=table, source=self, pause=pause, failpoint=ground.failpoint
+        )
+        self.due = Due(self.tree, table, self._name_of)
+        self.told = Told()
+        self.mark: Mark | None = None
+        """As it was read or put last."""
+        self._tag = ""
+        self.keeping = False
+        self._rules = Rules()
+        self._mark_at = 0.0
+        self._looked_at = 0.0
+        self._leftovers: list[str] | None = []
+        """Names that were lost while another kept the view: what still stands there may be of then. None: all."""
+
+    def close(self) -> None:
+        """Repeating it is harmless."""
+        self.writer.close()
+        self._bytes.close()
+        self.tree.close()
+
+    # ---- the mark ----
+
+    def look(self) -> Mark | None:
+        """Read the mark. Raises `Corrupt`, `NewerFormat`, `StoreError`."""
+        mark, tag = self.marks.read()
+        self._learn(mark, tag)
+        return mark
+
+    def _learn(self, mark: Mark | None, tag: str) -> None:
+        self._looked_at = self._clock.monotonic()
+        if mark is not None and (self.mark is None or self.mark.rules != mark.rules):
+            self._rules = Rules(mark.rules)
+        self.mark, self._tag = mark, tag
+
+    def is_ours(self, mark: Mark) -> bool:
+        """Whether the keeper that it names was an engine of this replica: it has ended, or there were two."""
+        return bool(mark.keeper) and mark.keeper == self._table.state("keeper")
+
+    def take_over(self, commits: Sequence[Commit]) -> bool:
+        """Become the keeper, from the mark that was read last on; with none, of a new view. `commits`: what was seen
+        of the log until now. False: another was faster."""
+        before = self.mark
+        token = os.urandom(16).hex()
+        wanted = Mark(self.volume, mode=self._plan.settings.view) if before is None else before
+        wanted = replace(wanted, keeper=token, author=self._plan.agent, time=self._now())
+        # What is known of the objects is all there is to know, if nobody else kept the view since we did.
+        trusted = before is None or self._table.state("mark") == encode(before)
+        if not self._put(wanted, over=self._tag if before is not None else None):
+            return False
+        self._table.set_state("keeper", token)
+        self.keeping = True
+        since = wanted.through
+        if trusted and before is not None:
+            since = max(since, int(self._table.state("through") or 0))
+        self._begin(since, commits, listing=before is not None, trusted=trusted)
+        return True
+
+    def _put(self, wanted: Mark, *, over: str | None) -> bool:
+        tag = self.marks.put(wanted, over=over)
+        if tag is None:
+            return False
+        self._learn(wanted, tag)
+        self._mark_at = self._clock.monotonic()
+        self._table.set_state("mark", encode(wanted))
+        return True
+
+    def tell(self, *, ended: bool = False) -> None:
+        """Put the mark if it is time to, or if this keeper ends. Raises as `look`."""
+        now = self._clock.monotonic()
+        if not self.keeping or self.mark is None:
+            return
+        through = self.due.through if self._leftovers == [] else self.mark.through
+        # Before the first `through` all objects would be looked at by whoever comes next.
+        if not ended and now - self._mark_at < _MARK_S and (self.mark.through or not through):
+            return
+        if not ended and through <= self.mark.through:
+            if now - self._looked_at >= _LOOK_S:
+                self._look_again()
+            return
+        keeper = "" if ended else self.mark.keeper
+        wanted = replace(self.mark, through=max(through, self.mark.through), keeper=keeper, time=self._now())
+        if self._put(wanted, over=self._tag):
+            self.keeping = not ended
+            return
+        self._look_again()
+        if self.keeping and ended and self.mark is not None:
+            self._put(replace(self.mark, keeper="", time=self._now()), over=self._tag)
+            self.keeping = False
+
+    def _look_again(self) -> None:
+        """Somebody else may have changed the mark."""
+        before, rules = self.mark, self._rules.rules
+        now = self.look()
+        if now is None or before is None or now.keeper != before.keeper or now.mode == "off":
+            self.keeping = False
+            return
+        self._table.set_state("mark", encode(now))
+        if now.rules != rules:
+            self._all_due()
+
+    def changed(self, do: Callable[[Mark], Mark]) -> Mark:
+        """Change what the volume shows: `rules` and `mode`. Makes the mark where there is none. Raises as `look`, and
+        `Unavailable`."""
+        rules = self._rules.rules
+
+        def made(before: Mark | None) -> Mark:
+            start = before if before is not None else Mark(self.volume, mode=self._plan.settings.view)
+            after = replace(do(start), time=self._now())
+            return replace(after, through=0) if after.rules != start.rules else after
+
+        mark, tag = self.marks.change(made, mends=True)
+        assert mark is not None
+        ours = self.keeping and self.mark is not None and mark.keeper == self.mark.keeper
+        self._learn(mark, tag)
+        if ours:
+            self._table.set_state("mark", encode(mark))
+        self.keeping = ours and mark.mode != "off"
+        if self.keeping and mark.rules != rules:
+            self._all_due()
+        return mark
+
+    # ---- what is due ----
+
+    def _begin(self, since: int, commits: Sequence[Commit], *, listing: bool, trusted: bool) -> None:
+        """Find what is due after `since`."""
+        self.due.clear()
+        self.due.seen = since
+        self._leftovers = []
+        now = self._clock.monotonic()
+        self._settle_begun()
+        missing = self._missing(since, commits) if since else None
+        if missing is None:
+            self._all_due()
+            self.due.seen = max([self.due.seen, *(it.sequence for it in commits)])
+            self._leftovers = None if listing and not trusted else []
+        else:
+            for commit in (*missing, *commits):
+                if commit.sequence > self.due.seen:
+                    self.due.commit(commit, now=now)
+                    if not trusted:
+                        self._leftovers += self._lost(commit)
+
+    def follow(self, commits: Iterable[Commit]) -> None:
+        """Take in commits in the order of the log; what is missing between is read from it."""
+        now = self._clock.monotonic()
+        for commit in commits:
+            if commit.sequence <= self.due.seen:
+                continue
+            if commit.sequence > self.due.seen + 1:
+                missing = self._missing(self.due.seen, [commit])
+                if missing is None:
+                    self._all_due()
+                for one in missing or ():
+                    self.due.commit(one, now=now)
+            self.due.commit(commit, now=now)
+
+    def catch_up(self) -> None:
+        """The replica is further than what was heard of: it began anew at a snapshot, say."""
+        missing = self._missing(self.due.seen, ())
+        if missing is None:
+            self._all_due()
+        else:
+            self.follow(missing)
+
+    def _missing(self, since: int, commits: Sequence[Commit]) -> list[Commit] | None:
+        """The commits after `since` up to the first of these, or to the head; None: they are too many, or gone."""
+        end = commits[0].sequence - 1 if commits else self.tree.head()
+        if end - since > _READ_COMMITS_MAX:
+            return None
+        found: list[Commit] = []
+        log = self._engine.ground.log
+        while (first := since + 1 + len(found)) <= end:
+            try:
+                window = log.read_window(first, min(WINDOW_MAX, end - first + 1))
+                found += [
+                    decode_commit(data, volume=log.volume_at(first + at), sequence=first + at)[0]
+                    for at, data in enumerate(window)
+                ]
+            except (Collected, Corrupt, HistoryBroken):
+                return None
+            if not window:
+                return None
+        return found
+
+    def _lost(self, commit: Commit) -> list[str]:
+        """The names of the places that a commit took away, as far as they can be told from where things are now."""
+        paths = [self.tree.path_of(it.parent, it.name) for it in commit.unlinks]
+        names = [self._name_of(path) for path in paths if path is not None]
+        return [name for name in names if name is not None]
+
+    def _all_due(self) -> None:
+        """Compare everything that is known with everything that should be."""
+        now = self._clock.monotonic()
+        self.due.seen = max(self.due.seen, self.tree.head())
+        self.due.add(self.tree.below(), now=now - LAZY_AGE_S)
+        after = ""
+        while page := self._table.page(after, _PAGE):
+            self.due.add((row.file for row in page if row.file), now=now - LAZY_AGE_S)
+            after = page[-1].name
+
+    def _settle_begun(self) -> None:
+        """What was being put when an earlier keeper of this replica died: find out."""
+        begun = self._table.begun()
+        names = {it.row.name for it in begun}
+        for name in names:
+            rows = self.writer.settled(name)
+            self._table.ended(rows, (), [name])
+        self.due.add({it.row.file for it in begun}, now=self._clock.monotonic())
+
+    # ---- working ----
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that is known to be due is done."""
+        return self.due.through == self.due.seen and self._leftovers == []
+
+    @property
+    def is_fork(self) -> bool:
+        return bool(self._engine.ground.log.origins)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether a command that ends in a moment may begin the view."""
+        return len(self.tree.below()) <= _SMALL_FILES
+
+    @property
+    def name_bytes_max(self) -> int:
+        return min(OBJECT_NAME_BYTES_MAX, self._engine.ground.store.name_bytes_max)
+
+    @property
+    def age_s(self) -> float:
+        return LAZY_AGE_S if self.mark is not None and self.mark.mode == "lazy" else AGE_S
+
+    def work(self, *, age_s: float | None = None, limit: int = ROUND_FILES) -> bool:
+        """Write some of what is ripe. Returns whether there is more. Raises `StoreUnavailable`, `StoreDenied`,
+        `BucketNotFound`, `NoSpace`, `Unavailable`: what was written by then is remembered."""
+        now = self._clock.monotonic()
+        files = self.due.ripe(now=now, age_s=self.age_s if age_s is None else age_s, limit=limit)
+        if files:
+            self._write(files)
+        if self.due.through == self.due.seen:
+            self._clear_leftovers()
+            if self._table.state("through") != self.due.seen:
+                self._table.set_state("through", self.due.seen)
+        return len(files) == limit
+
+    def _write(self, files: Sequence[InodeId]) -> None:
+        log = self.tree.files(files)
+        wanted = [self._wanted(file, log.get(file)) for file in files]
+        candidates = {name for it in log.values() for name, _ in self._names(it)}
+        rows = {row.name: row for file in files for row in self._table.of_file(file)}
+        rows |= {name: row for name in candidates if (row := self._table.get(name)) is not None}
+        plan = steps(wanted, rows.values(), self._owners(rows), self._table.held())
+        self.due.add(plan.again, now=self._clock.monotonic())
+        done = Done()
+        try:
+            self.writer.delete(plan.first, done)
+            self.writer.write(list(self._items(plan.puts, log, done)), done)
+            self.writer.delete(plan.deletes, done)
+        finally:
+            self.told.put += done.put
+            self.told.deleted += done.deleted
+        self._ended(files, log, plan.puts, done)
+
+    def _ended(
+        self, files: Sequence[InodeId], log: Mapping[InodeId, LogFile], puts: Iterable[Put], done: Done
+    ) -> None:
+        stuck = {put.file for put in puts if put.name in done.stuck}
+        for put in puts:
+            self.told.stuck.pop(put.name, None)
+        self.told.stuck |= done.stuck
+        again = self._clock.monotonic() + _STUCK_S
+        for file in files:
+            if file in done.again:
+                continue
+            if file in stuck:
+                self.due.later(file, at=again)
+            else:
+                self.due.done(file)
+        gone = [file for file in files if file not in log]
+        if gone:
+            self._table.forget_facts(gone)
+
+    def _wanted(self, file: InodeId, found: LogFile | None) -> Wanted:
+        if found is None:
+            return Wanted(file, b"", 0)
+        news = self.due.news.get(file)
+        known = news is not None and news.fact.digest == found.content.digest
+        return Wanted(
+            file,
+            found.content.digest,
+            found.content.size_bytes,
+            news.fact.sequence if news is not None and known else 0,
+            {name: policy for name, policy in self._names(found) if policy != "none"},
+        )
+
+    def _names(self, file: LogFile) -> Iterator[tuple[str, Policy]]:
+        """The names that an object of the file can have, and what the rules say of each."""
+        for path in file.paths:
+            name = self._name_of(path)
+            if name is not None:
+                yield name, "none" if file.content.size_bytes > FILE_BYTES_MAX else self._rules.policy(path)
+
+    def _name_of(self, path: bytes) -> str | None:
+        name = object_name(self._plan.kind, self._plan.volume_id, path, bytes_max=self.name_bytes_max)
+        return None if name is None else name.removeprefix(self.prefix)
+
+    def _owners(self, rows: Iterable[str]) -> dict[str, InodeId]:
+        paths = {name: path for name in rows if (path := path_of(self.prefix, name)) is not None}
+        found = self.tree.files_at(paths.values())
+        return {
+            name: found[path].file
+            for name, path in paths.items()
+            if path in found and dict(self._names(found[path])).get(name, "none") != "none"
+        }
+
+    def _items(self, puts: Iterable[Put], log: Mapping[InodeId, LogFile], done: Done) -> Iterator[Item]:
+        for put in puts:
+            file = log[put.file]
+            path = path_of(self.prefix, put.name)
+            assert path is not None
+            found = self._fact(file, path)
+            if found is None:
+                done.stuck[put.name] = "its history is not known on this machine yet"
+                continue
+            fact, added, version = found
+            yield Item(put, path, file, fact, added, version)
+
+    def _fact(self, file: LogFile, path: bytes) -> tuple[ContentFact, int, int | None] | None:
+        """What brought the file's content, how many contents came since the last put, and its number, where that is
+        known."""
+        news = self.due.news.get(file.file)
+        rows = self._table.of_file(file.file)
+        version = next((row.version for row in rows if row.version is not None), None)
+        if news is not None and news.fact.digest == file.content.digest:
+            if version is not None:
+                version += news.added
+            elif news.born:
+                version = news.added
+            return news.fact, news.added, version
+        known = self._table.fact(file.file, file.content.digest)
+        if known is not None and version is not None:
+            return known, 0, version
+        try:
+            return self._told_by_history(file, path)
+        except (Unavailable, NotFound):
+            return None if known is None else (known, 0, version)
+
+    def _told_by_history(self, file: LogFile, path: bytes) -> tuple[ContentFact, int, int | None]:
+        reader, _ = self._history.reader(self._engine)
+        with reader.index.reading() as sql:
+            latest = latest_content(sql, file.file)
+        if latest is None or latest.digest != file.content.digest:
+            raise NotFound("the history has another content of this file")
+        numbered = [event.version for event in reader.events(tuple(path.split(b"/"))) if event.version is not None]
+        fact = ContentFact(file.file, latest.digest, latest.sequence, latest.author, latest.mtime_ns)
+        return fact, 0, numbered[-1] if numbered else None
+
+    # ---- what others left ----
+
+    def _clear_leftovers(self) -> None:
+        """Objects at names that files lost while another kept the view: it may have died before it deleted them."""
+        names = self._leftovers
+        if names == []:
+            return
+        found: set[str] = set()
+        if names is None or len(names) > _PLACES_MAX:
+            found.update(self.writer.names_at(""))
+            self.told.foreign = sorted(it for it in found if path_of(self.prefix, it) is None)[:_UNSHOWN_MAX]
+        else:
+            for name in dict.fromkeys(names):
+                found.update(self.writer.names_at(name))
+        paths = {name: path for name in found if (path := path_of(self.prefix, name)) is not None}
+        there = self.tree.files_at(paths.values())
+        lost = []
+        for name, path in sorted(paths.items()):
+            if self._table.get(name) is not None:
+                continue
+            if path in there:  # a file that the rules do not show
+                if dict(self._names(there[path])).get(name, "none") == "none":
+                    lost.append(name)
+            elif any(name == it or name.startswith(f"{it}/") for it in names or ()):
+                lost.append(name)
+        done = Done()
+        self.writer.delete_leftovers(lost, done)
+        self.told.deleted += done.deleted
+        self._leftovers = []
+
+    def again(self) -> None:
+        """Look at every name on the store, and make everything due: what is missing is written again, what is not
+        what it was is looked at. Raises `StoreError`."""
+        tags = self.writer.listed()
+        self.told.foreign = sorted(it for it in tags if path_of(self.prefix, it) is None)[:_UNSHOWN_MAX]
+        after = ""
+        while page := self._table.page(after, _PAGE):
+            self._table.forget([row.name for row in page if tags.get(row.name) != row.etag])
+            after = page[-1].name
+        self._all_due()
+        self._leftovers = None
+
+    # ---- the writer's source ----
+
+    def bytes_of(self, files: Sequence[LogFile]) -> Mapping[InodeId, bytes]:
+        """See `writer.Source`."""
+        found = {file.file: data for file in files if (data := self.tree.read(file)) is not None}
+        away = {file.ino: file.file for file in files if file.file not in found}
+        fetched = self._bytes.fetch([file for file in files if file.ino in away]) if away else {}
+        return found | {away[ino]: data for ino, data in fetched.items()}
+
+    def files(self, numbers: Iterable[InodeId]) -> Mapping[InodeId, LogFile]:
+        """See `writer.Source`."""
+        return self.tree.files(numbers)
+
+    def head(self) -> int:
+        """See `writer.Source`."""
+        return self.tree.head()
+
+    def _now(self) -> str:
+        return time_text(self._clock.wall_ns() // 1_000_000_000 * 1_000_000_000)
