@@ -5,12 +5,13 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types sim crash machine bench judges clean lock editing retention view
+.PHONY: help demo test lint types sim crash machine bench judges clean lock editing retention view day
 
 help:
 	@echo "make demo    set up, then mount a home twice and watch a note travel (embedded default, no server)"
 	@echo "make test    set up, then run every test (about 15 minutes)"
 	@echo "make bench   set up, then measure a mount beside the local file system"
+	@echo "make day     what a day of agent work asks of a store, and what that costs (about ten minutes)"
 	@echo "make sim     the seeded simulation, many seeds on all cores (SEEDS=10000 FIRST=0 PROCESSES=$(PROCESSES))"
 	@echo "make crash   kill -9 under load, many rounds (ROUNDS=200)"
 	@echo "make machine the tree beside a real directory, long (EXAMPLES=3000)"
@@ -64,6 +65,9 @@ machine: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(BENCH)
+
+day: $(VENV)/.ready
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench --only day $(BENCH)
 
 judges: $(VENV)/.ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/judges
