@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from outside_world import PREFIX, Looker, changes, get, put
 from retention_world import World, world_in
+from view_world import Machine, names, wrong
 
 from agentfs.errors import StoreUnavailable
 from agentfs.stores.counted import CountedStore
@@ -222,3 +223,52 @@ def test_names_of_any_kind(world: World, looker: Make) -> None:
     assert ann.node.read("日本/é.md") == TEXT
     ann.publish()
     assert changes(ann.look()) == {}
+
+
+def test_the_keeper_looks_and_writes_what_it_took_in(world: World) -> None:
+    ann, bob = Machine(world, "ann", view_look=60.0), Machine(world, "bob", view_look=60.0)
+    ann.commit("plan.md", "list.txt", "old.md", data=TEXT)
+    ann.keep(10)
+    edit(world, "plan.md", b"two", b"2")
+    put(world, "new.md", b"new\n", keep=False)
+    world.store.delete(PREFIX + "old.md")
+    ann.commit("list.txt", data=TEXT + b"four\n")
+    ann.keep(150)
+    assert wrong(ann) == []
+    bob.node.engine.pull_now()
+    assert {name: bob.node.read(name) for name in bob.node.names("")} == {
+        "plan.md": TEXT.replace(b"two", b"2"), "list.txt": TEXT + b"four\n", "new.md": b"new\n",
+    }  # fmt: skip
+    cost = ann.spent(lambda: ann.keep(600))
+    assert (cost.lists, cost.puts, cost.deletes) == (10, 0, 0), "a look is a listing, where nothing happened"
+
+
+def test_an_outsider_is_faster_than_the_keeper(world: World) -> None:
+    """The object was changed, and so was the file: the writer leaves it, and both are in what it writes then."""
+    ann = Machine(world, "ann", view_look=300.0)
+    ann.commit("plan.md", "x.bin", data=TEXT)
+    ann.keep(30)
+    edit(world, "plan.md", b"two", b"2")
+    put(world, "x.bin", b"\0outside")
+    ann.commit("plan.md", data=TEXT + b"four\n")
+    ann.commit("x.bin", data=b"\0inside")
+    ann.keep(40)
+    assert wrong(ann) == []
+    assert ann.view.table.held() == {}
+    assert ann.node.read("plan.md") == TEXT.replace(b"two", b"2") + b"four\n"
+    assert ann.node.read("x.bin") == b"\0inside"
+    (copy,) = (name for name in ann.node.names("") if "conflict" in name)
+    assert ann.node.read(copy) == b"\0outside"
+
+
+def test_an_edit_of_what_moved_goes_with_it(world: World) -> None:
+    ann = Machine(world, "ann", view_look=60.0)
+    ann.commit("a.md", data=TEXT)
+    ann.keep(30)
+    edit(world, "a.md", b"two", b"2")
+    ann.node.rename("a.md", "b.md")
+    ann.node.sync()
+    ann.keep(150)
+    assert wrong(ann) == []
+    assert names(world.store) == ["b.md"]
+    assert ann.node.read("b.md") == TEXT.replace(b"two", b"2")
