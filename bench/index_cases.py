@@ -55,30 +55,51 @@ def indexing(work: Path, worker: Worker, *, quick: bool) -> list[Finding]:
 
 
 def first_recall(work: Path, *, quick: bool) -> list[Finding]:
-    """A machine that has nothing: until a recall over many small notes is complete."""
+    """A machine that has nothing: until a recall over many small notes is complete, made here and taken from another
+    machine."""
     count = 2000 if quick else 10_000
     (work / "store").mkdir(parents=True)
     store = f"file://{work / 'store'}"
-    with mounted(Machine(work / "maker", store)) as maker:
+    with mounted(Machine(work / "maker", store, secrets={"AGENTFS_INDEX_CARRY": "on"})) as maker:
         write_notes(maker.mountpoint / "notes", count, seed=1)
         maker.sync()
-        json.loads(maker.agentfs("stats", "--json"))
-        size = int(json.loads(maker.agentfs("stats", "--json"))["size_bytes"])
+        size, carried = _carried(maker, work / "store")
     findings = []
-    with mounted(Machine(work / "new", store)) as new:
-        start = time.perf_counter()
-        found = json.loads(new.agentfs("recall", "who owns the release", "--json", "--wait", "0"))
-        findings.append(_s(f"first answer on a new machine, {count} notes", start, f"{found['behind']} notes to go"))
-        found = json.loads(new.agentfs("recall", "who owns the release", "--json", "--wait", "600"))
-        findings.append(_s("until the answer is complete", start, f"the index of all takes {size >> 20} MiB on disk"))
-        assert found["behind"] == 0
-        start = time.perf_counter()
-        new.agentfs("recall", "who owns the release")
-        findings.append(_s("agentfs recall beside a mount, the whole command", start, ""))
+    seconds = {}
+    for carry in ("off", "on"):
+        made = f"{count} notes, " + ("a carried index" if carry == "on" else "its own index")
+        with mounted(Machine(work / f"new-{carry}", store, secrets={"AGENTFS_INDEX_CARRY": carry})) as new:
+            start = time.perf_counter()
+            found = json.loads(new.agentfs("recall", "who owns the release", "--json", "--wait", "0"))
+            findings.append(_s(f"first answer on a new machine, {made}", start, f"{found['behind']} notes to go"))
+            found = json.loads(new.agentfs("recall", "who owns the release", "--json", "--wait", "600"))
+            seconds[carry] = time.perf_counter() - start
+            note = f"{carried >> 10} KiB on the store" if carry == "on" else f"{size >> 20} MiB on disk"
+            findings.append(_s(f"until the answer is complete, {made}", start, note))
+            assert found["behind"] == 0
+            start = time.perf_counter()
+            new.agentfs("recall", "who owns the release")
+            findings.append(_s("agentfs recall beside a mount, the whole command", start, ""))
+    findings.append(
+        Finding(
+            "the same, its own / carried", "×", seconds["off"] / seconds["on"], trials=1, note="docs/decisions/0210"
+        )
+    )
     start = time.perf_counter()
-    Machine(work / "new", store).agentfs("recall", "who owns the release")
+    Machine(work / "new-on", store).agentfs("recall", "who owns the release")
     findings.append(_s("agentfs recall without a mount, the whole command", start, ""))
     return findings
+
+
+def _carried(maker: Machine, store: Path) -> tuple[int, int]:
+    """Wait until the maker has put its index. Its bytes on disk, and on the store."""
+    deadline = time.monotonic() + 600
+    while True:
+        stats = json.loads(maker.agentfs("stats", "--json"))
+        if stats["carried_at"] or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    return int(stats["size_bytes"]), sum(it.stat().st_size for it in store.rglob("indexes/*"))
 
 
 def write_notes(directory: Path, count: int, *, seed: int) -> None:

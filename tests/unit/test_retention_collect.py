@@ -11,10 +11,13 @@ import pytest
 from retention_world import PREFIX, VOLUME, World, fill, world_in
 
 from agentfs.errors import ClocksDisagree, Corrupt, Unavailable
-from agentfs.format.layout import blob_name, parse_pack_name, pin_name
+from agentfs.format.carried import CarriedHeader, encode_carried
+from agentfs.format.framing import ObjectKind, seal
+from agentfs.format.layout import blob_name, index_name, index_prefix, parse_pack_name, pin_name
 from agentfs.format.pack import Pack, decode_pack
 from agentfs.format.pin import Pin
 from agentfs.format.snapshot import inode_record
+from agentfs.fsck.store_check import StoreCheck
 from agentfs.log.announcements import Announcements
 from agentfs.log.contents import Contents
 from agentfs.log.pins import Pins
@@ -73,6 +76,37 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(world: World) -> None:
     for field in ("commits", "commit_bytes", "snapshots", "packs", "chunks", "packed", "packed_bytes", "horizon"):
         assert getattr(told, field) == getattr(done, field), field
     assert (done.commits, done.snapshots, done.packed) == (20, 1, 1)
+
+
+def test_indexes_with_texts_that_were_collected_go_along(world: World) -> None:
+    a = world.node("ann")
+    fill(a, world, 10)
+    a.engine.snapshot()
+    world.days(40)
+    fill(a, world, 3)
+    strange = index_prefix(PREFIX) + "of-a-later-version"
+    for sequence in (9, 10, 12):
+        data = encode_carried(CarriedHeader(VOLUME, sequence, 0, "ann", "rules"), [])
+        world.store.put(index_name(PREFIX, sequence, "rules"), data)
+    world.store.put(strange, b"who knows")
+    told = world.collect("30d", dry_run=True)
+    assert len(world.names(index_prefix(PREFIX))) == 4
+    done = world.collect("30d")
+    assert (told.indexes, told.index_bytes) == (done.indexes, done.index_bytes)
+    assert (done.horizon, done.indexes) == (10, 1)
+    kept = [index_name(PREFIX, it, "rules") for it in (12, 10)]
+    assert sorted(world.names(index_prefix(PREFIX))) == sorted([*kept, strange])
+    world.check()
+    findings = StoreCheck(world.store, "space", "sim").run().findings
+    assert [it.place for it in findings.of("stray-object")] == [strange]
+    assert findings.of("index-damaged") == []
+    world.store.put(kept[1], b"older ones are not read")
+    world.store.put(kept[0], world.store.get(kept[0]).data[:-1])
+    findings = StoreCheck(world.store, "space", "sim").run().findings
+    assert [it.place for it in findings.of("index-damaged")] == [kept[0]]
+    world.check()
+    world.store.put(kept[0], seal(ObjectKind.INDEX, {"requires": ["tomorrow"]})[0])
+    assert StoreCheck(world.store, "space", "sim").run().findings.of("index-damaged") == []
 
 
 def test_a_second_run_finds_nothing_to_do(world: World) -> None:

@@ -102,6 +102,7 @@ def _say(report: "CollectionReport") -> None:
         for count, what, size in (
             (report.commits, "commits", report.commit_bytes),
             (report.snapshots, "snapshots", report.snapshot_bytes),
+            (report.indexes, "indexes", report.index_bytes),
             (report.packs, "packs", report.pack_bytes),
             (report.chunks, "chunks", report.chunk_bytes),
         )

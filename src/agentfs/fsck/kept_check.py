@@ -3,8 +3,9 @@ lifecycle rules."""
 
 from collections.abc import Callable, Iterator
 
-from agentfs.errors import Corrupt, NotFound, ObjectNotFound
+from agentfs.errors import Corrupt, NewerFormat, NotFound, ObjectNotFound
 from agentfs.format import layout
+from agentfs.format.carried import decode_carried
 from agentfs.format.collection import decode_policy
 from agentfs.format.lifecycle import decode_lifecycle
 from agentfs.format.pack import decode_pack
@@ -38,6 +39,7 @@ class KeptCheck:
     def run(self) -> None:
         """Raises `StoreError` and `NewerFormat`; all else is a finding."""
         self._packs()
+        self._indexes()
         self._chains()
         for name in self._names(layout.pin_prefix(self._log.prefix)):
             self._pin(name)
@@ -67,6 +69,27 @@ class KeptCheck:
                 continue  # a collection is under way
             except Corrupt as error:
                 self._findings.add("pack-damaged", name, str(error))
+
+    def _indexes(self) -> None:
+        """Derived: only the newest is read, and what is wrong with it harms nobody."""
+        newest = None
+        for name in self._names(layout.index_prefix(self._log.prefix)):
+            try:
+                sequence, _ = layout.parse_index_name(self._log.prefix, name)
+            except Corrupt as error:
+                self._findings.add("stray-object", name, str(error))
+                continue
+            newest = newest or (name, sequence)
+        if newest is None:
+            return
+        try:
+            data = self._store.get(newest[0]).data
+            for _ in decode_carried(data, volume=self._log.volume, sequence=newest[1]).pages():
+                pass
+        except Corrupt as error:
+            self._findings.add("index-damaged", newest[0], str(error))
+        except (ObjectNotFound, NewerFormat):
+            pass  # a newer one was put in its place, or another version's
 
     def _chains(self) -> None:
         announcements = Announcements(self._store, self._log.volume)

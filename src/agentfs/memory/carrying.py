@@ -21,8 +21,9 @@ from agentfs.replica.database import Connection
 
 _AT_ONCE = 16
 """Files between two looks at what else there is to do: about 10 ms."""
-_PAGE_FILES = 512
-_PAGE_PASSAGES = 8192
+_PAGE_FILES = 256
+_PAGE_PASSAGES = 4096
+"""Taken in at once: a question that cannot wait waits for one page."""
 _STORED_MAX = CARRIED_BYTES_MAX // 4
 _BINDINGS = 500
 _U32_MAX = (1 << 32) - 1

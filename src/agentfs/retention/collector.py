@@ -32,7 +32,7 @@ from agentfs.retention.options import CollectorOptions
 from agentfs.retention.packing import Packing
 from agentfs.retention.report import CollectionReport
 from agentfs.retention.survey import Overtaken, Survey
-from agentfs.retention.sweep import Sweep, listed
+from agentfs.retention.sweep import Sweep, index_entries, listed
 from agentfs.stores.counted import CountedStore
 from agentfs.stores.protocol import Store
 
@@ -216,6 +216,7 @@ class Collector:
         sweep = Sweep(self._store, self._log, options.parallel, self._failpoint, self.report)
         yield from sweep.commits(survey.first_commit, announced.horizon, survey.stubs, survey.sizes)
         yield from sweep.snapshots(announced.horizon, pinned)
+        yield from sweep.indexes(announced.horizon)
         yield from sweep.packs(announced.packs)
         if chunks:
             yield from sweep.chunks(survey.chunks, announced.blobs, survey.kept.chunks)
@@ -234,6 +235,9 @@ class Collector:
             if sequence < survey.horizon and sequence not in pinned:
                 report.snapshots += 1
                 report.snapshot_bytes += entry.size_bytes
+        yield
+        indexes = index_entries(self._store, self._log, survey.horizon)
+        report.indexes, report.index_bytes = len(indexes), sum(it.size_bytes for it in indexes)
         yield
         for it in survey.index.packs.values():
             if it.digest in survey.announced.packs | survey.name_packs:

@@ -24,6 +24,9 @@ class CollectionReport:
     """… and what they took, as far as it is known."""
     snapshots: int = 0
     snapshot_bytes: int = 0
+    indexes: int = 0
+    index_bytes: int = 0
+    """Of search and recall, that hold texts of what was collected."""
     packs: int = 0
     pack_bytes: int = 0
     """Packs that were replaced by others, or in which nothing was kept."""
@@ -44,5 +47,5 @@ class CollectionReport:
     @property
     def freed_bytes(self) -> int:
         """Bytes that went, less those that came in packs."""
-        gone = self.commit_bytes + self.snapshot_bytes + self.pack_bytes + self.chunk_bytes
+        gone = self.commit_bytes + self.snapshot_bytes + self.index_bytes + self.pack_bytes + self.chunk_bytes
         return max(0, gone - self.packed_bytes)

@@ -114,6 +114,17 @@ class Sweep:
             self.failpoint("collect.snapshot")
             yield
 
+    def indexes(self, horizon: int) -> Iterator[None]:
+        """Carried indexes below the horizon go: they hold texts that the volume keeps no more (F-132). Nobody needs
+        them."""
+        going = index_entries(self.store, self.log, horizon)
+        yield
+        for some, _ in in_batches(lambda it: self.store.delete(it.name), going, self.parallel):
+            self.report.indexes += len(some)
+            self.report.index_bytes += sum(it.size_bytes for it in some)
+            self.failpoint("collect.index")
+            yield
+
     def packs(self, named: set[bytes]) -> Iterator[None]:
         """Packs that were announced to go."""
         going = [it for it in listed(self.store, layout.pack_prefix(self.log.prefix)) if self._pack(it) in named]
@@ -152,6 +163,19 @@ class Sweep:
             return layout.parse_pack_name(self.log.prefix, entry.name)
         except Corrupt:
             return b""
+
+
+def index_entries(store: Store, log: Log, horizon: int) -> list[Entry]:
+    """Carried indexes of a sequence below the horizon. What has another name is left alone."""
+    found = []
+    for entry in listed(store, layout.index_prefix(log.prefix)):
+        try:
+            sequence, _ = layout.parse_index_name(log.prefix, entry.name)
+        except Corrupt:
+            continue
+        if sequence < horizon:
+            found.append(entry)
+    return found
 
 
 def chunk_entries(store: Store, log: Log) -> Iterator[tuple[BlobId, Entry]]:
