@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types sim crash machine bench judges clean lock editing retention view day
+.PHONY: help demo test lint types sim crash machine bench judges clean lock editing retention view day outside
 
 help:
 	@echo "make demo    set up, then mount a home twice and watch a note travel (embedded default, no server)"
@@ -17,6 +17,7 @@ help:
 	@echo "make machine the tree beside a real directory, long (EXAMPLES=3000)"
 	@echo "make retention  the model of clean-ups beside writers, pins and sleepers, many walks (RETENTION_SEEDS=2000)"
 	@echo "make editing two mounts, editors at work on the same files, cut off and connected (EDITING_SECONDS=60)"
+	@echo "make outside two mounts and an outsider with an S3 client at work on the same files (OUTSIDE_SECONDS=60)"
 	@echo "make view    Markdown files of all kinds to objects of the view and back (VIEW_VARIANTS=100000)"
 	@echo "make judges  stress-ng, dbench, fio, git, SQLite, rsync and tar on a real mount"
 	@echo "make lock    renew the pinned requirements"
@@ -52,6 +53,10 @@ crash: $(VENV)/.ready
 	@$(BIN)/python -m tests.crash.run --rounds $(ROUNDS)
 
 EDITING_SECONDS ?= 60
+OUTSIDE_SECONDS ?= 60
+outside: $(VENV)/.ready
+	@OUTSIDE_SECONDS=$(OUTSIDE_SECONDS) $(BIN)/python -m pytest -q tests/system/test_outside.py
+
 editing: $(VENV)/.ready
 	@EDITING_SECONDS=$(EDITING_SECONDS) $(BIN)/python -m pytest -q tests/system/test_editing.py
 

@@ -1,5 +1,6 @@
 """`agentfs view`: the files of a home as objects that anyone can read (docs/view.md)."""
 
+import time
 from typing import Any
 
 import click
@@ -8,15 +9,18 @@ from agentfs.cli.asking import memories, progress
 from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option
 from agentfs.cli.output import as_json as print_json
 from agentfs.cli.output import table, warn
-from agentfs.config.values import about_size
+from agentfs.config.values import about_size, shown_seconds
 
 _EXAMPLES = (
     "agentfs view status",
     "agentfs view rules '*.log=none' 'lists/=plain'",
+    "agentfs view look",
     "agentfs view rebuild",
     "agentfs view off",
 )
 _SHOWN_MAX = 20
+_LOOK_SECONDS_MAX = 3600.0
+_AGAIN_SECONDS = 5.5
 _REBUILD_SECONDS_MAX = 86_400.0
 _STATUS_SECONDS_MAX = 120.0
 
@@ -132,6 +136,65 @@ def rules(*, rules: tuple[str, ...], clear: bool, as_json: bool, **options: str 
         click.echo("no rules: every file has an object, and Markdown has a block")
 
 
+@view.command(cls=ExampleCommand, examples="agentfs view look\nagentfs view look --space team --json")
+@space_option
+@settings_options
+@json_option
+def look(*, as_json: bool, **options: str | None) -> None:
+    """Look now for what other tools put, changed or deleted in the bucket, and take it in.
+
+    A mount looks by itself, as often as the setting view_look says. What was found becomes a commit by the author
+    `bucket`, merged like any change from another machine. What seems to be written or deleted at this very moment is
+    looked at again a few seconds later.
+    """
+    from agentfs.volume.view_words import VIEW_LOOK  # noqa: PLC0415 - as above
+
+    _look(VIEW_LOOK, as_json=as_json, options=options)
+
+
+@view.command(cls=ExampleCommand, examples="agentfs view accept\nagentfs view accept --space team")
+@space_option
+@settings_options
+@json_option
+def accept(*, as_json: bool, **options: str | None) -> None:
+    """Believe that many objects were deleted on purpose.
+
+    When more than ten objects and more than a tenth of all are gone or emptied at once, no file is deleted until this
+    is said. The history keeps them. If it was no purpose, agentfs view rebuild writes the objects again.
+    """
+    from agentfs.volume.view_words import VIEW_ACCEPT  # noqa: PLC0415 - as above
+
+    _look(VIEW_ACCEPT, as_json=as_json, options=options)
+
+
+def _look(word: str, *, as_json: bool, options: dict[str, str | None]) -> None:
+    with memories(options, fresh=False) as them:
+        found = them[0].link().request(word, timeout_seconds=_LOOK_SECONDS_MAX)
+        if found["waiting"] and not found["braked"]:  # once more, when it has stood still for long enough
+            time.sleep(_AGAIN_SECONDS)
+            again = them[0].link().request(word, timeout_seconds=_LOOK_SECONDS_MAX)
+            found = again | {"imported": [*found["imported"], *again["imported"]]}
+    if as_json:
+        print_json(found)
+        return
+    if found["imported"]:
+        click.echo(table([(it["what"], _printable(it["name"]), it["why"]) for it in found["imported"]]))
+    else:
+        click.echo(f"nothing new among {found['objects']} objects")
+    _say_names("still being written or deleted", dict.fromkeys(found["waiting"], ""))
+    if found["left"]:
+        click.echo(f"{found['left']} objects are no files and were left alone: agentfs view status names them")
+    _say_braked(found["braked"])
+
+
+def _say_braked(count: int) -> None:
+    if count:
+        warn(
+            f"{count} objects are gone from the bucket at once, and nothing was deleted here. If it was meant: agentfs "
+            "view accept; if not: agentfs view rebuild"
+        )
+
+
 def _mode_command(mode: str, line: str, *, more: str = "") -> click.Command:
     @click.command(
         name=mode, cls=ExampleCommand, help=f"{line}\n\n{more}", short_help=line,
@@ -196,14 +259,25 @@ def _say(found: dict[str, Any]) -> None:
     ]
     if found["objects"]:
         rows.append(("objects", f"{found['objects']} known here ({about_size(found['size_bytes'])})"))
+    rows.append(("looks", _looks(found)))
     rows += [("rule", f"{pattern} = {policy}") for pattern, policy in found["rules"]]
     click.echo(table(rows))
     _say_names("left alone", found["held"])
     _say_names("not written", found["stuck"])
-    _say_names("no file has such a name", dict.fromkeys(found["foreign"], ""))
+    _say_names("no files", dict.fromkeys(found["foreign"], "no file has such a name") | found["left_alone"])
+    _say_braked(found["braked"])
     if "without" in found:
         _say_names(f"{found['without_count']} of {found['files']} files have no object", found["without"])
     _say_problem(found)
+
+
+def _looks(found: dict[str, Any]) -> str:
+    """How often other tools' changes are looked for, and what it costs."""
+    if not found["look_every_s"]:
+        return "only when told: agentfs view look"
+    day = f"{found['listings_per_day']:.0f} listings a day"
+    cost = f", {found['looks_cost_month']} a month" if found.get("looks_cost_month") else ""
+    return f"every {shown_seconds(found['look_every_s'])}: {day}{cost}"
 
 
 def _say_problem(found: dict[str, Any]) -> None:
