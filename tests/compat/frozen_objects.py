@@ -4,6 +4,8 @@
 import hashlib
 from pathlib import Path
 
+from agentfs.format.carried import CarriedHeader, encode_carried, stored_page
+from agentfs.format.carried_pages import CarriedFile, CarriedPassage
 from agentfs.format.collection import (
     Announcement,
     BlobId,
@@ -151,11 +153,25 @@ def pack() -> tuple[Pack, list[bytes]]:
     return Pack(VOLUME, bytes(range(16)), 1, 2, contents, lineages, (met,)), bodies
 
 
+def carried() -> tuple[CarriedHeader, list[list[CarriedFile]]]:
+    passage = CarriedPassage(
+        3, 3, 9, 26, 6, 7, None, "The sky is blue.", "Notes", "ann", "ann", "", "note note", "sky", "the sky is blue"
+    )
+    note = CarriedFile(
+        inode_id(2, 0), hashlib.sha256(NOTE).digest(), f"{NS}.1.md", indexed=True, mtime_ns=NS, created_ns=-1,
+        importance=0.5, pinned=True, path=b"\xff notes.md", kind="markdown", title="Nötes", tags=("sky",),
+        links=("b", "c"), passages=(passage, passage._replace(said_ns=NS)),
+    )  # fmt: skip
+    photo = CarriedFile(inode_id(1, 1), DIGEST, "0.2.jpg", indexed=False)
+    return CarriedHeader(VOLUME, 2, NS, "frozen", "1.3 llama-2"), [[note, photo], [photo]]
+
+
 def encoded_objects() -> dict[str, bytes]:
     """File name → bytes, as today's encoders write them."""
     return {
         "announcement.bin": encode_announcement(announcement()),
         "applied.bin": encode_commit(applied(), {}).data,
+        "index.bin": encode_carried(carried()[0], [stored_page(it) for it in carried()[1]]),
         "barrier.bin": encode_commit(barrier(), {}).data,
         "lifecycle.bin": encode_lifecycle(rules()),
         "pack.bin": encode_pack(*pack())[0],

@@ -13,6 +13,7 @@ from frozen_objects import (
     announcement,
     applied,
     barrier,
+    carried,
     commit,
     encoded_objects,
     pack,
@@ -26,6 +27,7 @@ from frozen_objects import (
 
 from agentfs.errors import NewerFormat
 from agentfs.format import framing
+from agentfs.format.carried import decode_carried
 from agentfs.format.collection import decode_announcement, decode_policy
 from agentfs.format.commit import decode_commit, encode_commit, inline_bytes
 from agentfs.format.framing import PREAMBLE_BYTES, open_frame, verify
@@ -41,6 +43,7 @@ FROZEN = {
     "applied.bin": "2a1d4f095025774309d247e80bd2a43eb129fcddbbb973af112e020b5f2f7571",
     "announcement.bin": "171e63474b79b0966bb6b0f35a5155e76b1bef01b52304206953f8e88640bbf3",
     "barrier.bin": "70e554e3764e864aec79f856d275cdd5256cb0a691b9de64382cb7012a56363b",
+    "index.bin": "3c8484ece83802af0dd1a7517c27d4e3b5877b161c4eeec8ddfaece310dd73a8",
     "lifecycle.bin": "b751eb9bb1d9f1e5df38255fcbdef3490d5bf640acede5718b1d2b9096b762e7",
     "pack.bin": "d6bf89741338f164d38a8d68c1d5cab32345759d9add5e823f3b53196b60e3a7",
     "packed-stub.bin": "e8d89a0e5c058cc27438b50e50293eab53807387e2735c838f686826902d3895",
@@ -64,7 +67,7 @@ def test_the_files_themselves_never_change(name: str) -> None:
 
 @pytest.mark.parametrize("name", FROZEN)
 def test_todays_encoder_writes_the_same_bytes(name: str) -> None:
-    if name == "snapshot.bin" and not zlib.ZLIB_RUNTIME_VERSION.startswith("1.2"):
+    if name in ("snapshot.bin", "index.bin") and not zlib.ZLIB_RUNTIME_VERSION.startswith("1.2"):
         pytest.skip("another deflate may choose other bytes for the same pages")
     assert encoded_objects()[name] == frozen(name)
 
@@ -78,6 +81,11 @@ def test_todays_decoder_reads_the_commit() -> None:
         if record.id in CONTENTS:
             assert isinstance(record.content, InlineContent)
             assert inline_bytes(data, record.content) == CONTENTS[record.id]
+
+
+def test_todays_decoder_reads_the_carried_index() -> None:
+    found = decode_carried(frozen("index.bin"), volume=VOLUME, sequence=2)
+    assert (found.header, list(found.pages())) == carried()
 
 
 def test_todays_decoder_reads_the_snapshot() -> None:

@@ -1,5 +1,5 @@
 """Carried indexes: what a machine made of a volume's texts for search and recall, put beside the snapshots so that a
-new machine need not make it again (docs/format.md, F-130 ff.). Derived: whoever finds none, or none that it can use,
+new machine need not make it again (docs/format.md, F-140 ff.). Derived: whoever finds none, or none that it can use,
 makes its own.
 """
 

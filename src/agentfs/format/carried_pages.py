@@ -1,4 +1,4 @@
-"""Pages of a carried index: a msgpack map of columns, of files and of their passages (docs/format.md, F-133)."""
+"""Pages of a carried index: a msgpack map of columns, of files and of their passages (docs/format.md, F-143)."""
 
 import math
 from collections.abc import Iterator, Sequence

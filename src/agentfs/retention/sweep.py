@@ -115,7 +115,7 @@ class Sweep:
             yield
 
     def indexes(self, horizon: int) -> Iterator[None]:
-        """Carried indexes below the horizon go: they hold texts that the volume keeps no more (F-132). Nobody needs
+        """Carried indexes below the horizon go: they hold texts that the volume keeps no more (F-142). Nobody needs
         them."""
         going = index_entries(self.store, self.log, horizon)
         yield

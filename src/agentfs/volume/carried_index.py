@@ -1,4 +1,4 @@
-"""The index that travels (docs/format.md, F-130): put by a machine whose index is whole, brought to one without.
+"""The index that travels (docs/format.md, F-140): put by a machine whose index is whole, brought to one without.
 
 All of it is for speed. What cannot be had, used or put is logged and said in the stats, and changes nothing else.
 """
