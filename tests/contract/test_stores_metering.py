@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -77,10 +78,10 @@ def test_each_page_of_a_listing(store: Store, heard: Heard, fault_proxy: FaultPr
 
 @pytest.fixture
 def s3_names(proxied_store: Callable[..., Store], fault_proxy: FaultProxy) -> list[str]:
-    names = [f"n/{number:04d}" for number in range(1200)]
+    names = [f"n/{number:04d}" for number in range(1010)]
     unmetered = proxied_store()
-    for name in names:
-        unmetered.put(name, b"")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: unmetered.put(name, b""), names))
     fault_proxy.forget_requests()
     return names
 

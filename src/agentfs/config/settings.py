@@ -14,6 +14,7 @@ from agentfs.config.values import (
     money,
     one_of,
     path,
+    path_if_any,
     policy,
     seconds,
     shown_seconds,
@@ -101,7 +102,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("view_look", "view_look_seconds", 300.0, seconds, "AGENTFS_VIEW_LOOK",
             "how often the machine that keeps the view looks for what other tools did in the bucket (a listing for "
             "each thousand objects); 0: never by itself"),
-    Setting("prices", "prices", "", path, "AGENTFS_PRICES",
+    Setting("prices", "prices", "", path_if_any, "AGENTFS_PRICES",
             "a price table of your own (docs/usage.md); else prices.toml beside the configuration file counts, where "
             "there is one"),
     Setting("provider", "provider", "auto", text, "AGENTFS_PROVIDER",

@@ -123,6 +123,11 @@ def path(value: object) -> str:
     return found
 
 
+def path_if_any(value: object) -> str:
+    """As `path`; empty: none."""
+    return path(value) if text(value) else ""
+
+
 def globs(value: object) -> tuple[str, ...]:
     """A list of patterns; in the environment and in flags separated by commas."""
     if isinstance(value, str):
