@@ -287,7 +287,12 @@ def test_recall_and_search_by_name(texts: Path) -> None:
     assert "Taiwan" not in said(texts / "food/:recall?q=risk+of+Nvidia")
     one = said(texts / ":search?q=green+tea&limit=1").splitlines()
     assert one[0].startswith("# 1 found")
-    assert "tokens" in said(texts / ":stats")
+    stats = said(texts / ":stats")
+    assert "tokens" in stats
+    counts = [dict(re.findall(r"(\w+): (.*)", it)) for it in (stats, said(texts / ":stats", user=SOMEBODY))]
+    assert int(counts[0]["documents"]) > int(counts[1]["documents"]) > 0, "not of what they may not read"
+    assert int(counts[0]["passages"]) > int(counts[1]["passages"])
+    assert "on_disk" not in counts[1] and "size" not in counts[1] and "size" in counts[0]
     assert ":recall?query=" in said(texts / ":recall")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from agentfs.memory.embedding import Vectors, default_embedder
 from agentfs.memory.index import Index
 from agentfs.memory.packing import fused
 from agentfs.memory.question import meaning, when
-from agentfs.memory.recalling import Asked, Recalled, recall, search
+from agentfs.memory.recalling import Asked, Recalled, filters_of, recall, search
 from agentfs.memory.rows import Entry
 from agentfs.memory.tokens import default_counter
 
@@ -172,6 +173,34 @@ class Away:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         raise AgentFSError("no answer")
+
+
+def test_what_may_not_be_read_changes_no_number(tmp_path: Path, files: dict[str, str]) -> None:
+    """The answers are those of a memory that has only what may be read: no score tells how often a word stands in the
+    rest, or that it does."""
+    paths = sorted(files)
+    mine = {path: files[path] for path in paths[::3]}
+    theirs = {f"theirs/{path}": text * 3 for path, text in files.items() if path not in mine}
+    alone, both = indexed(tmp_path / "alone", mine), indexed(tmp_path / "both", theirs | mine)
+    hidden = frozenset(it.ino for it in both.documents() if it.path.startswith(b"theirs/"))
+    try:
+        for embedder in (None, EMBEDDER):
+            for question in [it.text for it in notes().questions[::15]] + ["wifi password", "Jonas", "zygomorphic"]:
+                asked = Asked(question, now_ns=NOW_NS, max_tokens=500)
+                barred = replace(asked, readable=lambda ino: ino not in hidden, hidden=hidden)
+                one, other = (recall(it, embedder, COUNTER, by) for it, by in ((alone, asked), (both, barred)))
+                assert other == one
+                assert search(both, embedder, COUNTER, barred) == search(alone, embedder, COUNTER, asked)
+        assert browsing.topics(both, barred) == browsing.topics(alone, asked)
+        assert both.tags(filters_of(barred)) == alone.tags(filters_of(asked))
+        whole, part = both.stats(), both.stats(hidden)
+        assert (part.documents, part.passages, part.tokens, part.vectors) == (
+            (it := alone.stats()).documents, it.passages, it.tokens, it.vectors
+        )  # fmt: skip
+        assert whole.documents == len(files)
+    finally:
+        alone.close()
+        both.close()
 
 
 def test_words_answer_when_the_embedder_does_not(index: Index) -> None:

@@ -1,6 +1,7 @@
 """What a review of memory found: nothing that it holds may go unnoticed, and nothing that it hides may show."""
 
 import hashlib
+import itertools
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from node import Node, TestClock
 from agentfs import Home
 from agentfs.config.settings import load
 from agentfs.errors import AgentFSError, InvalidArgument, NoSpace, StoreUnavailable
+from agentfs.memory.access import Hidden, Reader
 from agentfs.memory.curation import Action, Plan, Seen
 from agentfs.memory.documents import document
 from agentfs.memory.embedding_remote import OpenAICompatible
@@ -30,7 +32,7 @@ from agentfs.memory.uniting import Part, united
 from agentfs.replica import backing
 from agentfs.replica.replica import ROOT
 from agentfs.stores.memory import MemoryStore
-from agentfs.tree.values import Caller
+from agentfs.tree.values import AttributeChange, Caller
 from agentfs.volume.facts import FileFacts
 from agentfs.volume.memory import MemoryService
 from agentfs.volume.virtual_memory import MemoryWords, no_spaces
@@ -444,3 +446,35 @@ def test_a_key_goes_to_its_own_endpoint_alone(hosts: tuple[Host, Host]) -> None:
             OpenAICompatible("small", url=first.url, environment=environment).embed(["heron"])
         assert first.keys.pop() == sent
     assert other.keys == []
+
+
+def test_what_is_hidden_from_somebody_is_what_they_may_not_read(machine: Make) -> None:
+    """Modes along the paths, groups, several names, and whose all files seem to be; again after every change."""
+    it = machine("a")
+    tree = it.node.tree
+    for directory, mode in (("open", 0o755), ("open/shut", 0o750), ("open/shut/in", 0o777), ("team", 0o770)):
+        it.node.mkdir(directory)
+        tree.set_attributes(it.node.at(directory), AttributeChange(mode=mode, uid=7, gid=70))
+    names = ["a.md", "open/a.md", "open/shut/a.md", "open/shut/in/a.md", "team/a.md"]
+    for at, name in enumerate(names):
+        for mode in (0o644, 0o600, 0o640, 0o604, 0o044):
+            path = f"{name[:-3]}-{mode:o}.md"
+            it.node.write(path, b"text")
+            tree.set_attributes(it.node.at(path), AttributeChange(mode=mode, uid=7 + at % 2, gid=70))
+    it.node.link("a-644.md", "team/first.md")
+    it.node.link("team/a-644.md", "zz.md")
+    it.node.link("open/shut/a-644.md", "0.md")
+    it.catch_up()
+    hidden = Hidden(it.sources)
+    users = [(0, ()), (7, ()), (8, (70,)), (9, (70, 1)), (9, ())]
+    for change in range(3):
+        inos = [row.ino for row in it.index.documents()]
+        for (uid, gids), owner in itertools.product(users, (None, (9, 70), (7, 1))):
+            reader = Reader(it.sources, uid=uid, gids=frozenset(gids), owner=owner)
+            found = hidden.of(uid, frozenset(gids), owner)
+            assert {ino for ino in inos if ino in found} == {ino for ino in inos if not reader(ino)}
+            assert hidden.of(uid, frozenset(gids), owner) is found or uid == 0
+        if change == 0:
+            tree.set_attributes(it.node.at("open"), AttributeChange(mode=0o700))
+        else:
+            tree.set_attributes(it.node.at("a-600.md"), AttributeChange(mode=0o666))

@@ -21,6 +21,8 @@ _KEYS = (
     "vectorless",
     "behind",
     "away",
+    "unread",
+    "unread_help",
     "carried",
     "carried_at",
     "carried_problem",
@@ -74,6 +76,8 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
         rows.append(("not indexed yet", f"{found['behind']} files"))
     if found["vectorless"]:
         rows.append(("without a vector", f"{found['vectorless']} passages"))
+    if found["unread"]:
+        rows.append(("not read", found["unread_help"]))
     if found["carried"]:
         rows.append(("carried here", f"{found['carried']} documents, as another machine made them"))
     if found["carried_at"]:

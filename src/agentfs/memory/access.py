@@ -1,8 +1,44 @@
 """Who may read what: as the kernel decides it on a mount, by the modes along the path (`default_permissions`)."""
 
+import threading
+from collections import OrderedDict
+
 from agentfs.memory.sources import Sources
 
 _READ, _SEARCH = 4, 1
+
+
+_KEPT = 16
+"""Users."""
+
+
+class Hidden:
+    """Which files somebody may not read, by inode number. Remembers it while nothing changes: finding it looks at
+    every file. Safe from any thread."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._lock = threading.Lock()
+        self._found: OrderedDict[tuple[object, ...], tuple[int, frozenset[int]]] = OrderedDict()
+        """By user, with the end of the journal up to which it holds."""
+
+    def of(self, uid: int, gids: frozenset[int], owner: tuple[int, int] | None = None) -> frozenset[int]:
+        """As `Reader` would say of each."""
+        if uid == 0:
+            return frozenset()
+        key, end = (uid, gids, owner), self._sources.journal_span()[1]
+        with self._lock:
+            known = self._found.get(key)
+        if known is not None and known[0] == end:
+            return known[1]
+        reader = Reader(self._sources, uid=uid, gids=gids, owner=owner)
+        hidden, doubtful = self._sources.barred(uid=uid, gids=gids, owner=owner)
+        found = frozenset((*hidden, *(ino for ino in doubtful if not reader(ino))))
+        with self._lock:
+            self._found[key] = end, found
+            while len(self._found) > _KEPT:
+                self._found.popitem(last=False)
+        return found
 
 
 class Reader:

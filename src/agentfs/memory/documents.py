@@ -110,6 +110,11 @@ def unread_kinds() -> tuple[str, ...]:
     return tuple(kind for kind, module in (("html", html_text), ("pdf", pdf_text)) if not module.AVAILABLE)
 
 
+def endings_of(kind: str) -> tuple[str, ...]:
+    """The endings of names of what is read with a library: `pdf`, `html`."""
+    return tuple(sorted(it.decode() for it in _HTML)) if kind == "html" else (kind,)
+
+
 def readable(data: bytes) -> tuple[str, bool] | None:
     """The text of the bytes, and whether it had to be made of them. None: these bytes are no text.
 

@@ -9,7 +9,7 @@ most common of a query's words once its rarer ones name `_POSTINGS_MAX` places.
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -298,14 +298,26 @@ class Image:
 
     # ---- words ----
 
+    def seen(self, hidden: Collection[int]) -> Mask | None:
+        """By slot: what is here and is not of these inodes; None: they are none."""
+        if not hidden:
+            return None
+        of = np.asarray(self._inos, np.int64)
+        shown = ~np.isin(of, np.fromiter(hidden, np.int64, len(hidden)))
+        return np.asarray(self._alive[: self.count] & shown[self._documents[: self.count]], np.bool_)
+
     def lacks(self, terms: Sequence[str]) -> bool:
         """Whether the database must be read for any of the terms."""
         return not self._terms.keys() >= set(terms)
 
-    def scores_by_words(self, sql: Connection | None, terms: Sequence[str], frequencies: Sequence[int]) -> Floats:
-        """BM25 of each slot; 0: it has none of the terms. `sql` may be None where nothing lacks."""
+    def scores_by_words(
+        self, sql: Connection | None, terms: Sequence[str], frequencies: Sequence[int], seen: Mask | None = None
+    ) -> Floats:
+        """BM25 of each slot; 0: it has none of the terms. `sql` may be None where nothing lacks. `seen`: as if
+        nothing else were here; the scores of that mean nothing."""
         scores = np.zeros(self.count, np.float32)
-        many, norms = self.alive, self._normed()
+        many = self.alive if seen is None else int(seen.sum())
+        norms = self._normed() if seen is None else self._norms_of(seen)
         spent = 0
         for frequency, term in sorted(zip(frequencies, terms, strict=True)):
             spent += frequency
@@ -328,8 +340,10 @@ class Image:
             found[term] = here[slots]
         return found
 
-    def frequencies(self, sql: Connection | None, terms: Sequence[str]) -> list[int]:
-        """In how many passages each term stands."""
+    def frequencies(self, sql: Connection | None, terms: Sequence[str], seen: Mask | None = None) -> list[int]:
+        """In how many passages each term stands. `seen`: of these slots."""
+        if seen is not None:
+            return [int(seen[self._term(sql, term).slots].sum()) for term in terms]
         few = self.count * len(terms) <= _POSTINGS_MAX  # then all of them will be read
         found = []
         for term in terms:
@@ -343,11 +357,13 @@ class Image:
     def _normed(self) -> Floats:
         """What the length of each passage makes of a frequency."""
         if self._norms is None:
-            lengths = self._lengths[: self.count]
-            many = self.alive
-            mean = float(lengths[self._alive[: self.count]].sum(dtype=np.float64)) / max(many, 1)
-            self._norms = np.asarray(_K1 * (1 - _B + _B * lengths / max(mean, 1.0)), np.float32)
+            self._norms = self._norms_of(self._alive[: self.count])
         return self._norms
+
+    def _norms_of(self, slots: Mask) -> Floats:
+        lengths = self._lengths[: self.count]
+        mean = float(lengths[slots].sum(dtype=np.float64)) / max(int(slots.sum()), 1)
+        return np.asarray(_K1 * (1 - _B + _B * lengths / max(mean, 1.0)), np.float32)
 
     def _term(self, sql: Connection | None, term: str) -> _Term:
         found = self._terms.pop(term, None)

@@ -8,8 +8,9 @@ A database of its own, so that no write of the replica ever waits for it. What q
 well (`memory.image`), from the first question on.
 """
 
+import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from agentfs.errors import ReplicaDamaged
@@ -323,24 +324,24 @@ class Index:
         """What stands in memory, for one question."""
         terms = query.terms
         with self._imaged() as image:
-            documents = None
+            documents, seen = None, image.seen(filters.hidden)
             if filters.path or filters.tags or image.lacks(terms):
                 with self._file.reading(opens=False) as sql:
-                    frequencies = image.frequencies(sql, terms)
-                    scores = image.scores_by_words(sql, terms, frequencies)
+                    frequencies = image.frequencies(sql, terms, seen)
+                    scores = image.scores_by_words(sql, terms, frequencies, seen)
                     documents = _documents_in(sql, filters)
             else:
-                frequencies = image.frequencies(None, terms)
-                scores = image.scores_by_words(None, terms, frequencies)
+                frequencies = image.frequencies(None, terms, seen)
+                scores = image.scores_by_words(None, terms, frequencies, seen)
             mask = image.allowed(now_ns=filters.now_ns, since_ns=filters.since_ns, documents=documents)
             return Asking(
                 image,
                 self._image_lock,
                 filters=filters,
-                mask=mask,
+                mask=mask if seen is None else mask & seen,
                 scores=scores,
                 frequencies=frequencies,
-                many=image.alive,
+                many=image.alive if seen is None else int(seen.sum()),
             )
 
     def by_words(self, query: words.Query, filters: Filters = ALL, limit: int = 200) -> list[Hit]:
@@ -438,22 +439,44 @@ class Index:
         with self._file.reading() as sql:
             return documents_where(sql, "d.expires_ns < ? ORDER BY d.expires_ns, d.path", (before_ns,))
 
-    def next_expiry(self) -> int | None:
-        """When the first document expires (or has expired); None: none will."""
+    def next_expiry(self, hidden: Collection[int] = ()) -> int | None:
+        """When the first document expires (or has expired), but for those of these inodes; None: none will."""
         with self._file.reading() as sql:
+            if hidden:
+                rows = sql.rows("SELECT ino, expires_ns FROM document WHERE expires_ns IS NOT NULL")
+                return min((expires_ns for ino, expires_ns in rows if ino not in hidden), default=None)
             row = sql.one("SELECT min(expires_ns) FROM document WHERE expires_ns IS NOT NULL")
         return None if row is None else row[0]
 
-    def stats(self) -> Stats:
+    def unread(self, endings: Collection[str], hidden: Collection[int] = ()) -> int:
+        """How many files with these endings were looked at and gave no text, but for those of these inodes."""
         with self._file.reading() as sql:
-            row = sql.one(
-                "SELECT (SELECT count(*) FROM document), (SELECT count(*) FROM passage), "
-                "(SELECT count(*) FROM vector), (SELECT total(tokens) FROM passage)"
-            )
+            row = sql.one(_UNREAD, (json.dumps(list(endings)), json.dumps(list(hidden))))
+        return 0 if row is None else int(row[0])
+
+    def stats(self, hidden: Collection[int] = ()) -> Stats:
+        """Of all documents but those of these inodes."""
+        with self._file.reading() as sql:
+            row = sql.one(_STATS, (json.dumps(list(hidden)),)) if hidden else sql.one(_STATS_OF_ALL)
             assert row is not None
             embedder, position = str(_state(sql, "embedder")), int(_state(sql, "position"))
         documents, passages, vectors, tokens = map(int, row)
         return Stats(documents, passages, vectors, tokens, self._file.size_bytes, embedder, position)
+
+
+_UNREAD = (  # a stamp ends with a dot and the ending of the name
+    "SELECT count(*) FROM file f WHERE EXISTS (SELECT 1 FROM json_each(?) e WHERE f.stamp LIKE '%.' || e.value) "
+    "AND NOT EXISTS (SELECT 1 FROM document d WHERE d.ino=f.ino AND d.kind!='') "
+    "AND f.ino NOT IN (SELECT value FROM json_each(?))"
+)
+_STATS_OF_ALL = (
+    "SELECT (SELECT count(*) FROM document), (SELECT count(*) FROM passage), (SELECT count(*) FROM vector), "
+    "(SELECT total(tokens) FROM passage)"
+)
+_STATS = (
+    "SELECT count(DISTINCT d.id), count(p.id), total(p.vectored), total(p.tokens) FROM document d "
+    "LEFT JOIN passage p ON p.document=d.id WHERE d.ino NOT IN (SELECT value FROM json_each(?))"
+)
 
 
 def _state(sql: Connection, key: str) -> int | str:

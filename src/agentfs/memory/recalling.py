@@ -152,7 +152,7 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
 
 
 def filters_of(asked: Asked) -> Filters:
-    return Filters(asked.path, asked.tags, asked.since_ns, asked.now_ns, asked.readable)
+    return Filters(asked.path, asked.tags, asked.since_ns, asked.now_ns, asked.readable, asked.hidden)
 
 
 def _vector(index: Index, embedder: Embedder | None, asked: Asked, without: Iterable[str]) -> Vectors | None:

@@ -3,7 +3,7 @@
 `agentfs.memory.recalling` is where they are used and where callers import them from.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +32,8 @@ class Asked:
     """What is expired then is not there; ages count from here."""
     readable: Callable[[int], bool] | None = None
     """By inode number: a document of which this says no does not exist."""
+    hidden: Collection[int] = frozenset()
+    """By inode number: documents that do not count, either. Those of which `readable` says no, as of just now."""
     half_life_ns: int = HALF_LIFE_NS
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from agentfs.memory.documents import Document
@@ -53,6 +53,8 @@ class Filters:
     """What is expired then is not there."""
     readable: Callable[[int], bool] | None = None
     """By inode number."""
+    hidden: Collection[int] = frozenset()
+    """Of these inodes nothing counts, either: not even how rare a word is."""
 
 
 ALL = Filters()

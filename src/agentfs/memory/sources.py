@@ -8,9 +8,10 @@ machine, and a search must find the same on every machine), and whose path `skip
 several names is the document of the first of them in the order of their bytes, on every machine the same.
 """
 
+import json
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -46,6 +47,19 @@ _COMMITTED = (
     f"WHERE i.kind={_FILE} AND i.id IS NOT NULL AND i.pending & {PENDING_CONTENT} = 0"
 )
 _FACTS = "SELECT ino, name, value FROM xattr WHERE name > ? AND name < ?"
+_BITS = (
+    "CASE WHEN coalesce(?3, uid)=?1 THEN mode >> 6 "
+    "WHEN coalesce(?4, gid) IN (SELECT value FROM json_each(?2)) THEN mode >> 3 ELSE mode END"
+)
+_BARRED = (
+    f"SELECT ino, kind FROM inode WHERE (kind={_FILE} AND NOT ({_BITS}) & 4) "
+    f"OR (kind={int(Kind.DIRECTORY)} AND NOT ({_BITS}) & 1)"
+)
+_FILES_BELOW = (
+    "WITH RECURSIVE below(ino) AS (SELECT value FROM json_each(?) UNION "
+    "SELECT d.ino FROM below b JOIN dentry d ON d.parent=b.ino WHERE d.ino IS NOT NULL) "
+    f"SELECT i.ino, i.nlink FROM below b JOIN inode i ON i.ino=b.ino WHERE i.kind={_FILE}"
+)
 _NAMES = "SELECT parent, name FROM dentry WHERE ino=? AND ino IS NOT NULL AND local=0"
 _DEPTH_MAX = 4096
 """Names above each other. More is a damaged database that goes round in circles."""
@@ -239,6 +253,18 @@ class Sources:
         with self._reading() as sql:
             row = sql.one("SELECT mode, uid, gid FROM inode WHERE ino=? AND nlink>0", (ino,))
         return cast("tuple[int, int, int] | None", row)
+
+    def barred(
+        self, *, uid: int, gids: Collection[int], owner: tuple[int, int] | None = None
+    ) -> tuple[list[int], list[int]]:
+        """By the modes along their paths (`memory.access`), for this user: files that may not be read, and files with
+        several names, of which the one or the other path leads through a directory that may not be entered."""
+        with self._reading() as sql:
+            rows = sql.rows(_BARRED, (uid, json.dumps(list(gids)), *(owner or (None, None))))
+            files = [ino for ino, kind in rows if kind == _FILE]
+            directories = [ino for ino, kind in rows if kind != _FILE]
+            below = sql.rows(_FILES_BELOW, (json.dumps(directories),)) if directories else []
+        return files + [ino for ino, nlink in below if nlink == 1], [ino for ino, nlink in below if nlink != 1]
 
     def first_parents(self, ino: int) -> list[int] | None:
         """The directories above the first name of a file, the nearest first and the root last; None when it is not

@@ -16,7 +16,7 @@ writer waits for it.
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,12 +154,23 @@ class Worker:
     @property
     def behind(self) -> int:
         """How many files wait to be looked at."""
-        return len(self._heard.keys() | self._backlog.keys() | self._away.keys())
+        return len(self._waiting())
+
+    def behind_of(self, hidden: Collection[int]) -> int:
+        """How many that are none of these."""
+        return len(self._waiting().difference(hidden)) if hidden else self.behind
+
+    def _waiting(self) -> set[int]:
+        return self._heard.keys() | self._backlog.keys() | self._away.keys()
 
     @property
     def away(self) -> int:
         """How many of these wait for the store."""
         return len(self._away)
+
+    def away_of(self, hidden: Collection[int]) -> int:
+        """How many that are none of these."""
+        return len(self._away.keys() - set(hidden)) if hidden else self.away
 
     @property
     def settled(self) -> bool:

@@ -9,13 +9,14 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, IndexOff, NoSpace, Unavailable
-from agentfs.memory.access import Reader
+from agentfs.memory.access import Hidden, Reader
+from agentfs.memory.documents import endings_of, unread_kinds
 from agentfs.memory.index_file import index_path
 from agentfs.memory.results import Asked
 from agentfs.memory.sources import Sources
@@ -65,6 +66,8 @@ _VECTORS_ASKED = 32
 """A question makes the vectors of so many passages, of what just came. The others come in the background."""
 _STATS_SECONDS = 5.0
 _WAIT_SECONDS_MAX = 600.0
+_OF_ALL = ("size_bytes", "carried", "carried_at", "carried_problem", "problem")
+"""Of the stats."""
 _NS = 1_000_000_000
 
 
@@ -81,6 +84,7 @@ class Opened:
     counter: "TokenCounter"
     bytes_of: LogBytes
     time: StoreClock
+    hidden: Hidden
     carried: "CarriedIndexes"
 
     def close(self) -> None:
@@ -273,7 +277,8 @@ class MemoryService:
         expiry = Expiry(sources, index, worker, unlink=None if settings.read_only else unlink, time=time)
         filler = VectorFiller(index, embedder, clock=clock)
         asking = None if embedder is None else ForQuestions(embedder, filler)
-        return Opened(sources, index, worker, filler, expiry, asking, counter, bytes_of, time, carried)
+        hidden = Hidden(sources)
+        return Opened(sources, index, worker, filler, expiry, asking, counter, bytes_of, time, hidden, carried)
 
     # ---- answers ----
 
@@ -294,17 +299,17 @@ class MemoryService:
     def _asking(self, do: Do) -> Answer:
         def answer(engine: Engine, request: Message, progress: Progress) -> Message:
             it = self.opened(engine)
-            behind = self._catch_up(engine, it, request, progress)
+            self._catch_up(engine, it, request, progress)
             half_life_ns = int(self._settings.recall_half_life_seconds * _NS)
             asked = words.asked_of(request, now_ns=it.time.now_ns(), half_life_ns=half_life_ns)
-            found = do(it, _with_reader(asked, request, it.sources), request)
-            return words.answered(found | {"behind": behind}, progress)
+            asked = _with_reader(asked, request, it)
+            found = do(it, asked, request)
+            return words.answered(found | {"behind": it.worker.behind_of(asked.hidden)}, progress)
 
         return answer
 
-    def _catch_up(self, engine: Engine, it: Opened, request: Message, progress: Progress) -> int:
-        """On return what changed before the question is indexed, as far as its time allows. Returns how many files
-        are not."""
+    def _catch_up(self, engine: Engine, it: Opened, request: Message, progress: Progress) -> None:
+        """On return what changed before the question is indexed, as far as its time allows."""
         wait = request.get("wait")
         seconds = float(wait) if isinstance(wait, int | float) else words.WAIT_SECONDS
         deadline = self._clock.monotonic() + min(max(seconds, 0.0), _WAIT_SECONDS_MAX)
@@ -312,7 +317,6 @@ class MemoryService:
             self._advance(engine, it, deadline, progress)
         except NoSpace as error:  # what is indexed answers
             self._note(str(error))
-        return it.worker.behind
 
     def _advance(self, engine: Engine, it: Opened, deadline: float, progress: Progress) -> None:
         self._end_what_is_over(engine, it)
@@ -333,10 +337,16 @@ class MemoryService:
     def _word_stats(self, engine: Engine, request: Message, progress: Progress) -> Message:
         it = self.opened(engine)
         self._catch_up(engine, it, request, progress)
-        return self._stats_of(it)
+        hidden = _hidden_from(request, it)
+        found = self._stats_of(it, hidden)
+        if hidden:  # they tell of all there is, and a problem may name a file
+            found = {key: value for key, value in found.items() if key not in _OF_ALL}
+        return found
 
-    def _stats_of(self, it: Opened) -> Message:
-        stats = it.index.stats()
+    def _stats_of(self, it: Opened, hidden: Collection[int] = frozenset()) -> Message:
+        stats = it.index.stats(hidden)
+        unread = {kind: it.index.unread(endings_of(kind), hidden) for kind in unread_kinds()}
+        unread = {kind: files for kind, files in unread.items() if files}
         return {
             "documents": stats.documents,
             "passages": stats.passages,
@@ -345,10 +355,12 @@ class MemoryService:
             "size_bytes": stats.size_bytes,
             "embedder": it.embedder.name if it.embedder is not None else "",
             "counter": it.counter.name,
-            "behind": it.worker.behind,
-            "away": it.worker.away,
+            "behind": it.worker.behind_of(hidden),
+            "away": it.worker.away_of(hidden),
             "vectorless": max(stats.passages - stats.vectors, 0) if it.embedder is not None else 0,
-            "next_expiry_ns": it.index.next_expiry(),
+            "next_expiry_ns": it.index.next_expiry(hidden),
+            "unread": unread,
+            "unread_help": _unread_text(unread),
             "carried": it.worker.taken,
             "carried_at": it.carried.put_sequence,
             "carried_problem": it.carried.problem,
@@ -418,16 +430,33 @@ def _rules() -> str:
 # ---- words ----
 
 
-def _with_reader(asked: Asked, request: Message, sources: Sources) -> Asked:
+def _with_reader(asked: Asked, request: Message, it: Opened) -> Asked:
     """With what the caller may read. Without `uid` it is the volume's owner, who may read everything."""
-    from dataclasses import replace  # noqa: PLC0415
+    who = _who(request)
+    if who is None:
+        return asked
+    reader = Reader(it.sources, uid=who[0], gids=who[1], owner=who[2])
+    return replace(asked, readable=reader, hidden=it.hidden.of(*who))
 
+
+def _hidden_from(request: Message, it: Opened) -> Collection[int]:
+    who = _who(request)
+    return frozenset() if who is None else it.hidden.of(*who)
+
+
+def _who(request: Message) -> tuple[int, frozenset[int], tuple[int, int] | None] | None:
+    """None: somebody who may read everything."""
     uid, gids, owner = request.get("uid"), request.get("gids") or [], request.get("owner")
     if not isinstance(uid, int) or uid == 0:
-        return asked
+        return None
     seems = (int(owner[0]), int(owner[1])) if isinstance(owner, list) and len(owner) == 2 else None
-    reader = Reader(sources, uid=uid, gids=frozenset(map(int, gids)), owner=seems)
-    return replace(asked, readable=reader)
+    return uid, frozenset(map(int, gids)), seems
+
+
+def _unread_text(unread: Mapping[str, int]) -> str:
+    """One line; empty where all is read."""
+    files = ", ".join(f"{many} {kind}" for kind, many in unread.items())
+    return f"{files}: pip install 'agentfs-home[documents]'" if files else ""
 
 
 def _recall(it: Opened, asked: Asked, _request: Message) -> Message:

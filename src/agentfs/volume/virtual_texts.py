@@ -81,7 +81,11 @@ def stats_text(answer: Mapping[str, Any]) -> str:
     """`key: value` lines."""
     lines = []
     for key, value in answer.items():
-        if key.endswith("_bytes"):
+        if key == "unread":
+            lines.append(f"unread: {answer['unread_help'] or 'none'}\n")
+        elif key == "unread_help":
+            continue
+        elif key.endswith("_bytes"):
             lines.append(f"{key.removesuffix('_bytes')}: {about_size(value)}\n")
         elif key.endswith("_ns"):
             lines.append(f"{key.removesuffix('_ns')}: {'none' if value is None else moments.written(value)}\n")
