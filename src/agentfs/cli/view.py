@@ -190,8 +190,8 @@ def _look(word: str, *, as_json: bool, options: dict[str, str | None]) -> None:
 def _say_braked(count: int) -> None:
     if count:
         warn(
-            f"{count} objects are gone from the bucket at once, and nothing was deleted here. If it was meant: agentfs "
-            "view accept; if not: agentfs view rebuild"
+            f"{count} objects are gone from the bucket at once, and nothing was deleted here. If it was meant: "
+            "agentfs view accept; if not: agentfs view rebuild"
         )
 
 

@@ -4,16 +4,19 @@ import json
 from collections.abc import Callable, Iterable
 
 from agentfs.clock import Clock
-from agentfs.errors import ReadOnly
+from agentfs.errors import AgentFSError, ReadOnly
+from agentfs.format.layout import volume_name
 from agentfs.model.records import InodeId
 from agentfs.replica.replica import Replica
 from agentfs.sync.engine import Engine
+from agentfs.usage.budgets import money
 from agentfs.view.log_files import LogFiles
 from agentfs.view.looking import listings_per_day
 from agentfs.view.shown import ShownTable
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
 from agentfs.volume.messages import Message
+from agentfs.volume.usage import usage_of
 from agentfs.volume.view_import import BRAKE, LEFT, LOOKED_AT, BucketImport, LookReport, seconds_until_again
 
 _FIRST_S = 5.0
@@ -21,6 +24,7 @@ _FIRST_S = 5.0
 _HELD_S = 5.0
 """Between two looks at names that the writer found changed."""
 _NEVER_S = 86_400.0
+_MONTH_DAYS = 30
 
 
 class BucketLooks:
@@ -37,6 +41,7 @@ class BucketLooks:
         due: Callable[[Iterable[InodeId]], None],
     ) -> None:
         self._plan = plan
+        self._volume = volume_name(plan.kind, plan.volume_id)
         self._table = table
         self._clock = clock
         self._files = LogFiles(replica)
@@ -88,15 +93,25 @@ class BucketLooks:
         braked, left = self._table.state(BRAKE), self._table.state(LEFT)
         names = json.loads(braked)["names"] if braked else []
         looked_at = self._table.state(LOOKED_AT)
+        per_day = listings_per_day(objects, self.interval_s)
         return {
             "look_every_s": self.interval_s,
-            "listings_per_day": listings_per_day(objects, self.interval_s),
+            "listings_per_day": per_day,
+            "looks_cost_month": self._cost(per_day * _MONTH_DAYS),
             "looked_at_ns": looked_at,
             "braked": len(names),
             "braked_names": names[:20],
             "left_alone": json.loads(left)["names"] if left else {},
             "left_alone_count": json.loads(left)["count"] if left else 0,
         }
+
+    def _cost(self, listings: float) -> str:
+        """By the price table; "" where it does not say."""
+        try:
+            provider = usage_of(self._plan.settings, self._volume).provider
+        except AgentFSError:
+            return ""
+        return "" if provider is None else money(provider.request_cost("list", round(listings)), provider.currency)
 
     def close(self) -> None:
         """Repeating it is harmless."""
