@@ -308,8 +308,11 @@ def test_a_deleted_fork_leaves_only_names(world: World, alice: HomeNode) -> None
     exp.sync()
     exp.engine.snapshot()
     snapshots = set(world.objects(".agentfs/volumes/home-alice/snapshots/"))
+    for name in (".agentfs/volumes/home-exp/view", "agents/exp/x.md", "agents/exp/a/b.md", "agents/exper/x.md"):
+        world.store.put(name, b"of a view")
     world.end("exp")
     after = world.objects()
+    assert after.pop("agents/exper/x.md") == b"of a view"
     left = after.keys() - before.keys() - snapshots
     assert left == {layout.log_name(".agentfs/volumes/home-exp/", at) for at in (1, 3, 4)}
     assert sum(len(after[name]) for name in left) < 2000

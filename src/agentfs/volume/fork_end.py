@@ -5,7 +5,7 @@ In this order (docs/format.md, F-106), each step repeatable:
 1. `end.ended`    an end entry at the end of the log: from here nobody can write to it
 2. `end.shut`     an end entry at entry 1: from here nobody forks it; if somebody did, it stops here
 3. `end.marked`   end entries in the places of all others: nobody who slept can take one
-4. `end.dropped`  everything else of the volume is deleted
+4. `end.dropped`  everything else of the volume is deleted, and the objects of its view
 5.                the pin in the parent is deleted
 
 A crash leaves a fork that is being deleted: nobody can use it, and the same command goes on. The parent is never
@@ -34,6 +34,7 @@ from agentfs.log.log import Log
 from agentfs.log.pins import Pins
 from agentfs.replica.lock_file import LockFile, holder
 from agentfs.stores.protocol import Store
+from agentfs.view.naming import place_of, view_prefix
 from agentfs.volume.fork import Failpoint, merges_of, no_failpoint
 from agentfs.volume.opening import opened_store
 from agentfs.volume.places import replica_directory
@@ -156,8 +157,16 @@ class Ending:
         self._failpoint("end.marked")
         head = layout.log_prefix(log.prefix)
         self._each((name for name in self._names(log.prefix) if not name.startswith(head)), self._store.delete)
+        self._drop_view()
         self._failpoint("end.dropped")
         Pins(self._store, log.origins[0].volume).delete("fork", self._name)
+
+    def _drop_view(self) -> None:
+        """The objects at names of files. What else others put there is theirs."""
+        prefix, after = view_prefix("home", self._fork_id), ""
+        while page := self._store.list(prefix, after=after, limit=_PAGE, foreign=True):
+            self._store.delete_many([entry.name for entry in page if place_of(entry.name) is not None])
+            after = page[-1].name
 
     def _take_name(self, parent: str) -> None:
         """A fork was begun and not made: nobody may make it any more."""

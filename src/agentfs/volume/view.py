@@ -154,6 +154,8 @@ class ViewService:
         except AgentFSError as error:
             self._note(str(error))
         except Exception:  # noqa: BLE001 - the view is derived: an engine must not end with it
+            if self._ended:  # what it works with was closed under it
+                return 0.0
             _LOG.exception("keeping the view failed; trying again")
             self._note("keeping the view failed: see the engine's log")
         else:

@@ -139,6 +139,8 @@ class Keeper:
         if trusted and before is not None:
             since = max(since, int(self._table.state("through") or 0))
         self._begin(since, commits, listing=before is not None, trusted=trusted)
+        if before is None and self._table.counts()[0]:
+            self.again()  # there was a view, and somebody has taken its mark away
         return True
 
     def _put(self, wanted: Mark, *, over: str | None) -> bool:
@@ -277,6 +279,7 @@ class Keeper:
     def _all_due(self) -> None:
         """Compare everything that is known with everything that should be."""
         now = self._clock.monotonic()
+        self._table.set_state("through", 0)
         self.due.seen = max(self.due.seen, self.tree.head())
         self.due.add(self.tree.below(), now=now - LAZY_AGE_S)
         after = ""
