@@ -274,6 +274,20 @@ def test_open_locked_pinned_and_private_files_stay(world: World, keeper: Make) -
     assert ann.ask("lifecycle-explain", path="logs/locked")["waits"] == "it is locked"
 
 
+def test_what_is_opened_or_locked_after_the_look_stays(world: World, keeper: Make) -> None:
+    ann = keeper()
+    ann.rule(LOGS)
+    ann.written("logs/a", "logs/b", "logs/c")
+    world.days(40)
+    force = chain(world).newest()
+    batch = next(it for it in ann.service._asked(ann.node.engine, force, lambda _: None).batches() if it)
+    handle = ann.node.open("logs/a", 1)
+    ann.node.rename("logs/b", "logs/b2")
+    assert [it.file.path for it in ann.service.apply(ann.node.engine, chain(world), force, batch)] == [b"logs/c"]
+    ann.node.tree.release(handle)
+    assert ann.shown() == {"logs/a", "logs/b2"}
+
+
 def test_what_comes_from_elsewhere_with_an_old_time_is_not_old(world: World, keeper: Make) -> None:
     """Copied in with its times, moved in by its name, or by a directory's."""
     ann = keeper()

@@ -42,8 +42,8 @@ def encode_lifecycle(record: LifecycleRecord) -> bytes:
 
 
 def decode_lifecycle(data: bytes, *, volume: str, number: int) -> LifecycleRecord:
-    """The rules with this number of `volume`. Nobody may act by rules that it does not understand: raises `Corrupt` for
-    them as for damage, and `NewerFormat`."""
+    """The rules with this number of `volume`. Nobody may act by rules that it does not understand: raises `Corrupt`
+    for them as for damage, and `NewerFormat`."""
     try:
         frame = open_frame(data, kind=ObjectKind.LIFECYCLE)
         need(frame.body_start == frame.body_end, "it has no body")

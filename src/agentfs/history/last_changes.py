@@ -19,8 +19,8 @@ def last_change(sql: Connection, inode: InodeId, names: Iterable[Name]) -> tuple
         sql.one("SELECT since FROM name WHERE parent=? AND name=? AND inode=? AND until IS NULL", name)
         for name in names
     ]
-    sequences = [row[0] if row is not None else None for row in found]
-    if any(it is None for it in sequences):
+    sequences = [int(row[0]) for row in found if row is not None and row[0] is not None]
+    if len(sequences) < len(found):
         return None
     changed, created = _time(sql, max(sequences)), _time(sql, inode >> INDEX_BITS)
     return None if changed is None or created is None else (changed, created)

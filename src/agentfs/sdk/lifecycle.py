@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agentfs.errors import InvalidArgument
 from agentfs.model.lifecycle import Action
 from agentfs.sdk.errors import speaks_python
 from agentfs.sdk.paths import Path, parts, text
 from agentfs.volume.messages import Message
+from agentfs.volume.spaces import DIRECTORY as SPACES
 from agentfs.volume.volume import Volume
 
 _SECONDS_MAX = 3600.0
@@ -121,6 +123,8 @@ class HomeLifecycle:
     @speaks_python
     def lifecycle_of(self, path: Path) -> LifecycleOf:
         """Which rule holds for a file, and when it acts. Raises as `plan_lifecycle`."""
+        if parts(path)[:1] == (SPACES,):
+            raise InvalidArgument("an attached space goes by rules of its own: ask it by itself, with --space")
         return LifecycleOf(**self._asked_lifecycle("lifecycle-explain", path=text(parts(path))))
 
     def _asked_lifecycle(self, word: str, *, told: Told | None = None, **fields: Any) -> Message:

@@ -64,6 +64,8 @@ _CATCH_UP_STEP = 64
 _TRIES_MAX = 3
 _LISTED_MAX = 1000
 _LISTED_BYTES_MAX = 400_000
+_STEP_BYTES = 120
+"""Of one in JSON, without its texts."""
 _TOLD_FILES = 1000
 
 
@@ -80,7 +82,7 @@ class Tally:
         files, size_bytes = self.rules.get(step.rule, (0, 0))
         self.rules[step.rule] = files + 1, size_bytes + step.file.size_bytes
         if len(self.listed) < _LISTED_MAX and self._listed_bytes < _LISTED_BYTES_MAX:
-            self._listed_bytes += 6 * len(step.file.path)
+            self._listed_bytes += 6 * (len(step.file.path) + len(step.rule.text)) + _STEP_BYTES
             self.listed.append(
                 {
                     "path": os.fsdecode(step.file.path),
@@ -141,7 +143,7 @@ class LifecycleService:
 
     def observe(self, commit: Commit, _digest: bytes) -> None:
         """Another machine applies the rules: it need not be two."""
-        if commit.author == AUTHOR and not self._at_work:
+        if commit.author == AUTHOR and commit.cause and not self._at_work:
             self._run = None
             self._look_at = self._clock.monotonic() + _LOOK_S * (1 + self._share())
 
