@@ -117,22 +117,14 @@ def test_put_find_move_remove(index: Index) -> None:
     assert index.position == 7
     assert found(index, "what is NVDA's risk?") == [("notes/a.md", 1)]
     assert found(index, "notes") == [("notes/a.md", 1), ("notes/a.md", 3)]
-    index.moved(5, b"old/b.md", position=8)
+    index.moved([(5, b"old/b.md")], position=8)
     assert index.position == 8
     assert found(index, "notes") == []
     assert found(index, "old cat") == [("old/b.md", 3), ("old/b.md", 1)]
-    index.moved_below(b"old", b"new/er", position=9)
+    index.moved([(6, b"old/c.md"), (5, b"new/er/b.md")], position=9)
     assert found(index, "cats") == [("new/er/b.md", 3)]
     index.remove([5, 6], position=10)
     assert (found(index, "cats nvda"), index.position, index.stats().passages) == ([], 10, 0)
-
-
-def test_a_directory_does_not_take_along_what_only_begins_like_it(index: Index) -> None:
-    index.put([entry(1, "a/x", "cat"), entry(2, "ab/x", "cat"), entry(3, "a", "cat"), entry(4, "a0", "cat")])
-    index.moved_below(b"a", b"z")
-    assert [it.path for it in index.documents()] == [b"a", b"a0", b"ab/x", b"z/x"]
-    assert found(index, "cat", Filters(path=b"a")) == [("a", 1)]
-    assert found(index, "cat", Filters(path=b"z")) == [("z/x", 1)]
 
 
 @pytest.mark.parametrize(
@@ -310,7 +302,7 @@ def test_passages_whose_text_is_the_same_keep_their_vectors(index: Index) -> Non
     index.put([entry(1, "a", "new words", "one cat", "three mats")])
     assert [text for _, text in index.vectorless(10)] == ["new words"]
     assert len(index.by_vector(vectors_of(["cat"])[0])) == 2
-    index.moved(1, b"b")
+    index.moved([(1, b"b")])
     assert len(index.by_vector(vectors_of(["cat"])[0])) == 2
     assert index.stats().vectors == 2
 
@@ -382,15 +374,14 @@ def test_after_any_changes_it_is_as_if_built_anew(
             index.put([files[ino]])  # type: ignore[index]
         elif step == "move":
             ino, path = of
-            index.moved(ino, path.encode())  # type: ignore[arg-type,attr-defined]
+            index.moved([(ino, path.encode())])  # type: ignore[arg-type,attr-defined]
             if ino in files:
                 files[ino] = replace(files[ino], path=path.encode())  # type: ignore[index,attr-defined]
         elif step == "below":
             old, new = (str(it).encode() for it in of)
-            index.moved_below(old, new)
-            for ino, it in files.items():
-                if it.path.startswith(old + b"/"):
-                    files[ino] = replace(it, path=new + it.path[len(old) :])
+            moved = {ino: new + it.path[len(old) :] for ino, it in files.items() if it.path.startswith(old + b"/")}
+            index.moved(moved.items())
+            files |= {ino: replace(files[ino], path=path) for ino, path in moved.items()}
         elif step == "remove":
             index.remove([of[0]])  # type: ignore[list-item]
             files.pop(of[0], None)  # type: ignore[call-overload]
@@ -537,7 +528,7 @@ for at in range(1, 100000):
     passages = tuple(Passage(1, 1, 0, 0, text) for text in ("cat " * (at % 7 + 1), "dog"))
     document = Document("text", Facts(), passages)
     index.put([Entry(at, b"d/%d" % at, bytes(32), 0, document)], position=2 * at - 1)
-    index.moved(at, b"e/%d" % at, position=2 * at)
+    index.moved([(at, b"e/%d" % at)], position=2 * at)
     if at == 20:
         print("going", flush=True)
 """
@@ -585,7 +576,7 @@ def test_questions_and_changes_from_many_threads(index: Index) -> None:
     try:
         for at in range(60):
             index.put([entry(at % 20 + 1, f"e/{at}", "a cat", "dogs")])
-            index.moved(at % 20 + 1, f"f/{at}".encode())
+            index.moved([(at % 20 + 1, f"f/{at}".encode())])
             embed_all(index)
             if at % 20 == 19:
                 index.remove([1])

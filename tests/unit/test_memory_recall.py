@@ -264,8 +264,7 @@ def test_what_was_put_away_comes_later_and_is_never_hidden(tmp_path: Path) -> No
         for path in (b"archive", b"archive/b.md"):
             inside = ask(index, "when is the kiln fired", path=path).found
             assert inside[0].path == "archive/b.md" and "archived" not in inside[0].parts
-        index.moved(2, b"b.md")
-        index.moved(4, b"archive/z.md")
+        index.moved([(2, b"b.md"), (4, b"archive/z.md")])
         away = {it.path: it.parts.get("archived", 0) < 0 for it in ask(index, "when is the kiln fired").found}
         assert away == {"archives.md": False, "b.md": False, "archive/z.md": True, "a.md": True}
     finally:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 from random import Random
 
 import pytest
@@ -98,7 +99,9 @@ def test_a_directory_that_is_renamed_takes_its_documents_along(machine: Make) ->
     it.catch_up()
     it.node.rename("a", "z")
     it.node.write("z/b/0.md", b"written after")
-    it.catch_up()
+    with mock.patch.object(it.index, "moved", wraps=it.index.moved) as moved:
+        it.catch_up()
+    assert moved.call_count == 4, "transactions, of 16 files"
     assert it.says() == it.should_say()
     assert all(path.startswith("z/b/") for path in paths(it))
 

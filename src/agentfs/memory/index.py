@@ -255,19 +255,13 @@ class Index:
             insert(changes.sql)
             changes.everything = True
 
-    def moved(self, ino: int, path: bytes, *, position: int | None = None) -> None:
-        """The file of `ino` has another name. No effect when it is not indexed."""
+    def moved(self, files: Iterable[tuple[int, bytes]], *, position: int | None = None) -> None:
+        """These inodes have other paths, in one transaction; those that are not indexed are passed over."""
         with self._changing(position) as changes:
-            row = changes.sql.one("SELECT id FROM document WHERE ino=?", (ino,))
-            if row is not None:
-                _move(changes, int(row[0]), path)
-
-    def moved_below(self, old: bytes, new: bytes, *, position: int | None = None) -> None:
-        """The directory `old` is called `new` now, with all that is in it."""
-        with self._changing(position) as changes:
-            inside = changes.sql.rows("SELECT id, path FROM document WHERE path >= ? AND path < ?", _below(old))
-            for document, path in inside:
-                _move(changes, document, new + path[len(old) :])
+            for ino, path in files:
+                row = changes.sql.one("SELECT id FROM document WHERE ino=?", (ino,))
+                if row is not None:
+                    _move(changes, int(row[0]), path)
 
     def remove(self, inos: Iterable[int], *, position: int | None = None) -> None:
         """Forget documents, and that their files were looked at; those that are not indexed are passed over."""

@@ -358,6 +358,7 @@ class Worker:
         entries: list[Entry] = []
         looked: list[tuple[int, Looked]] = []
         gone: list[int] = []
+        moved: list[tuple[int, bytes]] = []
         missing: list[Source] = []
         written: set[int] = set()
         for ino in inos:
@@ -371,7 +372,7 @@ class Worker:
             now = Looked(source.change, _stamp(source))
             if known is not None and known.stamp == now.stamp:
                 if known.path is not None and known.path != source.path:
-                    self._index.moved(ino, source.path)
+                    moved.append((ino, source.path))
                 looked.append((ino, now))
                 continue
             data = self._bytes_here(source)
@@ -381,6 +382,8 @@ class Worker:
                 missing.append(source)
         for source, data in self._fetched(missing):
             entries += self._entry(source, data, Looked(source.change, _stamp(source)), gone, looked)
+        if moved:
+            self._index.moved(moved)
         self._store(entries, looked, gone)
         self._rest(inos, written, entries, self._clock.monotonic() - start)
         for ino in inos:
