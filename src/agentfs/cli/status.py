@@ -182,6 +182,8 @@ def _print(
         click.echo(f"  {about_size(found.cached_bytes)} of contents on this machine")
         if (index := _index(found)) is not None:
             click.echo(f"  {index}")
+        if (view := _view(found)) is not None:
+            click.echo(f"  {view}")
         for text in (found.engine.more.get("waiting_files") or ())[:_WAITING_SHOWN] if found.engine else ():
             click.echo(f"  waits: {text}")
         if found.lock_breaches:
@@ -227,6 +229,18 @@ def _index(found: Status) -> str | None:
     if facts.get("vectorless"):
         text += f", {facts['vectorless']} passages without a vector yet"
     return f"{text}, TROUBLE ({facts['problem']})" if facts["problem"] else text
+
+
+def _view(found: Status) -> str | None:
+    """What the view lacks; None where all is well, another machine writes it, or nobody does."""
+    facts = found.engine.more.get("view") if found.engine is not None else None
+    if not facts or facts["state"] == "off":
+        return None
+    parts = [f"{facts['due']} files to write"] if facts.get("due") else []
+    parts += [f"{facts['stuck']} cannot be written"] if facts.get("stuck") else []
+    parts += [f"{facts['held']} left alone, because another tool changed them"] if facts.get("held") else []
+    parts += [f"TROUBLE ({facts['problem']})"] if facts["problem"] else []
+    return f"view: {', '.join(parts)}: agentfs view tells more" if parts else None
 
 
 def _pending(found: Status, now_ns: int, settings: Settings) -> str:

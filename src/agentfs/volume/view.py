@@ -49,6 +49,7 @@ _GAP_SECONDS = 3.0
 _END_SECONDS = 2.0
 """At the end what is due is written for so long."""
 _LAST_FILES = 16
+_ASK_SECONDS = 2.0
 _BUSY_STEP_SECONDS = 0.005
 _BUSY_SECONDS_MAX = 0.25
 """An object is written so often at least, however long the engine is at work."""
@@ -86,6 +87,8 @@ class ViewService:
         """Another's mark, and since when it says the same."""
         self._behind_since: float | None = None
         self._failures = 0
+        self._held = 0
+        """Names that are left alone, when it was counted last."""
         self._problem = ""
         self._ended = False
 
@@ -178,6 +181,7 @@ class ViewService:
                 return wait
         self._take_news(keeper)
         more = keeper.work()
+        self._held = len(self.table.held())
         keeper.tell()
         if more or not keeper.keeping:
             return 0.0
@@ -345,8 +349,6 @@ class ViewService:
             return {"view": {"state": "off", "due": 0, "problem": ""}}
         keeper = self._keeper
         mark = keeper.mark if keeper is not None else None
-        with self._news:
-            waiting = len(self._commits)
         state = "keeping" if self.keeping else "off" if mark is not None and mark.mode == "off" else "standing by"
         due = len(keeper.due) if keeper is not None and keeper.keeping else 0
         return {
@@ -354,7 +356,7 @@ class ViewService:
                 "state": state,
                 "mode": mark.mode if mark is not None else "",
                 "due": due,
-                "commits_waiting": waiting if self.keeping else 0,
+                "held": self._held,
                 "stuck": len(keeper.told.stuck) if keeper is not None else 0,
                 "put": keeper.told.put if keeper is not None else 0,
                 "deleted": keeper.told.deleted if keeper is not None else 0,
@@ -364,32 +366,36 @@ class ViewService:
 
     def _status(self, engine: Engine, request: Message, _progress: Progress) -> Message:
         """`scan`: also which files have no object, and why."""
-        with self._work:
+        free = self._work.acquire(timeout=_ASK_SECONDS)  # who writes may be waiting for the store
+        try:
             keeper = self._opened(engine)
-            problem = self._problem
-            try:
-                mark = keeper.look() if not keeper.keeping else keeper.mark
-            except AgentFSError as error:
-                mark, problem = keeper.mark, str(error)
-            objects, size_bytes = self.table.counts()
-            held = self.table.held()
-            answer: Message = {
-                "volume": keeper.volume,
-                "place": keeper.prefix,
-                "here": "off" if not self.enabled else "keeping" if keeper.keeping else "standing by",
-                "head": keeper.tree.head(),
-                "due": len(keeper.due) if keeper.keeping else None,
-                "objects": objects,
-                "size_bytes": size_bytes,
-                "held": _some(held),
-                "stuck": _some(keeper.told.stuck),
-                "foreign": keeper.told.foreign[:_LISTED_MAX],
-                "problem": problem,
-            }
-            answer |= self._looks.facts(objects) | _mark_message(mark)
-            if request.get("scan"):
-                answer |= self._unshown(keeper, Rules(mark.rules if mark is not None else ()))
-            return answer
+            mark, problem = keeper.mark, self._problem
+            if free and not keeper.keeping:
+                try:
+                    mark = keeper.look()
+                except AgentFSError as error:
+                    problem = str(error)
+        finally:
+            if free:
+                self._work.release()
+        objects, size_bytes = self.table.counts()
+        answer: Message = {
+            "volume": keeper.volume,
+            "place": keeper.prefix,
+            "here": "off" if not self.enabled else "keeping" if keeper.keeping else "standing by",
+            "head": keeper.tree.head(),
+            "due": len(keeper.due) if keeper.keeping else None,
+            "objects": objects,
+            "size_bytes": size_bytes,
+            "held": _some(self.table.held()),
+            "stuck": _some(keeper.told.stuck),
+            "foreign": keeper.told.foreign[:_LISTED_MAX],
+            "problem": problem,
+        }
+        answer |= self._looks.facts(objects) | _mark_message(mark)
+        if request.get("scan"):
+            answer |= self._unshown(keeper, Rules(mark.rules if mark is not None else ()))
+        return answer
 
     def _unshown(self, keeper: Keeper, rules: Rules) -> Message:
         found: dict[str, str] = {}
