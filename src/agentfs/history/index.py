@@ -8,25 +8,21 @@ version or of another log is dropped and read again from the log. A database of 
 replica ever waits for it.
 """
 
-import contextlib
-import importlib.resources
 import os
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
-from agentfs.errors import HistoryBroken, ReplicaDamaged, Unavailable
+from agentfs.errors import HistoryBroken
 from agentfs.format.pack import Evidence, Lineage
 from agentfs.format.snapshot import inode_record
 from agentfs.format.snapshot_rows import SnapshotRows
 from agentfs.history.places import COLUMNS, to_columns
 from agentfs.model.records import Commit, ConflictId, InodeId, InodeRecord, Kind, Sides
-from agentfs.replica.database import Connection, Row, translated
+from agentfs.replica.database import Connection, Row
+from agentfs.replica.derived_file import DerivedFile
 
 SCHEMA_VERSION = 4
 _NO_DIGEST = bytes(32)
 _CACHE_KIB = 16 * 1024
-_CHECKPOINT_PAGES = 4000
 
 
 def index_path(directory: str) -> str:
@@ -35,129 +31,26 @@ def index_path(directory: str) -> str:
 
 
 class HistoryIndex:
-    """Safe from any thread. The file is made at the first use; `close` ends it.
-
-    Two connections: questions that take long do not keep new entries waiting, and with them the engine."""
+    """Safe from any thread. The file is made at the first use; `close` ends it."""
 
     def __init__(self, directory: str) -> None:
-        self.path = index_path(directory)
-        self._write_lock = threading.RLock()
-        """Taken before `_read_lock` where both are."""
-        self._read_lock = threading.RLock()
-        self._writer: Connection | None = None
-        self._reader: Connection | None = None
-        self._closed = False
-        self._damaged = False
-
-    # ---- opening ----
-
-    def _open(self) -> tuple[Connection, Connection]:
-        """Both connections; an index that is damaged or of another version is dropped. Raises `NoSpace`."""
-        with self._write_lock, self._read_lock:
-            if self._closed:
-                raise Unavailable("this process is closing the home")
-            if self._damaged:
-                self.drop()
-                self._damaged = False
-            if self._writer is None or self._reader is None:
-                try:
-                    self._writer = self._opened()
-                except ReplicaDamaged:
-                    self._remove()
-                    self._writer = self._opened()
-                self._reader = Connection(self.path, read_only=True)
-            return self._writer, self._reader
-
-    def _opened(self) -> Connection:
-        connection = Connection(self.path)
-        try:
-            with translated(self.path):
-                connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-                connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-                known = connection.one("SELECT 1 FROM sqlite_schema WHERE name='state'") is not None
-                if not known:
-                    self._create(connection)
-                row = connection.one("SELECT value FROM state WHERE key='schema_version'")
-            if row is None or row[0] != SCHEMA_VERSION:
-                raise ReplicaDamaged("the index of the history is of another version")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    @staticmethod
-    def _create(connection: Connection) -> None:
-        schema = importlib.resources.files("agentfs.history").joinpath("schema.sql").read_text("utf-8")
-        connection.execute("BEGIN IMMEDIATE")
-        for _ in connection.execute(schema):
-            pass
-        connection.execute("INSERT INTO state VALUES('schema_version', ?)", (SCHEMA_VERSION,))
-        connection.execute("COMMIT")
-
-    def _remove(self) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path + suffix)
+        self._file = DerivedFile(
+            index_path(directory),
+            what="the index of the history",
+            schema="agentfs.history",
+            of={"schema_version": SCHEMA_VERSION},
+            start={},
+            cache_kib=_CACHE_KIB,
+        )
+        self.path = self._file.path
+        self.reading = self._file.reading
+        self.drop = self._file.drop
+        self.close = self._file.close
 
     @property
     def exists(self) -> bool:
         """Whether anything was ever indexed here."""
-        return self._writer is not None or os.path.exists(self.path)
-
-    def drop(self) -> None:
-        """Forget everything: the next use starts from nothing."""
-        with self._write_lock, self._read_lock:
-            self._leave()
-            self._remove()
-
-    def close(self) -> None:
-        """Repeating it is harmless."""
-        with self._write_lock, self._read_lock:
-            self._closed = True
-            self._leave()
-
-    def _leave(self) -> None:
-        for connection in (self._reader, self._writer):
-            if connection is not None:
-                connection.close()
-        self._reader = self._writer = None
-
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection whose statements all see one state. Not to be nested."""
-        if self._reader is None or self._damaged:
-            self._open()
-        with self._healing(), self._read_lock, translated(self.path):
-            sql = self._reader
-            if sql is None:  # it was dropped in this moment
-                raise Unavailable("the index of the history is being made anew: try again")
-            sql.execute("BEGIN")
-            try:
-                yield sql
-            finally:
-                sql.execute("ROLLBACK")
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._healing(), self._write_lock, translated(self.path):
-            sql, _ = self._open()
-            sql.execute("BEGIN IMMEDIATE")
-            try:
-                yield sql
-            except BaseException:
-                if sql.in_transaction:
-                    sql.execute("ROLLBACK")
-                raise
-            sql.execute("COMMIT")
-
-    @contextmanager
-    def _healing(self) -> Iterator[None]:
-        """What is damaged is made anew at the next use."""
-        try:
-            yield
-        except ReplicaDamaged as error:
-            self._damaged = True
-            raise Unavailable(f"the index of the history is made anew, try again: {error}") from error
+        return self._file.exists
 
     # ---- the head ----
 
@@ -175,7 +68,7 @@ class HistoryIndex:
         Raises `HistoryBroken` when one does not continue the head: nothing was added then.
         """
         added = 0
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             head, digest = _head(sql)
             for commit, own in commits:
                 if commit.sequence <= head:
@@ -192,7 +85,7 @@ class HistoryIndex:
     ) -> None:
         """Go on at `snapshot`, which is beyond the head: the commits between were collected. What differs then
         appears as changed by an entry without an author, but for what packs keep of it (`lineages`, `evidence`)."""
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             head, _ = _head(sql)
             if snapshot.sequence <= head:
                 return

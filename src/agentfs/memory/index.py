@@ -19,7 +19,7 @@ from agentfs.memory.asking import Asking
 from agentfs.memory.columns import columns_of
 from agentfs.memory.embedding import Vectors
 from agentfs.memory.image import COLUMNS, DocumentNow, Hit, Image, PassageNow
-from agentfs.memory.index_file import IndexFile, index_path
+from agentfs.memory.index_file import index_file, index_path
 from agentfs.memory.rows import (
     LOOKED,
     DocumentRow,
@@ -59,7 +59,7 @@ class Index:
 
     def __init__(self, directory: str, *, counter: TokenCounter) -> None:
         self.counter = counter
-        self._file = IndexFile(index_path(directory), counter=counter.name)
+        self._file = index_file(directory, counter=counter.name)
         self._image: Image | None = None
         self._image_generation = 0
         self._image_lock = threading.RLock()
