@@ -384,6 +384,19 @@ def test_a_crash_in_the_middle_takes_the_rest_afterwards(world: World, monkeypat
     same_as_its_own(world, b)
 
 
+def test_an_index_that_lacks_little_asks_for_nothing(world: World) -> None:
+    a = world.machine("a")
+    notes(a, 3)
+    put(a)
+    for n in range(3):
+        a.node.write(f"notes/{n}.md", b"changed")
+    a.crash(era="another boot")
+    before = world.store.counts
+    a.catch_up()
+    assert (world.store.counts - before).requests == 0
+    assert a.says() == a.should_say()
+
+
 def test_reindex_makes_its_own(world: World) -> None:
     a = world.machine("a")
     notes(a, 3)

@@ -209,19 +209,21 @@ class Worker:
             self._read_to = position
             return
         self._index.set_facts({"era": self._era})
-        self._compare_all(newest)
-        if self._carrier is not None:
+        known = self._compare_all(newest)
+        if self._carrier is not None and len(self._backlog) > known:
             self._coming = self._carrier.bring(len(self._backlog))
             self._coming_until = self._clock.monotonic() + _COMING_SECONDS
 
-    def _compare_all(self, newest: int) -> None:
-        """Find what differs between the tree and the index. What happens after row `newest` is heard of."""
+    def _compare_all(self, newest: int) -> int:
+        """Find what differs between the tree and the index. What happens after row `newest` is heard of. Returns how
+        many files the index knew."""
         listed = self._sources.listing()
         known = self._index.all_looked()
         here = {it.ino for it in listed}
         self._backlog.update(dict.fromkeys(ino for ino in known if ino not in here))
         self._queue_differing(listed, known)
         self._read_to = newest
+        return len(known)
 
     def _queue_differing(self, listed: Iterable[Listed], known: Mapping[int, Looked]) -> None:
         differing = [it for it in listed if not _is_known(it, known.get(it.ino))]
