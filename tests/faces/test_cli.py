@@ -102,7 +102,7 @@ def test_json_has_stable_keys(me: Machine) -> None:
     assert set(status) == {"mounts", "volumes", "damaged"}
     assert set(status["volumes"][0]) == {
         "volume", "directory", "head_sequence", "pending", "conflicts", "cached_bytes", "online", "problem",
-        "engine_pid", "engine", "sessions", "late", "copied", "agent_id",
+        "engine_pid", "engine", "sessions", "late", "copied", "agent_id", "budgets",
         "lock_breaches",
     }  # fmt: skip
     assert set(status["volumes"][0]["pending"]) == {"changes", "size_bytes", "oldest_seconds", "paths"}
