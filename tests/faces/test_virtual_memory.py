@@ -160,6 +160,10 @@ def test_a_ttl_counts_from_now(home: Path) -> None:
 def test_what_is_refused_says_why(home: Path) -> None:
     note = home / "refused.md"
     note.write_text("text\n")
+    for past in ("2020-01-01", "2020-01-01T10:00Z"):
+        done = shell('echo "$2" > "$1:ttl"', note, past)
+        assert done.returncode != 0
+        assert f"'{past}' is past" in said(home / ":help")
     done = shell('echo soon > "$1:ttl"', note)
     assert done.returncode != 0
     assert "Invalid argument" in done.stderr

@@ -142,6 +142,8 @@ def test_a_file_that_is_being_written_waits(machine: Make, clock: TestClock) -> 
     handle = it.node.open("code.md", os.O_RDWR)
     assert turn(it) == 0
     assert "writing" in it.expiry.problem
+    assert it.expiry.run() == 0
+    assert (it.worker.behind, it.worker.behind_of(it.expiry.staying)) == (1, 0), "it is looked at, and is nothing new"
     it.node.tree.write(handle, 0, until(clock, 100))
     it.node.tree.flush(handle)
     it.node.tree.release(handle)

@@ -16,7 +16,7 @@ from agentfs.memory.documents import document
 from agentfs.memory.embedding import Vectors, default_embedder
 from agentfs.memory.index import Index
 from agentfs.memory.packing import fused
-from agentfs.memory.question import meaning, when
+from agentfs.memory.question import meaning, telling, when
 from agentfs.memory.recalling import Asked, Recalled, filters_of, recall, search
 from agentfs.memory.rows import Entry
 from agentfs.memory.tokens import default_counter
@@ -324,6 +324,27 @@ def test_looking_around(index: Index) -> None:
     assert next(it.documents for it in about if it.name == "#architecture") == 10
 
 
+def test_topics_are_words_of_any_script_and_form(tmp_path: Path) -> None:
+    files = {
+        "one.jsonl": '{"role":"user","text":"the printer is jammed"}\n{"role":"assistant","text":"noted"}\n',
+        "two.json": '{"device":"printer","role":"spare"}\n',
+        "three.py": "def printer(pages):\n    return pages * backoff(2)\n",
+        "四.md": "风险在于台积电。\n",
+        "五.md": "台积电很大。\n",
+        "six.md": "Nothing else.\n",
+        "seven.md": "It's Anna's e-mail.\n",
+        "eight.md": "Lilies.\n",
+    }
+    index = indexed(tmp_path, files)
+    try:
+        found = browsing.topics(index, Asked("", now_ns=NOW_NS))
+        assert {it.name for it in found} >= {"printer", "台积"}
+        said = {word for it in found for word in (it.name, *it.words)}
+        assert not [word for word in said if set('"(){}:。') & set(word)]
+    finally:
+        index.close()
+
+
 def test_questions_say_when() -> None:
     def day(text: str) -> int:
         import datetime  # noqa: PLC0415
@@ -348,11 +369,12 @@ def test_questions_say_when() -> None:
 
 
 def test_names_that_stand_everywhere_are_not_what_is_meant() -> None:
-    assert meaning("What did Caroline's friend paint?", {"carolin"}, bag=False).split() == [
+    assert meaning("What did Caroline's friend paint?", {"carolin"}).split() == [
         "What",
         "did",
         "friend",
         "paint?",
     ]
-    assert meaning("What did Caroline paint?", {"carolin"}, bag=True).split() == ["paint?"]
-    assert meaning("Caroline", {"carolin"}, bag=True) == "Caroline"
+    assert meaning("Caroline", {"carolin"}) == "Caroline"
+    assert telling("What did Caroline paint, and paint?", {"carolin"}) == ["paint"]
+    assert telling("Caroline", {"carolin"}) == []

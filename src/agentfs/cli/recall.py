@@ -37,7 +37,7 @@ def _filters(function: _F) -> _F:
 def warn_left(behind: int) -> None:
     """Say what could not be looked at."""
     if behind:
-        warn(f"{behind} files are not indexed yet: agentfs status tells how far it is")
+        warn(f"{behind} {'file is' if behind == 1 else 'files are'} not indexed yet: agentfs status tells how far it is")
 
 
 @click.command(

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +25,7 @@ _DISTINCTIVE = 6
 """Words that a topic is shown by."""
 _LINKED = 1.0
 """What a link between two files adds."""
+_WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 _SHARE_MAX = 0.4
 """A word of more than this part of all documents is no topic."""
 
@@ -112,16 +114,16 @@ def _terms(index: Index, document: DocumentRow) -> dict[str, str]:
     found: dict[str, str] = {}
     for row in index.passages(document.ino):
         for word in _spelled(row):
-            for term in words.query(word).terms:
-                found.setdefault(term, word.casefold())
+            made_of = words.query(word).terms
+            for term in made_of:  # several: of a script without blanks, or a name with joints
+                found.setdefault(term, word.casefold() if len(made_of) == 1 else term)
     return {term: word for term, word in found.items() if len(word) > 1 and not word.isdigit()}
 
 
 def _spelled(row: PassageRow) -> Iterator[str]:
-    for word in row.passage.text.split():
-        kept = word.strip("#*_`.,;:!?()[]{}\"'“”‘’«»<>=/\\|~-–—。、，：；！？（）「」")
-        if kept and kept.casefold() not in words.STOP_WORDS:
-            yield kept
+    for found in _WORD.finditer(row.passage.text):
+        if found[0].casefold() not in words.STOP_WORDS:
+            yield found[0]
 
 
 def _by_tag(files: list[DocumentRow]) -> list[tuple[str, list[DocumentRow]]]:

@@ -64,6 +64,11 @@ class Expiry:
         self.problem = ""
         """Why a file had to stay; empty when none had to."""
 
+    @property
+    def staying(self) -> frozenset[int]:
+        """Files that are over and had to stay: they are looked at again and again, but nothing of them is new."""
+        return frozenset(self._again)
+
     def next_ns(self) -> int | None:
         """When there is something to do; None: nothing is known that ends."""
         if self._unlink is None:

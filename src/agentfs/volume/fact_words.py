@@ -191,8 +191,8 @@ def check_tags(text: str) -> None:
     parse_tags(text)
 
 
-def check_ttl(text: str) -> None:
-    parse_ttl(text, now_ns=0)
+def check_ttl(text: str, *, now_ns: int) -> None:
+    parse_ttl(text, now_ns=now_ns)
 
 
 def xattr_value(value: Value) -> bytes:

@@ -304,7 +304,9 @@ class MemoryService:
             asked = words.asked_of(request, now_ns=it.time.now_ns(), half_life_ns=half_life_ns)
             asked = _with_reader(asked, request, it)
             found = do(it, asked, request)
-            return words.answered(found | {"behind": it.worker.behind_of(asked.hidden)}, progress)
+            return words.answered(
+                found | {"behind": it.worker.behind_of({*asked.hidden, *it.expiry.staying})}, progress
+            )
 
         return answer
 
@@ -355,7 +357,7 @@ class MemoryService:
             "size_bytes": stats.size_bytes,
             "embedder": it.embedder.name if it.embedder is not None else "",
             "counter": it.counter.name,
-            "behind": it.worker.behind_of(hidden),
+            "behind": it.worker.behind_of({*hidden, *it.expiry.staying}),
             "away": it.worker.away_of(hidden),
             "vectorless": max(stats.passages - stats.vectors, 0) if it.embedder is not None else 0,
             "next_expiry_ns": it.index.next_expiry(hidden),
@@ -405,10 +407,11 @@ class MemoryService:
             with contextlib.suppress(AgentFSError):
                 self._stats = now, self._stats_of(it)
         stats = self._stats[1] if self._stats is not None else {}
-        state = "indexing" if it.worker.behind > it.worker.away else "ready"
+        behind = it.worker.behind_of(it.expiry.staying)
+        state = "indexing" if behind > it.worker.away else "ready"
         fresh = {
             "indexed": it.worker.indexed,
-            "behind": it.worker.behind,
+            "behind": behind,
             "away": it.worker.away,
             "problem": self._trouble(it),
         }

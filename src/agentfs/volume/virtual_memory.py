@@ -97,7 +97,7 @@ class MemoryWords:
                 "when a file expires; write `7d`, a date, or `none`",
                 by_caller=True,
                 accept=self._set("ttl"),
-                check=check_ttl,
+                check=lambda line: check_ttl(line, now_ns=self._volume.clock.wall_ns()),
             ),
         }
 

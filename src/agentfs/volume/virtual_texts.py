@@ -46,7 +46,8 @@ def found_text(found: Sequence[Found], what: str, *, behind: int = 0) -> str:
     if not found:
         lines.append("Nothing.")
     if behind:
-        lines += ["", f"{behind} changed files are not indexed yet: ask again in a moment."]
+        files = "1 changed file is" if behind == 1 else f"{behind} changed files are"
+        lines += ["", f"{files} not indexed yet: ask again in a moment."]
     return "\n".join(lines) + "\n"
 
 
