@@ -48,7 +48,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("failpoint", ["lifecycle.drafted", "lifecycle.appended", "pull.applied"])
+@pytest.mark.parametrize("failpoint", ["lifecycle.drafted", "lifecycle.appended"])
 def test_killed_in_the_middle_of_a_batch(begun: Path, tmp_path: Path, failpoint: str) -> None:
     root = tmp_path / "copy"
     shutil.copytree(begun, root)
