@@ -53,7 +53,7 @@ def made(header: CarriedHeader = HEADER) -> bytes:
     return encode_carried(header, [stored_page(FILES), stored_page(FILES[:1])])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(st.lists(st.lists(documents | bare, min_size=1, max_size=4), max_size=3))
 def test_what_is_written_is_read(pages: list[list[CarriedFile]]) -> None:
     data = encode_carried(HEADER, [stored_page(it) for it in pages])
