@@ -335,10 +335,14 @@ def test_neighbours(index: Index) -> None:
     third = index.passages(1)[2]
     first = index.passages(2)[0]
     asking = index.asked(query("c x"))
-    both = sorted(asking.by_words(2)[0].tolist(), key=lambda slot: -slot)
-    near = asking.weighed(asking.around(np.asarray(both), 1))
+    both = np.sort(asking.by_words(2)[0])[::-1]
+    near_slots = asking.around(both, 1)
+    near = asking.weighed(near_slots)
     assert near.ids.tolist() == [first.id, first.id + 1, third.id - 1, third.id, third.id + 1]
-    assert (near.ordinals.tolist(), set(near.inos)) == ([0, 1, 1, 2, 3], {1, 2})
+    assert (np.diff(near.places)[[0, 2, 3]].tolist(), set(near.inos.tolist())) == ([1, 1, 1], {1, 2})
+    ordered = asking.weighed(asking.in_order(both, near_slots))
+    assert ordered.ids.tolist() == [third.id - 1, third.id, third.id + 1, first.id, first.id + 1]
+    assert (np.diff(ordered.places) > 0).all()
 
 
 texts = st.lists(st.lists(st.sampled_from(TEXT), min_size=1, max_size=8).map(" ".join), max_size=4)

@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentfs.memory.words import QUERY_CHARACTERS_MAX, STOP_WORDS, TERMS_MAX, query, terms
@@ -108,6 +108,7 @@ def test_the_first_of_too_many_words_are_asked_for() -> None:
 _SAFE = re.compile(r"[a-z0-9.]+")
 
 
+@example("0#0#")
 @given(st.text())
 def test_terms_are_safe_and_a_text_finds_itself(text: str) -> None:
     """Whatever a text holds, its terms have no ASCII but letters, digits and dots; and a query has terms of it."""

@@ -55,9 +55,10 @@ class Asking:
         wanted = limit
         while limit > 0:
             with self._lock:
-                slots, values, inos = self.image.best(scores, mask, wanted)
-            if readable is None:
-                return slots, values
+                slots, values = self.image.best(scores, mask, wanted)
+                if readable is None:
+                    return slots, values
+                inos = self.image.inos_of(slots)
             for ino in inos:
                 if ino not in answers:
                     answers[ino] = readable(ino)
@@ -80,7 +81,13 @@ class Asking:
             since_ns = self._filters.since_ns
             return near if since_ns is None else self.image.since(near, since_ns)
 
+    def in_order(self, *some: Slots) -> Slots:
+        """All of these once, by path and line."""
+        with self._lock:
+            return self.image.in_order(*some)
+
     def weighed(self, slots: Slots) -> Weighed:
+        """Of slots in order."""
         with self._lock:
             return self.image.weighed(slots)
 

@@ -45,7 +45,7 @@ class Static:
         for row, text in enumerate(texts):
             ids = self._tokenizer.pieces(text)
             if len(ids):
-                weights[ids].mean(axis=0, dtype=np.float32, out=found[row])
+                np.divide(weights[ids].astype(np.float32).sum(axis=0), len(ids), out=found[row])
         return unit(found)
 
     def _load(self) -> npt.NDArray[np.float16]:
@@ -58,7 +58,7 @@ class Static:
 
 def unit(vectors: Vectors) -> Vectors:
     """The same directions with length 1; zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths = np.sqrt(np.add.reduce(vectors * vectors, axis=1, keepdims=True))
     lengths[lengths == 0] = 1
     return np.asarray(vectors / lengths, np.float32)
 

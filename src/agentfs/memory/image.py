@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from agentfs.memory.embedding import Vectors
 from agentfs.memory.names import is_archived
-from agentfs.memory.weighing import Weighed, in_order
+from agentfs.memory.places import Places
+from agentfs.memory.weighing import Weighed
 from agentfs.replica.database import Connection, Row
 
 COLUMNS = {"author": 1.0, "date": 1.0, "place": 1.0, "tags": 1.0, "text": 1.0}
@@ -30,6 +31,7 @@ _KEPT_POSTINGS_MAX = 8_000_000
 """12 bytes each."""
 _DEAD_SHARE_MAX = 0.3
 _DEAD_MIN = 1024
+_ORDINAL_BITS = 22
 _NEVER = np.iinfo(np.int64).max
 _OF_SLOTS = (
     "_ids", "_documents", "_ordinals", "_dates", "_lengths", "_characters", "_tokens", "_authors", "_alive",
@@ -111,14 +113,15 @@ class Image:
         self._authors = np.zeros(1024, np.int64)
         """By their numbers."""
         self._author_numbers: dict[str, int] = {}
+        self._author_names: list[str] = []
         self._alive = np.zeros(1024, np.bool_)
         self._vectored = np.zeros(1024, np.bool_)
         self._matrix: Vectors = np.zeros((0, 0), np.float32)
         self._slot_of: dict[int, int] = {}
         self._places: dict[int, int] = {}
-        """By the document's id: its place in the lists that follow."""
-        self._paths: list[bytes] = []
-        self._inos: list[int] = []
+        """By the document's id: its place in what follows."""
+        self._order = Places()
+        self._inos = np.zeros(1024, np.int64)
         self._slots_of: list[list[int]] = []
         """In the document's order."""
         self._expires = np.zeros(1024, np.int64)
@@ -154,6 +157,7 @@ class Image:
         kept = self._vectors_of(now.id)
         self.document_gone(now.id)
         self._add_document((now.id, now.ino, now.path, now.expires_ns, now.importance, now.pinned, now.superseded))
+        self._order.add(now.path)
         for it in now.passages:
             self._add((it.id, now.id, it.ordinal, it.date_ns, it.length, it.characters, it.tokens, it.author))
             if it.vector is not None:
@@ -190,13 +194,26 @@ class Image:
             self._set_vector(slot, data)
 
     def around(self, slots: Slots, distance: int) -> Slots:
-        """The slots of the same documents at most so many places before and behind; each may be there often."""
-        near: list[int] = []
-        first = np.maximum(self._ordinals[slots] - distance, 0).tolist()
-        end = (self._ordinals[slots] + distance + 1).tolist()
-        for place, low, high in zip(self._documents[slots].tolist(), first, end, strict=True):
-            near += self._slots_of[place][low:high]
-        return np.asarray(near, np.int64)
+        """The slots of the same documents at most so many places before and behind; each may be there often. A
+        document's slots follow each other, as its passages do."""
+        steps = np.arange(-distance, distance + 1)
+        near = (slots[:, None] + steps).ravel()
+        np.clip(near, 0, self.count - 1, out=near)
+        apart = self._keys(near) - np.repeat(self._keys(slots), len(steps))
+        found: Slots = near[np.abs(apart) <= distance]
+        return found
+
+    def in_order(self, *some: Slots) -> Slots:
+        """All of these once, by path and line."""
+        wanted = np.zeros(self.count, np.bool_)
+        for it in some:
+            wanted[it] = True
+        slots = np.flatnonzero(wanted)
+        return slots[np.argsort(self._keys(slots))]
+
+    def _keys(self, slots: Slots) -> Slots:
+        """Numbers that grow with path and line."""
+        return (self._order.of[self._documents[slots]] << _ORDINAL_BITS) + self._ordinals[slots]
 
     def since(self, slots: Slots, since_ns: int) -> Slots:
         """Those of that date or later."""
@@ -204,32 +221,36 @@ class Image:
 
     def authors_of(self, slots: Slots) -> set[str]:
         """Who says what stands there; "": nobody in particular."""
-        wanted = set(self._authors[slots].tolist())
-        return {author for author, number in self._author_numbers.items() if number in wanted}
+        names = self._author_names
+        return {names[it] for it in np.flatnonzero(np.bincount(self._authors[slots])).tolist()}
+
+    def inos_of(self, slots: Slots) -> list[int]:
+        found: list[int] = self._inos[self._documents[slots]].tolist()
+        return found
 
     def weighed(self, slots: Slots) -> Weighed:
-        places, authors = self._documents[slots], self._authors[slots]
-        names, authors = np.unique(authors, return_inverse=True)
-        by_number = list(self._author_numbers)
+        """Of slots as `in_order` gives them."""
+        documents = self._documents[slots]
         return Weighed(
             ids=self._ids[slots],
-            documents=places,
-            inos=[self._inos[it] for it in places.tolist()],
-            paths=self._paths,
-            ordinals=self._ordinals[slots],
+            documents=documents,
+            inos=self._inos[documents],
+            places=self._keys(slots),
             dates=self._dates[slots],
             characters=self._characters[slots],
             tokens=self._tokens[slots],
-            authors=authors,
-            author_names=[by_number[it] for it in names.tolist()],
-            importances=self._importances[places],
-            pinned=self._pinned[places],
-            archived=self._archived[places],
+            authors=self._authors[slots],
+            author_names=self._author_names,
+            importances=self._importances[documents],
+            pinned=self._pinned[documents],
+            archived=self._archived[documents],
         )
 
     def _load(self, sql: Connection) -> None:
-        for row in sql.execute("SELECT id, ino, path, expires_ns, importance, pinned, superseded FROM document"):
+        documents = sql.rows("SELECT id, ino, path, expires_ns, importance, pinned, superseded FROM document")
+        for row in documents:
             self._add_document(row)
+        self._order.start([row[2] for row in documents])
         rows = sql.execute(
             "SELECT p.id, p.document, p.ordinal, coalesce(p.said_ns, d.created_ns, d.mtime_ns), p.length, "
             "length(p.text), p.tokens, p.author, v.data "
@@ -242,12 +263,11 @@ class Image:
 
     def _add_document(self, row: Row) -> None:
         document, ino, path, expires_ns, importance, pinned, superseded = row
-        place = self._places[document] = len(self._paths)
-        self._paths.append(path)
-        self._inos.append(ino)
+        place = self._places[document] = len(self._slots_of)
         self._slots_of.append([])
-        for name in ("_expires", "_importances", "_pinned", "_archived"):
+        for name in ("_inos", "_expires", "_importances", "_pinned", "_archived"):
             setattr(self, name, _roomy(getattr(self, name), place))
+        self._inos[place] = ino
         self._importances[place] = math.nan if importance is None else importance
         self._pinned[place] = pinned
         self._archived[place] = superseded or is_archived(path)
@@ -264,7 +284,9 @@ class Image:
         self._ids[slot], self._documents[slot], self._ordinals[slot] = passage, place, ordinal
         self._dates[slot], self._lengths[slot], self._alive[slot] = date_ns, length, True
         self._characters[slot], self._tokens[slot] = characters, tokens
-        self._authors[slot] = self._author_numbers.setdefault(author, len(self._author_numbers))
+        number = self._authors[slot] = self._author_numbers.setdefault(author, len(self._author_numbers))
+        if number == len(self._author_names):
+            self._author_names.append(author)
         self._slot_of[passage] = slot
         self._slots_of[place].append(slot)
         self._norms = self._by_id = None
@@ -285,13 +307,13 @@ class Image:
     def allowed(self, *, now_ns: int, since_ns: int | None, documents: Sequence[int] | None) -> Mask:
         """By slot. `documents`: only these, by id; None: all."""
         mask = self._alive[: self.count].copy()
-        over = self._expires[: len(self._paths)] <= now_ns
+        over = self._expires[: len(self._slots_of)] <= now_ns
         if over.any():
             mask &= ~over[self._documents[: self.count]]
         if since_ns is not None:
             mask &= self._dates[: self.count] >= since_ns
         if documents is not None:
-            wanted = np.zeros(len(self._paths), np.bool_)
+            wanted = np.zeros(len(self._slots_of), np.bool_)
             wanted[[self._places[it] for it in documents if it in self._places]] = True
             mask &= wanted[self._documents[: self.count]]
         return mask
@@ -426,17 +448,20 @@ class Image:
 
     # ---- the best ----
 
-    def best(self, scores: Floats, mask: Mask, limit: int) -> tuple[Slots, Floats, list[int]]:
-        """The slots of `mask` with the highest scores, ties by path and line; the score and the inode of each."""
+    def best(self, scores: Floats, mask: Mask, limit: int) -> tuple[Slots, Floats]:
+        """The slots of `mask` with the highest scores, ties by path and line; and the scores."""
         slots = np.flatnonzero(mask)
         scores = scores[slots]
         if len(slots) > limit:
             least = np.partition(scores, len(slots) - limit)[len(slots) - limit]
             best = scores >= least
             slots, scores = slots[best], scores[best]
-        at = in_order(scores, self._documents[slots], self._ordinals[slots], self._paths)[:limit]
-        slots, scores = slots[at], scores[at]
-        return slots, scores, [self._inos[it] for it in self._documents[slots].tolist()]
+        at = np.argsort(-scores, kind="stable")
+        ordered = scores[at]
+        if (ordered[1:] == ordered[:-1]).any():
+            at = np.lexsort((self._keys(slots), -scores))
+        at = at[:limit]
+        return slots[at], scores[at]
 
     def hits(self, slots: Slots, scores: Floats) -> list[Hit]:
         return list(itertools.starmap(Hit, zip(self._ids[slots].tolist(), scores.tolist(), strict=True)))

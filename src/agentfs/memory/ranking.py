@@ -25,9 +25,11 @@ import numpy.typing as npt
 from agentfs.memory.question import When
 from agentfs.memory.results import Strategy
 from agentfs.memory.rows import PassageRow
-from agentfs.memory.weighing import Integers, Weighed, in_order
+from agentfs.memory.weighing import Weighed
 
 Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.intp]
 
 VECTORS = 0.5
 """Their share beside words."""
@@ -62,7 +64,7 @@ class Ranking:
     """Candidates in order, the best first."""
 
     weighed: Weighed
-    order: Sequence[int]
+    order: Places
     scores: Floats
     parts: Mapping[str, Floats]
     scale: float = 1.0
@@ -71,12 +73,12 @@ class Ranking:
     def __len__(self) -> int:
         return len(self.order)
 
-    def scores_of(self, some: Sequence[int]) -> list[float]:
+    def scores_of(self, some: Sequence[int] | Places) -> list[float]:
         """Of these candidates."""
         found: list[float] = (self.scores[some] * self.scale).tolist()
         return found
 
-    def parts_of(self, some: Sequence[int]) -> Iterator[dict[str, float]]:
+    def parts_of(self, some: Sequence[int] | Places) -> Iterator[dict[str, float]]:
         """What their scores are the sums of."""
         parts = [(it[some] * self.scale).tolist() for it in self.parts.values()]
         for values in zip(*parts, strict=True):
@@ -99,80 +101,105 @@ class Bearing:
     half_life_ns: int = 1
 
 
-def ranked(weighed: Weighed, words: Floats, vectors: Floats, bearing: Bearing, *, full: int) -> Ranking:
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What words or vectors found."""
+
+    at: Places
+    """Among the candidates, the best first."""
+    scores: npt.NDArray[np.float32]
+
+
+def ranked(weighed: Weighed, words: Hits, vectors: Hits, bearing: Bearing, *, full: int) -> Ranking:
     """The best first; ties by path and line.
 
-    `words`: BM25; 0: none of the question's words. `vectors`: cosines; NaN: not among the nearest. `full`: a list of
-    so many words' or vectors' hits was cut off there, and its last is worth nothing."""
-    if not len(weighed):
-        return Ranking(weighed, (), np.zeros(0), {})
-    has_vector = ~np.isnan(vectors)
-    share = VECTORS if has_vector.any() else 0.0
-    parts: dict[str, Floats] = {
-        "words": (1 - share) * stretched(words, words > 0, full),
-        "vectors": share * stretched(np.where(has_vector, vectors, 0.0), has_vector, full),
+    `words`: by BM25. `vectors`: by cosine. `full`: a list of so many hits was cut off there, and its last is worth
+    nothing."""
+    many = len(weighed)
+    if not many:
+        return Ranking(weighed, np.zeros(0, np.intp), np.zeros(0), {})
+    share = VECTORS if len(vectors.at) else 0.0
+    parts = {
+        "words": (1 - share) * _spread(words, many, full),
+        "vectors": share * _spread(vectors, many, full),
     }
+    new = np.empty(many, np.bool_)
+    new[0] = True
+    np.not_equal(weighed.documents[1:], weighed.documents[:-1], out=new[1:])
+    of, starts = np.cumsum(new) - 1, np.flatnonzero(new)
     base: Floats = parts["words"] + parts["vectors"]
-    documents, of = np.unique(weighed.documents, return_inverse=True)
-    parts["neighbours"] = NEIGHBOURS * _best_near(base, weighed, of, len(documents))
+    parts["neighbours"] = NEIGHBOURS * _best_near(base, weighed, of, starts)
     base = base + parts["neighbours"]
     there = base > 0
-    parts["document"] = there * DOCUMENT * _of_documents(base, of, len(documents))
-    meant = np.array([_is_meant(name, bearing) for name in weighed.author_names])
-    parts["author"] = np.where(there & meant[weighed.authors], AUTHOR, 0.0)
+    parts["document"] = there * DOCUMENT * _of_documents(base, of, starts)
+    relevance: Floats = base + parts["document"]
+    meant = _meant(weighed, bearing)
+    if meant is not None:
+        parts["author"] = np.where(there & meant, AUTHOR, 0.0)
+        relevance = relevance + parts["author"]
     if bearing.when is not None:
         parts["date"] = np.where(there & bearing.when.which(weighed.dates), DATE, 0.0)
-    relevance = sum(parts.values(), np.zeros(len(weighed)))
+        relevance = relevance + parts["date"]
     if not bearing.archived and weighed.archived.any():
         parts["archived"] = np.where(weighed.archived, relevance * (ARCHIVED - 1), 0.0)
         relevance = relevance + parts["archived"]
-    parts |= _by_strategy(weighed, relevance, bearing)
-    scores = sum(parts.values(), np.zeros(len(weighed)))
-    return Ranking(
-        weighed, in_order(scores, weighed.documents, weighed.ordinals, weighed.paths).tolist(), scores, parts
-    )
+    strategic = _by_strategy(weighed, relevance, bearing)
+    scores = relevance
+    for part in strategic.values():
+        scores = scores + part
+    return Ranking(weighed, np.argsort(-scores, kind="stable"), scores, parts | strategic)
 
 
-def stretched(scores: Floats, among: npt.NDArray[np.bool_], full: int) -> Floats:
-    """Between 0 and 1: the best is 1; the last is 0 where the list was cut off, else nothing is."""
-    if not among.any():
-        return np.zeros(len(scores))
-    high = float(scores[among].max())
-    low = max(float(scores[among].min()), 0.0) if among.sum() >= full else 0.0
-    if high <= low:
-        return among.astype(np.float64) * (high > 0)
-    return np.asarray(np.clip((scores - low) / (high - low), 0, 1) * among, np.float64)
+def _spread(hits: Hits, many: int, full: int) -> Floats:
+    """Of so many candidates, between 0 and 1: the best is 1; the last is 0 where the list was cut off, else nothing
+    is."""
+    found = np.zeros(many)
+    scores = hits.scores.astype(np.float64)
+    if not len(scores):
+        return found
+    high = float(scores[0])
+    low = max(float(scores[-1]), 0.0) if len(scores) >= full else 0.0
+    found[hits.at] = np.maximum((scores - low) / (high - low), 0) if high > low else high > 0
+    return found
 
 
-def _best_near(base: Floats, weighed: Weighed, of: npt.NDArray[np.intp], documents: int) -> Floats:
+def _best_near(base: Floats, weighed: Weighed, of: Places, starts: Places) -> Floats:
     """The best score within two places in the same document, where its passages are short."""
-    short = _short(weighed.characters, of, documents)
-    ordinals = weighed.ordinals
-    key = of * (int(ordinals.max()) + 2 * DISTANCE + 1) + ordinals
-    order = np.argsort(key, kind="stable")
-    keys, values = key[order], base[order]
-    best = np.zeros(len(weighed))
-    for step in (*range(-DISTANCE, 0), *range(1, DISTANCE + 1)):
-        at = np.minimum(np.searchsorted(keys, key + step), len(keys) - 1)
-        np.maximum(best, np.where(keys[at] == key + step, values[at], 0.0), out=best)
-    return np.asarray(best * short[of], np.float64)
+    best = np.zeros(len(base))
+    for step in range(1, DISTANCE + 1):  # what is near stands near: candidates are in order
+        near = weighed.places[step:] - weighed.places[:-step] <= DISTANCE
+        np.maximum(best[:-step], base[step:] * near, out=best[:-step])
+        np.maximum(best[step:], base[:-step] * near, out=best[step:])
+    return np.asarray(best * _short(weighed, starts)[of], np.float64)
 
 
-def _short(characters: Integers, of: npt.NDArray[np.intp], documents: int) -> npt.NDArray[np.bool_]:
+def _short(weighed: Weighed, starts: Places) -> Mask:
     """By document: whether the median passage that is at hand is short."""
-    few = np.bincount(of, weights=characters <= SHORT, minlength=documents)
-    return np.asarray(2 * few >= np.bincount(of, minlength=documents), np.bool_)
+    short = np.where(weighed.characters <= SHORT, 1, -1)
+    return np.add.reduceat(short, starts) >= 0
 
 
-def _of_documents(base: Floats, of: npt.NDArray[np.intp], documents: int) -> Floats:
+def _of_documents(base: Floats, of: Places, starts: Places) -> Floats:
     """For each passage how strong its document is, 0 to 1: the sum of its best three."""
-    order = np.lexsort((-base, of))
+    order = np.argsort(-base)
+    if len(starts) <= np.iinfo(np.uint16).max:
+        of = of.astype(np.uint16)  # which are sorted in less time
+    order = order[np.argsort(of[order], kind="stable")]
     sorted_of = of[order]
-    starts = np.searchsorted(sorted_of, np.arange(documents))
-    place = np.arange(len(of)) - starts[sorted_of]
-    sums = np.bincount(sorted_of[place < _BEST], weights=base[order][place < _BEST], minlength=documents)
+    best = order[np.arange(len(of)) - starts[sorted_of] < _BEST]
+    sums = np.bincount(of[best], weights=base[best], minlength=len(starts))
     top = float(sums.max())
     return np.asarray(sums[of] / top if top > 0 else np.zeros(len(of)), np.float64)
+
+
+def _meant(weighed: Weighed, bearing: Bearing) -> Mask | None:
+    """Whether it is said by whom the question means; None: nothing is."""
+    if not bearing.authors and not bearing.users:
+        return None
+    numbers = np.bincount(weighed.authors)
+    for it in np.flatnonzero(numbers).tolist():
+        numbers[it] = _is_meant(weighed.author_names[it], bearing)
+    return numbers[weighed.authors] > 0 if numbers.any() else None
 
 
 def _is_meant(author: str, bearing: Bearing) -> bool:
@@ -181,16 +208,22 @@ def _is_meant(author: str, bearing: Bearing) -> bool:
 
 def _by_strategy(weighed: Weighed, relevance: Floats, bearing: Bearing) -> dict[str, Floats]:
     """What importance and age add or take away."""
-    said = weighed.importances
-    importance = np.where(np.isnan(said), IMPORTANCE_UNSAID, np.clip(said, 0.0, 1.0))
+    if bearing.strategy == "relevance":
+        return {}
+    if bearing.strategy == "importance":
+        return {"importance": relevance * (_importance(weighed) - 1)}
     ages = np.maximum(bearing.now_ns - weighed.dates.astype(np.float64), 0.0)
     fresh: Floats = np.exp2(-ages / max(bearing.half_life_ns, 1)).astype(np.float64)
     if bearing.strategy == "recency":
         return {"recency": relevance * (fresh - 1)}
-    if bearing.strategy == "importance":
-        return {"importance": relevance * (importance - 1)}
-    if bearing.strategy == "relevance":
-        return {}
     there = relevance > 0
-    gentle = np.asarray(2 * GENTLE * (importance - IMPORTANCE_UNSAID), np.float64)
-    return {"importance": there * gentle, "recency": there * GENTLE * fresh}
+    recency = {"recency": there * GENTLE * fresh}
+    if np.isnan(weighed.importances).all():
+        return recency
+    gentle = np.asarray(2 * GENTLE * (_importance(weighed) - IMPORTANCE_UNSAID), np.float64)
+    return {"importance": there * gentle} | recency
+
+
+def _importance(weighed: Weighed) -> Floats:
+    said = weighed.importances
+    return np.where(np.isnan(said), IMPORTANCE_UNSAID, np.clip(said, 0.0, 1.0))

@@ -5,7 +5,7 @@ import functools
 import itertools
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +14,12 @@ from agentfs.errors import AgentFSError
 from agentfs.memory import words
 from agentfs.memory.asking import Asking
 from agentfs.memory.embedding import Embedder, Vectors
-from agentfs.memory.image import Floats, Slots
+from agentfs.memory.image import Floats, Mask, Slots
 from agentfs.memory.index import Index
 from agentfs.memory.names import is_archived
 from agentfs.memory.packing import Offer, Piece, fused, nothing, packed
 from agentfs.memory.question import first_person, meaning, named, when
-from agentfs.memory.ranking import DISTANCE, Bearing, Ranking, Scored, ranked
+from agentfs.memory.ranking import DISTANCE, Bearing, Hits, Places, Ranking, Scored, ranked
 from agentfs.memory.results import HALF_LIFE_NS, Asked, Found, Recalled, Strategy
 from agentfs.memory.rows import Filters, PassageRow
 from agentfs.memory.snippets import snippet
@@ -77,21 +77,21 @@ class Looked:
             yield from self.read(self.ranking.order[start : start + many])
             start, many = start + many, 2 * many
 
-    def read(self, some: Sequence[int]) -> Iterator[Scored]:
+    def read(self, some: Sequence[int] | Places) -> Iterator[Scored]:
         """These of the candidates."""
         of = zip(some, self.rows(some), self.ranking.scores_of(some), self.ranking.parts_of(some), strict=True)
         for at, row, score, parts in of:
             if row is not None:
                 yield Scored(row, score, parts, at)
 
-    def rows(self, some: Sequence[int]) -> list[PassageRow | None]:
+    def rows(self, some: Sequence[int] | Places) -> list[PassageRow | None]:
         """What these of the candidates say. None: it is gone."""
         weighed = self.ranking.weighed
         found = self.index.found(weighed.ids[some].tolist())
         # an index made anew has the same ids
         return [
-            row if row is not None and row.document.ino == weighed.inos[at] else None
-            for at, row in zip(some, found, strict=True)
+            row if row is not None and row.document.ino == ino else None
+            for ino, row in zip(weighed.inos[some].tolist(), found, strict=True)
         ]
 
 
@@ -133,10 +133,10 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
     vector = _vector(index, embedder, asked, empty)
     near_slots, cosines = asking.by_vector(vector, limit) if vector is not None else _NONE
     best = np.concatenate((word_slots[:_AROUND], near_slots[:_AROUND]))
-    slots = np.unique(np.concatenate((word_slots, near_slots, asking.around(best, DISTANCE))))
-    bm25, cosine = np.zeros(len(slots)), np.full(len(slots), np.nan)
-    bm25[np.searchsorted(slots, word_slots)] = word_scores
-    cosine[np.searchsorted(slots, near_slots)] = cosines
+    slots = asking.in_order(word_slots, near_slots, asking.around(best, DISTANCE))
+    at = np.zeros(int(slots.max(initial=0)) + 1, np.intp)
+    at[slots] = np.arange(len(slots))
+    by_words, by_vector = Hits(at[word_slots], word_scores), Hits(at[near_slots], cosines)
     bearing = Bearing(
         authors=spoken_of,
         users=first_person(asked.query),
@@ -146,9 +146,10 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
         now_ns=asked.now_ns,
         half_life_ns=asked.half_life_ns,
     )
-    looked = Looked(index, ranked(asking.weighed(slots), bm25, cosine, bearing, full=limit), 0.0)
-    strength = _strength(looked, slots, asking, query.terms, float(cosines[0]) if len(cosines) else None)
-    return replace(looked, ranking=replace(looked.ranking, scale=strength), strength=strength)
+    ranking = ranked(asking.weighed(slots), by_words, by_vector, bearing, full=limit)
+    nearest = float(cosines[0]) if len(cosines) else None
+    strength = _strength(Looked(index, ranking, 0.0), slots, asking, query.terms, nearest)
+    return Looked(index, replace(ranking, scale=strength), strength)
 
 
 def filters_of(asked: Asked) -> Filters:
@@ -183,7 +184,7 @@ def _strength(looked: Looked, slots: Slots, asking: Asking, asked: Sequence[str]
     The part of the question, by how rare its words are here, that one of the best passages holds, and how near the
     nearest vector is."""
     best = looked.ranking.order[:_JUDGED]
-    if not best:
+    if not len(best):
         return 0.0
     many = max(asking.many, _MANY)
     weights = {
@@ -191,24 +192,24 @@ def _strength(looked: Looked, slots: Slots, asking: Asking, asked: Sequence[str]
         for term, has in zip(asked, asking.frequencies, strict=True)
     }
     whole = sum(weights.values())
-    covered = max(sum(weights[term] for term in sorted(has)) for has in _held(looked, slots, asking, asked))
-    share = covered / whole if whole > 0 else 0.0
+    covered = np.zeros(len(best))
+    held = _held(looked, slots, asking, asked)
+    for term in sorted(weights):
+        covered += weights[term] * held[term]
+    share = float(covered.max()) / whole if whole > 0 else 0.0
     evidence = share + (share if nearest is None else max(nearest, 0.0))
     enough = _ENOUGH / 2 if nearest is None else _ENOUGH
     return 0.0 if evidence < enough else min(evidence / _PLENTY, 1.0)
 
 
-def _held(looked: Looked, slots: Slots, asking: Asking, asked: Sequence[str]) -> Iterator[set[str]]:
-    """Which of the question's terms each of the best passages holds, its date not counted."""
+def _held(looked: Looked, slots: Slots, asking: Asking, asked: Sequence[str]) -> Mapping[str, Mask]:
+    """Of each of the question's terms, which of the best passages hold it, its date not counted."""
     best = looked.ranking.order[:_JUDGED]
     having = None if any(map(_of_dates, asked)) else asking.having(asked, slots[best])
     if having is None:  # a term of dates, or one that was not read: the texts tell
-        yield set()
-        for it in looked.read(best):
-            yield set(asked) & set(_terms_of(it.row))
-        return
-    for at in range(len(best)):
-        yield {term for term, has in having.items() if has[at]}
+        texts = [() if row is None else frozenset(_terms_of(row)) for row in looked.rows(best)]
+        having = {term: np.array([term in text for text in texts], np.bool_) for term in asked}
+    return having
 
 
 def _of_dates(term: str) -> bool:
@@ -257,7 +258,7 @@ def _pinned(looked: Looked) -> list[Piece]:
         return []
     least = ranking.scores[ranking.order[0]] * _PINNED_LEAST
     wanted = ranking.weighed.pinned & (ranking.scores >= least)
-    some = [at for at in ranking.order if wanted[at]]
+    some = ranking.order[wanted[ranking.order]]
     of = zip(looked.rows(some), ranking.scores_of(some), some, strict=True)
     return [_piece(row, score, at) for row, score, at in of if row is not None]
 

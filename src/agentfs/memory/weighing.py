@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +11,17 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """Candidates: all arrays have one place for each."""
+    """Candidates, by path and line: all arrays have one place for each."""
 
     ids: Integers
     """Of the passages."""
     documents: Integers
-    """By their places in `paths`."""
-    inos: Sequence[int]
+    """Equal for those of one document."""
+    inos: Integers
     """Of the documents."""
-    paths: Sequence[bytes]
-    """Of all documents."""
-    ordinals: Integers
+    places: Integers
+    """Grow with path and line. Of one document they differ as the passages' places in it do; those of two documents
+    are farther apart than any neighbours."""
     dates: Integers
     characters: Integers
     """Of the text."""
@@ -38,18 +37,3 @@ class Weighed:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-def in_order(
-    scores: npt.NDArray[Any], documents: Integers, ordinals: Integers, paths: Sequence[bytes]
-) -> npt.NDArray[np.intp]:
-    """The best first; equal scores by path and line. `paths`: by document."""
-    order = np.argsort(-scores, kind="stable")
-    sorted_scores = scores[order]
-    if not (sorted_scores[1:] == sorted_scores[:-1]).any():
-        return order
-    unique, of = np.unique(documents, return_inverse=True)
-    by_path = sorted(range(len(unique)), key=[paths[it] for it in unique.tolist()].__getitem__)
-    ranks = np.empty(len(unique), np.intp)
-    ranks[by_path] = np.arange(len(unique))
-    return np.lexsort((ordinals, ranks[of], -scores))

@@ -91,9 +91,14 @@ def terms(text: str) -> list[str]:
 
 def query(text: str) -> Query:
     """What a question looks for. Never fails, whatever it holds; nothing in it is an operator."""
+    return _query(text[:QUERY_CHARACTERS_MAX])
+
+
+@functools.lru_cache(256)
+def _query(text: str) -> Query:
     found: dict[str, None] = {}
     left: dict[str, None] = {}
-    for word in dict.fromkeys(_words(text[:QUERY_CHARACTERS_MAX])):
+    for word in dict.fromkeys(_words(text)):
         parts, more, asked = _analysed(word)
         if word.replace("’", "").replace("'", "").lower() in STOP_WORDS:
             left.update(dict.fromkeys(parts))
@@ -162,7 +167,7 @@ def _joined(word: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         more.append(_stemmed(_MONTHS[int(date[2]) - 1]))
         word = f"{date[1]}.{int(date[2])}.{int(date[3])}{word[date.end() :]}"
     if word[-1:] in ("+", "#"):
-        more.append(_folded(word.rstrip("+#")) + ("plusplus" if word[-1] == "+" else "sharp"))
+        more.append(re.sub(r"[^\w.]", "", _folded(word.rstrip("+#"))) + ("plusplus" if word[-1] == "+" else "sharp"))
     rooms = [room for room in _ROOM.split(word) if room]
     for room in rooms:
         pieces = [piece for joint in _JOINT.split(room) for piece in _CAMEL.split(joint) if piece]
