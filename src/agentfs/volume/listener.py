@@ -31,8 +31,8 @@ Page = Callable[[str], tuple[str, str] | None]
 class Listener:
     """Listens at `path` until `close`, which also ends every conversation."""
 
-    def __init__(self, path: str, desk: Desk, *, page: Page = lambda _path: None) -> None:
-        """Whoever speaks HTTP there instead of messages gets `page` (`curl --unix-socket`)."""
+    def __init__(self, path: str, desk: Desk, *, page: Page | None = None) -> None:
+        """Where there is a `page`, who speaks HTTP instead of messages gets it (`curl --unix-socket`)."""
         self._path = path
         self._desk = desk
         self._page = page
@@ -67,7 +67,7 @@ class Listener:
 
     def _converse(self, connection: Connection) -> None:
         try:
-            if connection.speaks_http():
+            if self._page is not None and connection.speaks_http():
                 connection.answer_http(self._page_of)
                 return
             while True:
@@ -89,7 +89,7 @@ class Listener:
 
     def _page_of(self, path: str) -> tuple[str, str] | None:
         try:
-            return self._page(path)
+            return self._page(path) if self._page is not None else None
         except Exception as error:  # as for messages
             _LOG.exception("the page %s failed", path)
             raise Gone("no page") from error
