@@ -12,6 +12,8 @@ from safetensors import safe_open
 from agentfs.memory.tokens import Llama2, default_counter, packaged
 
 Vectors = npt.NDArray[np.float32]
+BAGS = frozenset(("static",))
+"""Embedders to which the order of words means nothing."""
 
 
 class Embedder(Protocol):

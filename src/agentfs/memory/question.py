@@ -119,22 +119,34 @@ def _names_in(author: str) -> tuple[str, ...]:
     return tuple(it.casefold() for it in _WORD.findall(author) if len(it) > 1)
 
 
-def meaning(query: str, without: Collection[str], *, bag: bool) -> str:
+def meaning(query: str, without: Collection[str]) -> str:
     """What of a question is worth a vector. Words that half of the memory holds (`without`, as terms), names of those
-    who speak in it first of all, say nothing and pull the vector to themselves; for a `bag` of words neither do
-    stop words. The whole question where nothing would be left."""
+    who speak in it first of all, say nothing and pull the vector to themselves. The whole question where nothing
+    would be left."""
     query = query[:_CHARACTERS_MAX]
-    out = set(without)
+    out = frozenset(without)
 
     def kept(found: re.Match[str]) -> str:
-        word = found[0]
-        is_stop, of = _plainly(word)
-        if is_stop:
-            return "" if bag else word
-        return "" if out and of and out.issuperset(of) else word
+        return "" if not _is_stop(found[0]) and _tells_nothing(found[0], out) else found[0]
 
     left = _WORD.sub(kept, query)
     return left if _WORD.search(left) is not None and terms(left) else query
+
+
+def telling(query: str, without: Collection[str]) -> list[str]:
+    """The same as single words, for an embedder to which their order means nothing: without stop words as well."""
+    out = frozenset(without)
+    found = dict.fromkeys(_WORD.findall(query[:_CHARACTERS_MAX]))
+    return [word for word in found if not _is_stop(word) and not _tells_nothing(word, out)]
+
+
+def _is_stop(word: str) -> bool:
+    return _plainly(word)[0]
+
+
+def _tells_nothing(word: str, out: frozenset[str]) -> bool:
+    of = _plainly(word)[1]
+    return bool(out) and bool(of) and out.issuperset(of)
 
 
 @functools.lru_cache(8192)

@@ -2,7 +2,8 @@
 
 A passage's score is a sum, and `parts` has each term of it as it entered:
 
-- words and vectors: each list's scores stretched between its last (0) and its best (1), half and half;
+- words and vectors: each list's scores stretched between its last (0) and its best (1), half and half, or with 0.4
+  for vectors that know no order of words;
 - neighbours: 0.6 of the best such score within two places, between short passages (turns, items): an answer stands
   beside its question;
 - document: up to 0.3 for documents whose best three passages are strong;
@@ -33,6 +34,8 @@ Places = npt.NDArray[np.intp]
 
 VECTORS = 0.5
 """Their share beside words."""
+BAG_VECTORS = 0.4
+"""The same, of an embedder to which the order of words means nothing."""
 NEIGHBOURS = 0.6
 DISTANCE = 2
 SHORT = 250
@@ -94,6 +97,8 @@ class Bearing:
     users: bool = False
     """It is in the first person."""
     when: When | None = None
+    bag: bool = False
+    """Vectors are of an embedder to which the order of words means nothing."""
     archived: bool = False
     """It is about the archive: what is there counts in full."""
     strategy: Strategy = "balanced"
@@ -118,7 +123,7 @@ def ranked(weighed: Weighed, words: Hits, vectors: Hits, bearing: Bearing, *, fu
     many = len(weighed)
     if not many:
         return Ranking(weighed, np.zeros(0, np.intp), np.zeros(0), {})
-    share = VECTORS if len(vectors.at) else 0.0
+    share = (BAG_VECTORS if bearing.bag else VECTORS) if len(vectors.at) else 0.0
     parts = {
         "words": (1 - share) * _spread(words, many, full),
         "vectors": share * _spread(vectors, many, full),

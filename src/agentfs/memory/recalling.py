@@ -13,12 +13,12 @@ import numpy as np
 from agentfs.errors import AgentFSError
 from agentfs.memory import words
 from agentfs.memory.asking import Asking
-from agentfs.memory.embedding import Embedder, Vectors
+from agentfs.memory.embedding import BAGS, Embedder, Vectors, unit
 from agentfs.memory.image import Floats, Mask, Slots
 from agentfs.memory.index import Index
 from agentfs.memory.names import is_archived
 from agentfs.memory.packing import Offer, Piece, fused, nothing, packed
-from agentfs.memory.question import first_person, meaning, named, when
+from agentfs.memory.question import first_person, meaning, named, telling, when
 from agentfs.memory.ranking import DISTANCE, Bearing, Hits, Places, Ranking, Scored, ranked
 from agentfs.memory.results import HALF_LIFE_NS, Asked, Found, Recalled, Strategy
 from agentfs.memory.rows import Filters, PassageRow
@@ -36,13 +36,14 @@ _TOKENS_A_CANDIDATE = 8
 _CANDIDATES_MAX = 4000
 _COMMON = 0.25
 """A word of more than this part of all passages does not tell one from another."""
+_QUESTION_TERMS_MAX = 24
+"""A longer text is no question: its vector is one of the whole, and a date in it is not asked for."""
 _COMMON_FROM = 40
 """Passages; in fewer no word counts as common."""
-_BAGS = frozenset(("static",))
-"""Embedders for which the order of words means nothing."""
-_ENOUGH = 0.4
+_ENOUGH, _ENOUGH_BY_WORDS, _ENOUGH_BY_BAG = 0.35, 0.2, 0.5
 """Less evidence than this, and nothing is relevant: few questions with an answer are refused, and most that are about
-what is not there (docs/decisions/0161). Half of it where there are no vectors, which find what has other words."""
+what is not there (docs/decisions/0161). Less of it where there are no vectors, which find what has other words; more
+where the vectors know but single words, and not one of the question's is here."""
 _PLENTY = 1.5
 _MANY = 50
 """Passages. In a smaller memory a word that is there is no less rare than in one of so many."""
@@ -130,7 +131,8 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
     word_slots, word_scores = asking.by_words(limit)
     spoken_of = named(asked.query, asking.authors_of(word_slots) - {""})
     empty = _empty_words(query, spoken_of, asking)
-    vector = _vector(index, embedder, asked, empty)
+    rarity = _rarity(query, asking)
+    vector = _vector(index, embedder, asked, empty, rarity)
     near_slots, cosines = asking.by_vector(vector, limit) if vector is not None else _NONE
     best = np.concatenate((word_slots[:_AROUND], near_slots[:_AROUND]))
     slots = asking.in_order(word_slots, near_slots, asking.around(best, DISTANCE))
@@ -140,7 +142,8 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
     bearing = Bearing(
         authors=spoken_of,
         users=first_person(asked.query),
-        when=when(asked.query, asked.now_ns),
+        when=when(asked.query, asked.now_ns) if len(rarity) <= _QUESTION_TERMS_MAX else None,
+        bag=embedder is not None and embedder.name in BAGS,
         archived=is_archived(asked.path),
         strategy=asked.strategy,
         now_ns=asked.now_ns,
@@ -148,7 +151,7 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
     )
     ranking = ranked(asking.weighed(slots), by_words, by_vector, bearing, full=limit)
     nearest = float(cosines[0]) if len(cosines) else None
-    strength = _strength(Looked(index, ranking, 0.0), slots, asking, query.terms, nearest)
+    strength = _strength(Looked(index, ranking, 0.0), slots, asking, rarity, nearest)
     return Looked(index, replace(ranking, scale=strength), strength)
 
 
@@ -156,17 +159,42 @@ def filters_of(asked: Asked) -> Filters:
     return Filters(asked.path, asked.tags, asked.since_ns, asked.now_ns, asked.readable, asked.hidden)
 
 
-def _vector(index: Index, embedder: Embedder | None, asked: Asked, without: Iterable[str]) -> Vectors | None:
+def _vector(
+    index: Index, embedder: Embedder | None, asked: Asked, without: Iterable[str], rarity: Mapping[str, float]
+) -> Vectors | None:
     """Of the question; None: words answer alone."""
     if embedder is None or index.embedder != embedder.name:
         return None  # words answer while passages are embedded
-    text = meaning(asked.query, frozenset(without), bag=embedder.name in _BAGS)
+    out = frozenset(without)
+    bag = embedder.name in BAGS
+    told = _told(asked.query, out, rarity) if bag and len(rarity) <= _QUESTION_TERMS_MAX else {}
+    texts = list(told) or [" ".join(telling(asked.query, out)) or asked.query if bag else meaning(asked.query, out)]
     try:
-        vector = embedder.embed([text])[0]
+        vectors = embedder.embed(texts)
     except AgentFSError as error:  # an endpoint that is away: `status` says so, and words answer
         _LOG.warning("asked by words only: %s", error)
         return None
-    return vector if vector.any() else None
+    if told:  # one by one, so that the rare words say most
+        vectors = unit(np.asarray([list(told.values())], np.float32) @ vectors)
+    return vectors[0] if vectors[0].any() else None
+
+
+def _told(query: str, without: frozenset[str], rarity: Mapping[str, float]) -> dict[str, float]:
+    """The words that say what is meant, and how rare each is."""
+    found = {}
+    for word in telling(query, without):
+        if (rare := max((rarity.get(term, 0.0) for term in words.terms(word)), default=0.0)) > 0:
+            found[word] = rare
+    return found
+
+
+def _rarity(query: words.Query, asking: Asking) -> dict[str, float]:
+    """How rare each term of the question is here."""
+    many = max(asking.many, _MANY)
+    return {
+        term: math.log1p((many - has + 0.5) / (has + 0.5))
+        for term, has in zip(query.terms, asking.frequencies, strict=True)
+    }
 
 
 def _empty_words(query: words.Query, names: Iterable[str], asking: Asking) -> list[str]:
@@ -178,7 +206,9 @@ def _empty_words(query: words.Query, names: Iterable[str], asking: Asking) -> li
     return found
 
 
-def _strength(looked: Looked, slots: Slots, asking: Asking, asked: Sequence[str], nearest: float | None) -> float:
+def _strength(
+    looked: Looked, slots: Slots, asking: Asking, rarity: Mapping[str, float], nearest: float | None
+) -> float:
     """How much evidence there is that anything here answers, 0 to 1; 0: too little.
 
     The part of the question, by how rare its words are here, that one of the best passages holds, and how near the
@@ -186,19 +216,16 @@ def _strength(looked: Looked, slots: Slots, asking: Asking, asked: Sequence[str]
     best = looked.ranking.order[:_JUDGED]
     if not len(best):
         return 0.0
-    many = max(asking.many, _MANY)
-    weights = {
-        term: math.log1p((many - has + 0.5) / (has + 0.5))
-        for term, has in zip(asked, asking.frequencies, strict=True)
-    }
-    whole = sum(weights.values())
-    covered = np.zeros(len(best))
-    held = _held(looked, slots, asking, asked)
-    for term in sorted(weights):
-        covered += weights[term] * held[term]
+    whole, covered = sum(rarity.values()), np.zeros(len(best))
+    held = _held(looked, slots, asking, list(rarity))
+    for term in sorted(rarity):
+        covered += rarity[term] * held[term]
     share = float(covered.max()) / whole if whole > 0 else 0.0
     evidence = share + (share if nearest is None else max(nearest, 0.0))
-    enough = _ENOUGH / 2 if nearest is None else _ENOUGH
+    if nearest is None:
+        enough = _ENOUGH_BY_WORDS
+    else:
+        enough = _ENOUGH_BY_BAG if looked.index.embedder in BAGS and not share else _ENOUGH
     return 0.0 if evidence < enough else min(evidence / _PLENTY, 1.0)
 
 
