@@ -21,7 +21,7 @@ from agentfs.log.log import Appended
 from agentfs.model.lifecycle import Rule, Rules, parse_rules
 from agentfs.model.records import Commit
 from agentfs.replica.replica import Replica
-from agentfs.retention.ages import store_now
+from agentfs.retention.ages import store_time
 from agentfs.retention.lifecycle import (
     SECOND_NS,
     Directory,
@@ -238,9 +238,14 @@ class LifecycleService:
         return engine.in_turn(at_work)
 
     def _store_now(self, engine: Engine) -> float:
-        """Raises `ClocksDisagree`, `StoreError`."""
-        store, prefix = engine.ground.store, prefix_of(self._volume)
-        return store_now(store, prefix, self._clock, tolerance_s=CLOCK_TOLERANCE_S)
+        """The store's time, in seconds since 1970: what ages are counted by. Raises `ClocksDisagree`, `StoreError`."""
+        theirs, here = store_time(engine.ground.store, prefix_of(self._volume), self._clock)
+        if abs(here - theirs) > CLOCK_TOLERANCE_S:
+            raise ClocksDisagree(
+                f"the clock of the store and this machine's differ by {abs(here - theirs):.0f} s: correct the wrong "
+                "one; no rule was applied"
+            )
+        return theirs
 
     # ---- words ----
 
