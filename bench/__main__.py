@@ -23,6 +23,7 @@ from bench import (
     memory_cases,
     merge_cases,
     network_cases,
+    peer_cases,
     recall_cases,
     report,
     retention_cases,
@@ -45,12 +46,13 @@ _NETWORK = (
     "indexing",
     "first-recall",
     "memory",
+    "peer",
     "recall",
     "contention",
     "merge",
     "idle",
 )
-_WITHOUT_SERVER = ("background", "indexing", "first-recall", "memory", "recall", "contention", "merge")
+_WITHOUT_SERVER = ("background", "indexing", "first-recall", "memory", "peer", "recall", "contention", "merge")
 _FAILURES = (LoopError, CommandError, subprocess.SubprocessError, OSError)
 """What one measurement may fail with while the others go on."""
 
@@ -191,6 +193,7 @@ def everything(run: Run) -> None:
         run.attempt("indexing", lambda: index_cases.indexing(run.work / "indexing", loops, quick=quick))
         run.attempt("first-recall", lambda: index_cases.first_recall(run.work / "first-recall", quick=quick))
         run.attempt("memory", lambda: memory_cases.memory(run.work / "memory", quick=quick))
+        run.attempt("peer", lambda: peer_cases.peers_work(run.work / "peer", quick=quick))
         run.attempt("recall", lambda: recall_cases.recalls(run.work / "recall", quick=quick))
         run.attempt("contention", lambda: contention_cases.contention(run.work / "contention", quick=quick))
         run.attempt("merge", lambda: merge_cases.merges(run.work / "merge", quick=quick))

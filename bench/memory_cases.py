@@ -78,8 +78,8 @@ def _at(work: Path, count: int, *, quick: bool) -> list[Finding]:
         index = Index(directory, counter=default_counter())
         try:
             filling = _filled(index, embedder, texts.texts)
-            plain = _Plain(Path(directory) / "plain.db", texts.texts)
-            matrix = _matrix(index)
+            plain = Plain(Path(directory) / "plain.db", texts.texts)
+            matrix = matrix_of(index)
             start = time.perf_counter()
             index.warm()
             warm = time.perf_counter() - start
@@ -104,7 +104,7 @@ def _filled(index: Index, embedder: Static, texts: Sequence[str]) -> float:
     ]
     for at in range(0, len(entries), 50):
         index.put(entries[at : at + 50], position=at)
-        while _embed(index, embedder):
+        while embed(index, embedder):
             pass
     return time.perf_counter() - start
 
@@ -114,7 +114,7 @@ def _entry(ino: int, texts: Sequence[str]) -> Entry:
     return Entry(ino, b"memories/2026-11/%d.md" % ino, bytes(32), ino, Document("markdown", Facts(), passages))
 
 
-def _embed(index: Index, embedder: Static, *, at_once: int = 500) -> int:
+def embed(index: Index, embedder: Static, *, at_once: int = 500) -> int:
     """Give vectors to so many passages that have none."""
     wanted = index.vectorless(at_once)
     if wanted:
@@ -123,7 +123,7 @@ def _embed(index: Index, embedder: Static, *, at_once: int = 500) -> int:
 
 
 def _asking(
-    index: Index, embedder: Static, plain: "_Plain", matrix: tuple[Sequence[int], Vectors], texts: Corpus, count: int
+    index: Index, embedder: Static, plain: "Plain", matrix: tuple[Sequence[int], Vectors], texts: Corpus, count: int
 ) -> list[Finding]:
     ids, vectors = matrix
 
@@ -144,43 +144,43 @@ def _asking(
         search(index, embedder, index.counter, Asked(asked, limit=_LIMIT))
 
     questions = texts.questions
-    first, _ = _beside(by_words, plain.search, questions)
-    mine, theirs = _beside(by_words, plain.search, questions)
-    near, numpys = _beside(by_vector, brute, questions)
-    whole, listed = _beside(everything, ranked, questions)
+    first, _ = beside(by_words, plain.search, questions)
+    mine, theirs = beside(by_words, plain.search, questions)
+    near, numpys = beside(by_vector, brute, questions)
+    whole, listed = beside(everything, ranked, questions)
     at = f"{count:,} passages"
     return [
-        _finding(f"search by words in {at}, the best {_LIMIT}, asked before", mine, theirs, "plain FTS5"),
-        _finding(
+        compared(f"search by words in {at}, the best {_LIMIT}, asked before", mine, theirs, "plain FTS5"),
+        compared(
             f"search by words in {at}, the best {_LIMIT}, asked for the first time", first, theirs, "plain FTS5"
         ),
-        _finding(
+        compared(
             f"search by vectors in {at}, the best {_LIMIT}, question embedded", near, numpys, "numpy and SQLite"
         ),
-        _alone(f"recall in {at}, {_TOKENS} tokens", whole),
-        _alone(f"search in {at}, words and vectors ranked, the best {_LIMIT}", listed),
+        alone(f"recall in {at}, {_TOKENS} tokens", whole),
+        alone(f"search in {at}, words and vectors ranked, the best {_LIMIT}", listed),
     ]
 
 
-def _remembering(index: Index, embedder: Static, plain: "_Plain", count: int) -> list[Finding]:
+def _remembering(index: Index, embedder: Static, plain: "Plain", count: int) -> list[Finding]:
     notes = corpus(200, questions=1).texts
     inos = itertools.count(10**7)
 
     def put(text: str) -> None:
         index.put([_entry(next(inos), [text])], position=1)
 
-    mine, theirs = _beside(put, plain.add, notes)
-    vector, _ = _beside(lambda _: _embed(index, embedder, at_once=1), lambda _: None, notes)
+    mine, theirs = beside(put, plain.add, notes)
+    vector, _ = beside(lambda _: embed(index, embedder, at_once=1), lambda _: None, notes)
     return [
-        _finding(
+        compared(
             f"index one note beside {count:,} passages, found by its words from then on", mine, theirs, "plain FTS5"
         ),
-        _alone(f"give it its vector, in the background, beside {count:,} passages", vector),
+        alone(f"give it its vector, in the background, beside {count:,} passages", vector),
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Times:
+class Times:
     """Milliseconds."""
 
     wall: Summary
@@ -188,7 +188,7 @@ class _Times:
     """Of this thread: what is left of it on a machine that has other things to do."""
 
 
-def _beside(mine: Callable[[str], None], theirs: Callable[[str], None], of: Sequence[str]) -> tuple[_Times, _Times]:
+def beside(mine: Callable[[str], None], theirs: Callable[[str], None], of: Sequence[str]) -> tuple[Times, Times]:
     """Both do each thing in turn, after the first ten warmed them up."""
     for it in of[:10]:
         mine(it)
@@ -199,16 +199,16 @@ def _beside(mine: Callable[[str], None], theirs: Callable[[str], None], of: Sequ
             start, spent = time.perf_counter(), time.thread_time()
             do(it)
             samples[side].append(((time.perf_counter() - start) * 1000, (time.thread_time() - spent) * 1000))
-    first, second = (_Times(*(summarized(kind) for kind in zip(*side, strict=True))) for side in samples)
+    first, second = (Times(*(summarized(kind) for kind in zip(*side, strict=True))) for side in samples)
     return first, second
 
 
-def _alone(name: str, mine: _Times) -> Finding:
+def alone(name: str, mine: Times) -> Finding:
     note = f"processor {mine.processor.median:.3f} ms"
     return Finding(name, "ms", mine.wall.median, p99=mine.wall.p99, trials=mine.wall.count, note=note)
 
 
-def _finding(name: str, mine: _Times, theirs: _Times, whose: str) -> Finding:
+def compared(name: str, mine: Times, theirs: Times, whose: str) -> Finding:
     ratio = mine.wall.median / theirs.wall.median
     note = (
         f"{whose} {theirs.wall.median:.3f} ms (p99 {theirs.wall.p99:.2f}): {ratio:.2f} ×; "
@@ -217,7 +217,7 @@ def _finding(name: str, mine: _Times, theirs: _Times, whose: str) -> Finding:
     return Finding(name, "ms", mine.wall.median, p99=mine.wall.p99, trials=mine.wall.count, note=note)
 
 
-def _matrix(index: Index) -> tuple[list[int], Vectors]:
+def matrix_of(index: Index) -> tuple[list[int], Vectors]:
     """The same vectors as one array."""
     connection = apsw.Connection(index.path, flags=apsw.SQLITE_OPEN_READONLY)
     try:
@@ -228,7 +228,7 @@ def _matrix(index: Index) -> tuple[list[int], Vectors]:
     return [row[0] for row in rows], data.astype(np.float32)
 
 
-class _Plain:
+class Plain:
     """A table of texts with FTS5 as its manual shows it: stems, an OR of the question's words, `ORDER BY rank`."""
 
     def __init__(self, path: Path, texts: Sequence[str]) -> None:
@@ -239,10 +239,10 @@ class _Plain:
         with self._sql:
             self._sql.executemany("INSERT INTO note(text) VALUES(?)", ((text,) for text in texts))
 
-    def search(self, asked: str) -> None:
+    def search(self, asked: str, *, limit: int = _LIMIT) -> None:
         match = " OR ".join(f'"{term}"' for term in asked.strip("?").split() if term not in _STOP)
         self._sql.execute(
-            "SELECT rowid, text FROM note WHERE note MATCH ? ORDER BY rank LIMIT ?", (match, _LIMIT)
+            "SELECT rowid, text FROM note WHERE note MATCH ? ORDER BY rank LIMIT ?", (match, limit)
         ).fetchall()
 
     def read(self, ids: Sequence[int]) -> None:
