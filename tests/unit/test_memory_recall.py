@@ -324,6 +324,30 @@ def test_looking_around(index: Index) -> None:
     assert next(it.documents for it in about if it.name == "#architecture") == 10
 
 
+def test_a_list_has_no_passage_that_has_nothing_to_do_with_it(tmp_path: Path) -> None:
+    """In a small memory every passage is a candidate."""
+    files = {
+        "kiln.md": "The kiln is fired on Fridays.\n",
+        "long.md": f"{'Much about other things, at length. ' * 8}And the kiln.\n",
+        "x.md": "x\n",
+        "door.md": "9876\n",
+        "cat.md": "猫在家里。\n",
+    }
+    index = indexed(tmp_path, files)
+    try:
+        for embedder in (None, EMBEDDER):
+            asked = Asked("kiln", now_ns=NOW_NS)
+            for listed in (search, browsing.timeline):
+                found = {it.path for it in listed(index, embedder, COUNTER, asked)}
+                assert {"kiln.md", "long.md"} <= found
+                assert not {"x.md", "door.md"} & found
+            near = browsing.related(index, embedder, COUNTER, Asked("", path=b"kiln.md", now_ns=NOW_NS))
+            assert near[0].path == "long.md"
+            assert min(it.score for it in near) >= near[0].score / 10
+    finally:
+        index.close()
+
+
 def test_topics_are_words_of_any_script_and_form(tmp_path: Path) -> None:
     files = {
         "one.jsonl": '{"role":"user","text":"the printer is jammed"}\n{"role":"assistant","text":"noted"}\n',

@@ -76,7 +76,9 @@ def import_(
     for file in done.files if dry_run else ():
         click.echo(f"{_WORDS[file.what]} {path_text(file.path)}")
     would = "would be " if dry_run else ""
-    click.echo(f"{counts['added'] + counts['beside']} files {would}added, {counts['there']} were there already")
+    added, there = counts["added"] + counts["beside"], counts["there"]
+    noun, were = "file" if added == 1 else "files", "was" if there == 1 else "were"
+    click.echo(f"{added} {noun} {would}added, {there} {were} there already")
     if done.left_out:
         some = ", ".join(path_text(name) for name in done.left_out[:_LEFT_OUT_SHOWN])
         more = len(done.left_out) - _LEFT_OUT_SHOWN

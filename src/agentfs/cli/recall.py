@@ -37,7 +37,8 @@ def _filters(function: _F) -> _F:
 def warn_left(behind: int) -> None:
     """Say what could not be looked at."""
     if behind:
-        warn(f"{behind} {'file is' if behind == 1 else 'files are'} not indexed yet: agentfs status tells how far it is")
+        files = "1 file is" if behind == 1 else f"{behind} files are"
+        warn(f"{files} not indexed yet: agentfs status tells how far it is")
 
 
 @click.command(

@@ -221,7 +221,8 @@ def _index(found: Status) -> str | None:
         return f"index: TROUBLE ({facts['problem']})" if facts and facts.get("problem") else None
     if facts["state"] == "off":
         return "index: off, nothing can be recalled and nothing expires here"
-    text = f"index: {facts.get('documents', 0)} documents"
+    documents = facts.get("documents", 0)
+    text = "index: 1 document" if documents == 1 else f"index: {documents} documents"
     if facts["behind"]:
         text += f", {facts['behind']} files to go"
     if facts["away"]:

@@ -1,5 +1,6 @@
 """Looking around in a memory: what is like a file, what came when, what it is about."""
 
+import itertools
 import math
 import os
 import re
@@ -10,6 +11,7 @@ from dataclasses import replace
 from agentfs.memory import words
 from agentfs.memory.embedding import Embedder
 from agentfs.memory.index import Index
+from agentfs.memory.packing import FLOOR
 from agentfs.memory.ranking import Scored
 from agentfs.memory.recalling import filters_of, found_of, look
 from agentfs.memory.results import Asked, Found, Topic
@@ -45,6 +47,8 @@ def related(index: Index, embedder: Embedder | None, counter: TokenCounter, aske
     for it in looked.scored:
         if it.row.document.id != at.id:
             best.setdefault(it.row.document.id, it)
+    least = max((it.score for it in best.values()), default=0.0) * FLOOR
+    best = {document: it for document, it in best.items() if it.score >= least}
     for document in files.values():
         if document.id != at.id and (_links(at, document) or _links(document, at)):
             known = best.get(document.id)
@@ -75,7 +79,7 @@ def timeline(index: Index, embedder: Embedder | None, counter: TokenCounter, ask
         wanted = frozenset(words.query(asked.query).terms)
         if looked.strength <= 0:
             return []
-        best = [it for _, it in zip(range(asked.limit), looked.scored, strict=False)]
+        best = list(itertools.islice(looked.listed, asked.limit))
         found = [snippet(found_of(it), wanted, counter) for it in best]
     else:
         found = []

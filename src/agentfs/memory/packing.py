@@ -26,7 +26,7 @@ TOO_SMALL = "The best passage needs {} tokens: ask with more."
 _TAGS_SHOWN = 4
 _PINNED_SHARE = 0.1
 """Of the budget, for standing instructions that have to do with the question."""
-_FLOOR = 0.1
+FLOOR = 0.1
 """What has less than this part of the best score is not worth its tokens."""
 _FIRST = 0.5
 """Nor is what has less than this part of it, where nothing better fits."""
@@ -230,7 +230,7 @@ class _Choice:
             if best is None:
                 best = it.score
                 self._best = self._best or (it if best > 0 else None)
-            if it.score <= 0 or it.score < best * _FLOOR or len(self._left) >= _TRIED:
+            if it.score <= 0 or it.score < best * FLOOR or len(self._left) >= _TRIED:
                 break
             if not self.chosen and it.score < best * _FIRST:
                 break

@@ -17,7 +17,7 @@ from agentfs.memory.embedding import BAGS, Embedder, Vectors, unit
 from agentfs.memory.image import Floats, Mask, Slots
 from agentfs.memory.index import Index
 from agentfs.memory.names import is_archived
-from agentfs.memory.packing import Offer, Piece, fused, nothing, packed
+from agentfs.memory.packing import FLOOR, Offer, Piece, fused, nothing, packed
 from agentfs.memory.question import first_person, meaning, named, telling, when
 from agentfs.memory.ranking import DISTANCE, Bearing, Hits, Places, Ranking, Scored, ranked
 from agentfs.memory.results import HALF_LIFE_NS, Asked, Found, Recalled, Strategy
@@ -78,6 +78,16 @@ class Looked:
             yield from self.read(self.ranking.order[start : start + many])
             start, many = start + many, 2 * many
 
+    @property
+    def listed(self) -> Iterator[Scored]:
+        """As `scored`, without what has no word of the question and next to nothing of the best score: in a small
+        memory every passage is a candidate."""
+        best: float | None = None
+        for it in self.scored:
+            best = it.score if best is None else best
+            if it.score >= best * FLOOR or it.parts.get("words", 0.0) > 0:
+                yield it
+
     def read(self, some: Sequence[int] | Places) -> Iterator[Scored]:
         """These of the candidates."""
         of = zip(some, self.rows(some), self.ranking.scores_of(some), self.ranking.parts_of(some), strict=True)
@@ -121,7 +131,7 @@ def search(index: Index, embedder: Embedder | None, counter: TokenCounter, asked
     if looked.strength <= 0:
         return []
     wanted = frozenset(words.query(asked.query).terms)
-    return [snippet(found_of(it), wanted, counter) for it in itertools.islice(looked.scored, asked.limit)]
+    return [snippet(found_of(it), wanted, counter) for it in itertools.islice(looked.listed, asked.limit)]
 
 
 def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> Looked:
