@@ -238,7 +238,7 @@ class LifecycleService:
         return engine.in_turn(at_work)
 
     def _store_now(self, engine: Engine) -> float:
-        """The store's time, in seconds since 1970: what ages are counted by. Raises `ClocksDisagree`, `StoreError`."""
+        """The store's time, in seconds since 1970: ages are counted by it. Raises `ClocksDisagree`, `StoreError`."""
         theirs, here = store_time(engine.ground.store, prefix_of(self._volume), self._clock)
         if abs(here - theirs) > CLOCK_TOLERANCE_S:
             raise ClocksDisagree(
