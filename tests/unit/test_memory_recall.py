@@ -305,6 +305,35 @@ def test_several_memories_are_one_answer_within_the_budget(tmp_path: Path) -> No
     assert fused([alone], max_tokens=2000).found == alone.found
 
 
+def test_questions_among_people_are_worth_less_than_their_answers(tmp_path: Path) -> None:
+    said = (
+        "{}: Where do you keep the spare kettle?\n{}: The spare kettle? In the shed.\n{}: Is it the red one?\n"
+        "{}: Yes, and it leaks.\n"
+    )
+    files = {"people.md": said.format(*("Ann", "Ben") * 2), "chat.md": said.format(*("User", "Assistant") * 2)}
+    index = indexed(tmp_path / "said", files)
+    for it in search(index, EMBEDDER, COUNTER, Asked("where is the spare kettle kept", now_ns=NOW_NS)):
+        asks = it.path == "people.md" and it.text.endswith("?")
+        assert (it.parts.get("asks", 0.0) < 0) == asks, it.text
+    index.position = 1  # read again, from the file
+    index.close()
+    again = Index(str(tmp_path / "said"), counter=COUNTER)
+    found = search(again, EMBEDDER, COUNTER, Asked("where is the spare kettle kept", now_ns=NOW_NS))
+    assert sum(it.parts.get("asks", 0.0) < 0 for it in found) == 2
+    again.close()
+
+
+def test_the_rare_word_of_a_question_says_most(tmp_path: Path) -> None:
+    """What answers has none of the question's words; the common one of them stands in others."""
+    lines = [f"- The office on floor {number} was painted." for number in range(9)]
+    lines += [f"- Invoice {number} was paid." for number in range(36)]
+    index = indexed(tmp_path / "rare", {"rooms.md": "\n".join([*lines, "- Her puppy sleeps in the hall."])})
+    found = search(index, EMBEDDER, COUNTER, Asked("office dog", now_ns=NOW_NS, limit=50))
+    nearest = max(found, key=lambda it: it.parts.get("vectors", 0.0))
+    assert nearest.text == "- Her puppy sleeps in the hall."
+    index.close()
+
+
 def test_snippets_are_slices_where_the_words_stand(index: Index, files: dict[str, str]) -> None:
     found = search(index, EMBEDDER, COUNTER, Asked("retry jitter uniform", limit=5, now_ns=NOW_NS))
     assert found[0].path == "snippets/retry.py"

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from agentfs.memory.embedding import Vectors
 from agentfs.memory.names import is_archived
 from agentfs.memory.places import Places
+from agentfs.memory.speakers import is_role
 from agentfs.memory.weighing import Weighed
 from agentfs.replica.database import Connection, Row
 
@@ -34,8 +35,8 @@ _DEAD_MIN = 1024
 _ORDINAL_BITS = 22
 _NEVER = np.iinfo(np.int64).max
 _OF_SLOTS = (
-    "_ids", "_documents", "_ordinals", "_dates", "_lengths", "_characters", "_tokens", "_authors", "_alive",
-    "_vectored",
+    "_ids", "_documents", "_ordinals", "_dates", "_lengths", "_characters", "_tokens", "_authors", "_asking",
+    "_alive", "_vectored",
 )  # fmt: skip
 _COLUMN_NAMES = " ".join(COLUMNS)
 _WEIGHT_AT = np.zeros(len(_COLUMN_NAMES) + 1, np.float32)
@@ -64,6 +65,7 @@ class PassageNow:
     characters: int
     tokens: int
     author: str
+    asks: bool
     terms: Mapping[str, float]
     """With their weighted frequencies."""
     vector: bytes | None = None
@@ -114,6 +116,7 @@ class Image:
         """By their numbers."""
         self._author_numbers: dict[str, int] = {}
         self._author_names: list[str] = []
+        self._asking = np.zeros(1024, np.bool_)
         self._alive = np.zeros(1024, np.bool_)
         self._vectored = np.zeros(1024, np.bool_)
         self._matrix: Vectors = np.zeros((0, 0), np.float32)
@@ -159,7 +162,9 @@ class Image:
         self._add_document((now.id, now.ino, now.path, now.expires_ns, now.importance, now.pinned, now.superseded))
         self._order.add(now.path)
         for it in now.passages:
-            self._add((it.id, now.id, it.ordinal, it.date_ns, it.length, it.characters, it.tokens, it.author))
+            self._add(
+                (it.id, now.id, it.ordinal, it.date_ns, it.length, it.characters, it.tokens, it.author, it.asks)
+            )
             if it.vector is not None:
                 self._set_vector(self.count - 1, it.vector)
             elif it.id in kept:
@@ -241,6 +246,7 @@ class Image:
             tokens=self._tokens[slots],
             authors=self._authors[slots],
             author_names=self._author_names,
+            asking=self._asking[slots],
             importances=self._importances[documents],
             pinned=self._pinned[documents],
             archived=self._archived[documents],
@@ -253,11 +259,11 @@ class Image:
         self._order.start([row[2] for row in documents])
         rows = sql.execute(
             "SELECT p.id, p.document, p.ordinal, coalesce(p.said_ns, d.created_ns, d.mtime_ns), p.length, "
-            "length(p.text), p.tokens, p.author, v.data "
+            "length(p.text), p.tokens, p.author, substr(p.text,-1), v.data "
             "FROM passage p JOIN document d ON d.id=p.document LEFT JOIN vector v ON v.passage=p.id ORDER BY p.id"
         )
-        for *of, data in rows:
-            self._add(tuple(of))
+        for *of, author, end, data in rows:
+            self._add((*of, author, asks(author, end)))
             if data is not None:
                 self._set_vector(self.count - 1, data)
 
@@ -274,7 +280,7 @@ class Image:
         self._expires[place] = _NEVER if expires_ns is None else expires_ns
 
     def _add(self, row: Row) -> None:
-        passage, document, ordinal, date_ns, length, characters, tokens, author = row
+        passage, document, ordinal, date_ns, length, characters, tokens, author, asking = row
         slot, place = self.count, self._places[document]
         if slot == len(self._ids):
             for name in _OF_SLOTS:
@@ -283,7 +289,7 @@ class Image:
         self._ascending = self._ascending and (slot == 0 or passage > self._ids[slot - 1])
         self._ids[slot], self._documents[slot], self._ordinals[slot] = passage, place, ordinal
         self._dates[slot], self._lengths[slot], self._alive[slot] = date_ns, length, True
-        self._characters[slot], self._tokens[slot] = characters, tokens
+        self._characters[slot], self._tokens[slot], self._asking[slot] = characters, tokens, asking
         number = self._authors[slot] = self._author_numbers.setdefault(author, len(self._author_numbers))
         if number == len(self._author_names):
             self._author_names.append(author)
@@ -465,6 +471,12 @@ class Image:
 
     def hits(self, slots: Slots, scores: Floats) -> list[Hit]:
         return list(itertools.starmap(Hit, zip(self._ids[slots].tolist(), scores.tolist(), strict=True)))
+
+
+def asks(author: str, text: str) -> bool:
+    """Whether a text that somebody says ends in a question. Not of one who speaks with a program: they tell of
+    themselves, and end in what they want."""
+    return bool(author) and text.endswith(("?", "？", "؟")) and not is_role(author)
 
 
 def _given(sql: Connection | None) -> Connection:

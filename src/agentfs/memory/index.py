@@ -18,7 +18,7 @@ from agentfs.memory import words
 from agentfs.memory.asking import Asking
 from agentfs.memory.columns import columns_of
 from agentfs.memory.embedding import Vectors
-from agentfs.memory.image import COLUMNS, DocumentNow, Hit, Image, PassageNow
+from agentfs.memory.image import COLUMNS, DocumentNow, Hit, Image, PassageNow, asks
 from agentfs.memory.index_file import index_file, index_path
 from agentfs.memory.rows import (
     LOOKED,
@@ -244,7 +244,7 @@ class Index:
                 now.passages.append(
                     PassageNow(
                         made[0], ordinal, date_ns, length, len(text), tokens, well_formed(it.author),
-                        _weighted(columns), vector,
+                        asks(it.author, text), _weighted(columns), vector,
                     )
                 )  # fmt: skip
         changes.documents[document] = now
@@ -564,7 +564,7 @@ def _move(changes: _Changes, document: int, path: bytes) -> None:
         now.passages.append(
             PassageNow(
                 it.id, it.ordinal, it.date_ns, length, len(it.passage.text), it.tokens, it.passage.author,
-                _weighted(columns),
+                asks(it.passage.author, it.passage.text), _weighted(columns),
             )
         )  # fmt: skip
         changes.passages.append(it.id)

@@ -8,6 +8,7 @@ A passage's score is a sum, and `parts` has each term of it as it entered:
   beside its question;
 - document: up to 0.3 for documents whose best three passages are strong;
 - author: 0.1 for what somebody says whom the question names, or the user to a question in the first person;
+- asks: 0.1 less for the short questions that people ask each other: the answer stands beside them;
 - date: 0.1 when it is of the time that the question names;
 - archived: what is in the archive, or superseded by another note, keeps 0.65 of all that, unless the question is
   about the archive;
@@ -42,6 +43,7 @@ SHORT = 250
 """Characters: the median passage of a document whose neighbours speak for each other."""
 DOCUMENT = 0.3
 AUTHOR = 0.1
+ASKS = -0.1
 DATE = 0.1
 ARCHIVED = 0.65
 """What is left of the score of what was put away."""
@@ -137,7 +139,8 @@ def ranked(weighed: Weighed, words: Hits, vectors: Hits, bearing: Bearing, *, fu
     base = base + parts["neighbours"]
     there = base > 0
     parts["document"] = there * DOCUMENT * _of_documents(base, of, starts)
-    relevance: Floats = base + parts["document"]
+    parts["asks"] = np.where(there & weighed.asking & (weighed.characters <= SHORT), ASKS, 0.0)
+    relevance: Floats = base + parts["document"] + parts["asks"]
     meant = _meant(weighed, bearing)
     if meant is not None:
         parts["author"] = np.where(there & meant, AUTHOR, 0.0)

@@ -29,6 +29,8 @@ class Weighed:
     authors: Integers
     """By their places in `author_names`."""
     author_names: Sequence[str]
+    asking: npt.NDArray[np.bool_]
+    """Somebody says it, and it ends in a question."""
     importances: npt.NDArray[np.float64]
     """NaN: not said."""
     pinned: npt.NDArray[np.bool_]
