@@ -14,6 +14,7 @@ from agentfs.view.facts import ViewFacts
 from agentfs.view.importing import Taken
 from agentfs.view.log_files import LogFiles
 from agentfs.view.rendering import rendered
+from agentfs.view.rules import Rules
 from agentfs.view.shown import Shown, ShownTable
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
@@ -43,7 +44,16 @@ class Looker:
         history = HistoryService(node.replica, author=name)
         heard.append(history.observe)
         table, files, due = ShownTable(node.replica.directory), LogFiles(node.replica), set[InodeId]()
-        bucket = BucketImport(plan, node.replica, table, files, history, clock=world.clock, due=due.update)
+        bucket = BucketImport(
+            plan,
+            node.replica,
+            table,
+            files,
+            history,
+            clock=world.clock,
+            due=due.update,
+            showing=lambda: (True, Rules()),
+        )
         return cls(world, node, history, table, files, bucket, due)
 
     @property
@@ -67,7 +77,7 @@ class Looker:
         return self.bucket.look(self.node.engine)
 
     def publish(self) -> None:
-        """Put every object of the log's tree, unseen, and remember what was put: what a keeper does, without its care."""
+        """Put every object of the tree, unseen, and remember it: what a keeper does, without its care."""
         reader, _ = self.history.reader(self.node.engine)
         wanted = set()
         files = self.files.files(self.files.below())

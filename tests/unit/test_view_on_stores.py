@@ -12,6 +12,7 @@ from view_world import PREFIX, Machine, names, wrong
 
 from agentfs.config.settings import load
 from agentfs.errors import ObjectChanged
+from agentfs.replica import backing
 from agentfs.sdk.home import Home
 from agentfs.stores.local import LocalStore
 from agentfs.stores.open import open_store
@@ -19,6 +20,11 @@ from agentfs.stores.protocol import Store
 from agentfs.testing.fixtures import new_bucket
 from agentfs.testing.servers import S3Server
 from agentfs.view.restoring import restored
+
+
+@pytest.fixture(autouse=True)
+def few_directories(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backing, "DIRECTORIES", 4)
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ _FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
 _LOCKED = "the file is locked"
 _CANNOT = "changed in the bucket and here, and cannot be merged; the bucket's version was kept aside"
 _BASE_GONE = "changed in the bucket and here, and the version they came from is gone; the bucket's was kept aside"
+_UNSEEN = "put in the bucket at the name of a file that the bucket does not show; it was kept aside"
 
 
 class Taken(enum.Enum):
@@ -91,6 +92,8 @@ class FoundObject:
     """When it was written, by the store's clock; 0: it says a time that cannot be."""
     appeared: bool = False
     """It was not at this name when the view was last looked at, by somebody who knows."""
+    hidden: bool = False
+    """The file of its name has no object (V-70): whoever put this one has not seen it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,8 +335,8 @@ class _Importing:
 
     def _found_free(self, one: FoundObject, parent: InodeId, names: list[bytes]) -> Outcome:
         """At a name that has no file."""
-        was = self._version(one.was)
-        stood_here = was is not None and self.tree.was_at(was.file, was.sequence, one.path)
+        was = self._version(one)
+        stood_here = was is not None and self._stood_at(was, one.path)
         if was is not None and stood_here and not one.edited and not one.appeared and self._is_leftover(one):
             return Outcome(one.name, Taken.STALE, why="what is left of a file that is not here any more")
         if was is not None and stood_here and one.edited and (place := self.tree.place(was.file)) is not None:
@@ -350,8 +353,8 @@ class _Importing:
         digest = hashlib.sha256(one.data).digest()
         if self._holds(inode, digest):
             return Outcome(one.name, Taken.RIGHT, inode)
-        was = self._version(one.was)
-        stood_here = was is not None and (was.file == inode or self.tree.was_at(was.file, was.sequence, one.path))
+        was = self._version(one)
+        stood_here = was is not None and (was.file == inode or self._stood_at(was, one.path))
         if stood_here and not one.edited:
             return Outcome(one.name, Taken.STALE, inode, "an earlier version")
         if not stood_here and digest in self.tree.digests_since(inode, one.modified_ns - BASE_AGE_NS):
@@ -359,8 +362,12 @@ class _Importing:
             return Outcome(one.name, Taken.STALE, inode, "what the file was a moment before")
         if self.tree.is_locked(inode):
             return Outcome(one.name, Taken.WAITS, inode, _LOCKED)
+        if one.hidden and not stood_here:
+            return self._keep_aside(one, place, inode, detail=_UNSEEN)
+        if was is None and self._is_of_collected(one, inode):
+            return self._keep_aside(one, place, inode, detail=_BASE_GONE)
         if was is not None and stood_here:
-            base = self.tree.content_at(was.file, was.sequence)
+            base = content_of(self.tree, was)
         else:
             base = self.tree.newest_before(inode, one.modified_ns - BASE_AGE_NS)
         return self._edit(one, place, inode, base)
@@ -372,6 +379,8 @@ class _Importing:
         merged: Merged | None = None
         if base is not None and now is not None and base.digest == now.digest:
             merged = Merged(one.data, ())
+        elif data and one.data.startswith(data):
+            merged = Merged(one.data, ())  # a file that somebody writes on and on: all that is here is in it
         elif data is not None and (base is None or base_bytes is not None) and len(one.data) <= MERGE_BYTES_MAX:
             merged = merge_contents(place[1], base_bytes, data, one.data)
         if merged is None:
@@ -414,12 +423,24 @@ class _Importing:
 
     # ---- what an object says ----
 
-    def _version(self, was: ViewFacts | None) -> ViewFacts | None:
-        """What the object says it is of, if the log has exactly that."""
-        if was is None or not was.whole or was.volume != self.tree.volume or was.sequence > self.tree.sequence:
-            return None
-        content = self.tree.content_at(was.file, was.sequence)
-        return was if content is not None and content.digest == was.digest else None
+    def _version(self, one: FoundObject) -> ViewFacts | None:
+        """What the object says it is of, if the log bears that out."""
+        was = one.was
+        return was if was is not None and self._is_borne_out(one, was) else None
+
+    def _is_borne_out(self, one: FoundObject, was: ViewFacts) -> bool:
+        return bears_out(self.tree, was, edited=one.edited, modified_ns=one.modified_ns)
+
+    def _stood_at(self, was: ViewFacts, path: bytes) -> bool:
+        """Whether the file had the path then; nobody knows where commits were collected."""
+        return self.tree.was_at(was.file, was.sequence, path) or self.tree.collected_ns(was.sequence) is not None
+
+    def _is_of_collected(self, one: FoundObject, inode: InodeId) -> bool:
+        """Whether it says to be of a version of the file that the log has forgotten."""
+        was = one.was
+        if was is None or was.volume != self.tree.volume or was.file != inode:
+            return False
+        return self.tree.collected_ns(was.sequence) is not None
 
     def _is_leftover(self, one: FoundObject) -> bool:
         """Whether AgentFS itself may have left it: nobody wrote the object long after the name was gone."""
@@ -473,6 +494,26 @@ class _Importing:
         for unlink in commit.unlinks:
             digest.update(unlink.parent.to_bytes(8, "big") + unlink.name + b"\0")
         return digest.digest()[:16]
+
+
+def content_of(tree: LogTree, was: ViewFacts) -> Content | None:
+    """The content that this version had; None: the log has none such, or has forgotten it."""
+    content = tree.content_at(was.file, was.sequence)
+    if (content is None or content.digest != was.digest) and tree.collected_ns(was.sequence) is not None:
+        record = tree.record(was.file)  # the file has it still, and only the commit is gone
+        content = None if record is None else record.content
+    return content if content is not None and content.digest == was.digest else None
+
+
+def bears_out(tree: LogTree, was: ViewFacts, *, edited: bool, modified_ns: int) -> bool:
+    """Whether the log has exactly the version that an object says to be of. Where its commit was collected, an object
+    that was not edited is believed if it is as old as that. Raises `StoreError`."""
+    if not was.whole or was.volume != tree.volume or was.sequence > tree.sequence:
+        return False
+    if content_of(tree, was) is not None:
+        return True
+    collected_ns = None if edited else tree.collected_ns(was.sequence)
+    return collected_ns is not None and 0 < modified_ns <= collected_ns + LEFTOVER_NS
 
 
 class _NoPlace(Exception):

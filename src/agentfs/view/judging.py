@@ -3,7 +3,7 @@
 
 import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from agentfs.model.records import InodeId
@@ -12,12 +12,17 @@ from agentfs.view.facts import ViewFacts
 from agentfs.view.restoring import Restored, restored
 from agentfs.view.shown import Begun, Shown
 
+Has = Callable[[ViewFacts], bool]
+"""Whether the log has exactly that version."""
+
 
 class Verdict(enum.Enum):
     RIGHT = "right"
     """It is as it should be, or newer than what is known here: it stays."""
     OLD = "old"
     """An earlier version that AgentFS wrote: it may be replaced."""
+    AHEAD = "ahead"
+    """Of a later commit than is known here, as it says: it stays, and is looked at again."""
     CHANGED = "changed"
     """Another tool's doing: it stays until that has been taken in."""
 
@@ -49,9 +54,12 @@ def judged(
     known: Shown | None,
     begun: Iterable[Begun],
     others: Iterable[InodeId],
+    head: int,
+    has: Has,
 ) -> Judged:
     """`known`: what stood there last. `begun`: puts of ours that may have arrived. `others`: files that the log has
-    now under other names."""
+    now under other names. What an object says of itself counts only if the log has it: an object of another store
+    says the same."""
     object_digest = hashlib.sha256(found.data).digest()
     facts = expected.facts
     mine = next((it.row for it in begun if it.object == object_digest), None)
@@ -66,16 +74,19 @@ def judged(
         return Judged(Verdict.RIGHT, replace(row, file=facts.file, sequence=facts.sequence))
     was = means.was
     ours = was is not None and not means.edited and was.whole and was.volume == facts.volume
-    if ours and row.file == facts.file:
-        if row.sequence == facts.sequence and digest != facts.digest:
-            return Judged(Verdict.CHANGED, row, "it says to be a version that it is not")
+    if ours and row.file == facts.file and digest == facts.digest:
         return Judged(Verdict.RIGHT if row.sequence >= facts.sequence else Verdict.OLD, row)
     if digest == facts.digest:
         return Judged(Verdict.OLD, row)  # the same bytes, without our facts
     if known is not None and known.digest and digest == known.digest:
         return Judged(Verdict.OLD, row)  # somebody touched it and changed nothing
-    if not ours:
+    if not ours or was is None:
         return Judged(Verdict.CHANGED, row, "another tool changed it")
+    if was.sequence > head or not has(was):
+        verdict = Verdict.AHEAD if was.sequence > head else Verdict.CHANGED
+        return Judged(verdict, row, "it says to be a version that the log does not have")
+    if row.file == facts.file:
+        return Judged(Verdict.RIGHT if row.sequence >= facts.sequence else Verdict.OLD, row)
     if row.file in others:
         return Judged(Verdict.CHANGED, row, "another tool put a copy of another file here")
     # The file that had the name before: an editor saved by renaming, and another keeper was in between.
@@ -91,6 +102,7 @@ def may_go(
     head: int,
     known: Shown | None,
     begun: Iterable[Begun],
+    has: Has,
 ) -> Judged:
     """`OLD`: the object of a name that no file has any more is a version that the log has, and may be deleted."""
     object_digest = hashlib.sha256(found.data).digest()
@@ -100,7 +112,8 @@ def may_go(
     was = means.was
     whole = was is not None and not means.edited and was.whole and was.volume == volume and was.sequence <= head
     touched = known is not None and bool(known.digest) and digest == known.digest
-    if whole or touched or any(it.object == object_digest for it in begun):
+    begun_here = any(it.object == object_digest for it in begun)
+    if touched or begun_here or (whole and was is not None and has(was)):
         return Judged(Verdict.OLD, row)
     return Judged(Verdict.CHANGED, row, "another tool changed it, and its file has gone")
 

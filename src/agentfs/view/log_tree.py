@@ -67,6 +67,10 @@ class LogTree(Protocol):
         """The time of the commit after which the path meant nothing any more; None: it never did, or it does."""
         ...
 
+    def collected_ns(self, sequence: int) -> int | None:
+        """The commit was collected: the time of the entry that stands for it. None: the log has it, or never did."""
+        ...
+
     def was_imported(self, name: str, digest: bytes, modified_s: int) -> bool:
         """Whether a commit took in exactly this object: its name below the view's prefix, its bytes, its time."""
         ...

@@ -9,7 +9,9 @@ from agentfs.view.shown import Shown
 VIEW_BYTES_MAX = 64 * 1024 * 1024
 """Of an object; a larger one is neither written nor taken in (V-70)."""
 BRAKE_OBJECTS = 10
-"""So many may be gone at once, however many there are."""
+"""So many may be gone at once, however many there are, if some stay."""
+_BRAKE_ALL = 2
+"""So few may be all that there were."""
 _BRAKE_SHARE = 10
 YOUNG_S = 2.0
 """An object is taken in when it has been as it is for so long."""
@@ -83,7 +85,7 @@ class Patience:
 
 def is_too_much(gone: int, known: int) -> bool:
     """Whether so many of the known objects are gone that something else may be wrong (V-84)."""
-    return gone > BRAKE_OBJECTS and gone * _BRAKE_SHARE > known
+    return (gone > BRAKE_OBJECTS and gone * _BRAKE_SHARE > known) or (gone > _BRAKE_ALL and gone >= known)
 
 
 def listings_per_day(objects: int, interval_s: float) -> float:

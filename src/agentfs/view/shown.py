@@ -6,22 +6,17 @@ Derived: what is damaged or of another version is dropped, and the objects are s
 (docs/view.md, V-65).
 """
 
-import contextlib
-import importlib.resources
 import os
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from agentfs.errors import ReplicaDamaged, Unavailable
 from agentfs.model.records import InodeId
-from agentfs.replica.database import Connection, Row, translated
+from agentfs.replica.database import Row
+from agentfs.replica.derived_file import DerivedFile
 
 SCHEMA_VERSION = 1
 _CACHE_KIB = 4 * 1024
-_CHECKPOINT_PAGES = 4000
 _COLUMNS = "name, file, sequence, digest, etag, size_bytes, version, modified_at"
 
 
@@ -73,26 +68,30 @@ class ShownTable:
     `Unavailable`. On a full disk they raise `NoSpace`. What a method wrote survives `kill -9`."""
 
     def __init__(self, directory: str) -> None:
-        self.path = os.path.join(directory, "view.db")
-        self._lock = threading.RLock()
-        self._connection: Connection | None = None
-        self._closed = False
+        self._file = DerivedFile(
+            os.path.join(directory, "view.db"),
+            what="what is known of the view",
+            schema="agentfs.view",
+            of={"schema_version": SCHEMA_VERSION},
+            start={},
+            cache_kib=_CACHE_KIB,
+        )
 
     # ---- objects ----
 
     def get(self, name: str) -> Shown | None:
-        with self._using() as sql:
+        with self._file.reading() as sql:
             row = sql.one(f"SELECT {_COLUMNS} FROM object WHERE name=?", (name,))
         return None if row is None else Shown(*row)
 
     def of_file(self, file: InodeId) -> list[Shown]:
         """Every object that shows the file, by name."""
-        with self._using() as sql:
+        with self._file.reading() as sql:
             return _shown(sql.rows(f"SELECT {_COLUMNS} FROM object WHERE file=? ORDER BY name", (file,)))
 
     def below(self, name: str) -> list[Shown]:
         """The object `name` itself, and those that stand below it as in a directory."""
-        with self._using() as sql:
+        with self._file.reading() as sql:
             rows = sql.rows(
                 f"SELECT {_COLUMNS} FROM object WHERE name=?1 OR (name>?1 || '/' AND name<?1 || '0') ORDER BY name",
                 (name,),
@@ -101,24 +100,24 @@ class ShownTable:
 
     def page(self, after: str = "", limit: int = 1000) -> list[Shown]:
         """Objects whose name is greater, in byte order of their names (as a store lists them)."""
-        with self._using() as sql:
+        with self._file.reading() as sql:
             rows = sql.rows(f"SELECT {_COLUMNS} FROM object WHERE name>? ORDER BY name LIMIT ?", (after, limit))
         return _shown(rows)
 
     def counts(self) -> tuple[int, int]:
         """How many objects are known, and their bytes."""
-        with self._using() as sql:
+        with self._file.reading() as sql:
             row = sql.one("SELECT count(*), coalesce(sum(size_bytes), 0) FROM object")
         return (0, 0) if row is None else (row[0], row[1])
 
     def put(self, rows: Iterable[Shown]) -> None:
         """Remember these, in one transaction; what was known of their names is replaced."""
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             sql.executemany(f"INSERT OR REPLACE INTO object({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?)", map(_values, rows))
 
     def begin(self, puts: Iterable[Begun]) -> None:
         """Remember what is about to be put."""
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             sql.executemany(
                 "INSERT OR REPLACE INTO begun VALUES(?,?,?,?,?,?,?)",
                 (
@@ -130,7 +129,7 @@ class ShownTable:
 
     def begun(self, name: str | None = None) -> list[Begun]:
         """What may have been put and is not known to be, or not to be; of one name, or of all."""
-        with self._using() as sql:
+        with self._file.reading() as sql:
             rows = sql.rows(
                 "SELECT name, file, sequence, digest, size_bytes, version, object FROM begun "
                 "WHERE ?1 IS NULL OR name=?1 ORDER BY name",
@@ -144,7 +143,7 @@ class ShownTable:
     def ended(self, rows: Iterable[Shown], facts: Iterable[ContentFact], names: Iterable[str]) -> None:
         """Nothing that was begun at `names` is in doubt any more: `rows` stand there, and show `facts`. In one
         transaction."""
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             sql.executemany(f"INSERT OR REPLACE INTO object({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?)", map(_values, rows))
             sql.executemany(
                 "INSERT OR REPLACE INTO fact VALUES(?,?,?,?,?)",
@@ -154,7 +153,7 @@ class ShownTable:
 
     def fact(self, file: InodeId, digest: bytes) -> ContentFact | None:
         """What is known of this content of the file."""
-        with self._using() as sql:
+        with self._file.reading() as sql:
             row = sql.one(
                 "SELECT file, digest, sequence, author, modified_ns FROM fact WHERE file=? AND digest=?",
                 (file, digest),
@@ -163,17 +162,17 @@ class ShownTable:
 
     def forget_facts(self, files: Iterable[InodeId]) -> None:
         """These files have gone."""
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             sql.executemany("DELETE FROM fact WHERE file=?", ((file,) for file in files))
 
     def forget(self, names: Iterable[str]) -> None:
         """There is nothing at these names any more."""
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             sql.executemany("DELETE FROM object WHERE name=?", ((name,) for name in names))
 
     def forget_all(self) -> None:
         """Nothing is known: of no object and no held name. Single facts stay."""
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             sql.execute("DELETE FROM object")
             sql.execute("DELETE FROM held")
 
@@ -181,107 +180,34 @@ class ShownTable:
 
     def hold(self, name: str, reason: str) -> None:
         """Leave the name alone until `release`. Repeating it replaces the reason."""
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             sql.execute("INSERT OR REPLACE INTO held VALUES(?,?)", (name, reason))
 
     def held(self) -> dict[str, str]:
         """Reasons by name."""
-        with self._using() as sql:
+        with self._file.reading() as sql:
             return dict(sql.rows("SELECT name, reason FROM held ORDER BY name"))
 
     def release(self, name: str) -> None:
         """What another tool did there has been settled. Repeating it is harmless."""
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             sql.execute("DELETE FROM held WHERE name=?", (name,))
 
     # ---- single facts ----
 
     def state(self, key: str) -> Any:
         """None: it was never set."""
-        with self._using() as sql:
+        with self._file.reading() as sql:
             row = sql.one("SELECT value FROM state WHERE key=?", (key,))
         return None if row is None else row[0]
 
     def set_state(self, key: str, value: object) -> None:
-        with self._writing() as sql:
+        with self._file.writing() as sql:
             sql.execute("INSERT OR REPLACE INTO state VALUES(?,?)", (key, value))
-
-    # ---- the file ----
 
     def close(self) -> None:
         """Repeating it is harmless."""
-        with self._lock:
-            self._closed = True
-            self._leave()
-
-    def _leave(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    @contextmanager
-    def _using(self) -> Iterator[Connection]:
-        with self._lock:
-            if self._closed:
-                raise Unavailable("this process is closing the home")
-            try:
-                with translated(self.path):
-                    yield self._opened()
-            except ReplicaDamaged as error:
-                self._leave()
-                self._remove()
-                raise Unavailable(f"what is known of the view is made anew, try again: {error}") from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._using() as sql:
-            sql.execute("BEGIN IMMEDIATE")
-            try:
-                yield sql
-                sql.execute("COMMIT")
-            except BaseException:
-                if sql.in_transaction:
-                    sql.execute("ROLLBACK")
-                raise
-
-    def _opened(self) -> Connection:
-        if self._connection is None:
-            try:
-                self._connection = self._made()
-            except ReplicaDamaged:
-                self._remove()
-                self._connection = self._made()
-        return self._connection
-
-    def _made(self) -> Connection:
-        connection = Connection(self.path)
-        try:
-            with translated(self.path):
-                connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-                connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-                if connection.one("SELECT 1 FROM sqlite_schema WHERE name='state'") is None:
-                    self._create(connection)
-                row = connection.one("SELECT value FROM state WHERE key='schema_version'")
-            if row is None or row[0] != SCHEMA_VERSION:
-                raise ReplicaDamaged("what is known of the view is of another version")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    @staticmethod
-    def _create(connection: Connection) -> None:
-        schema = importlib.resources.files("agentfs.view").joinpath("schema.sql").read_text("utf-8")
-        connection.execute("BEGIN IMMEDIATE")
-        for _ in connection.execute(schema):
-            pass
-        connection.execute("INSERT INTO state VALUES('schema_version', ?)", (SCHEMA_VERSION,))
-        connection.execute("COMMIT")
-
-    def _remove(self) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.path + suffix)
+        self._file.close()
 
 
 def _values(it: Shown) -> Row:

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from agentfs.errors import (
     BucketNotFound,
+    Corrupt,
     InvalidArgument,
     NoSpace,
     ObjectChanged,
@@ -63,6 +64,15 @@ class Source(Protocol):
 
     def head(self) -> int:
         """The sequence that all this is of."""
+        ...
+
+    def has(self, was: ViewFacts, modified_at: float) -> bool:
+        """Whether the log has exactly that version, which an object written at that time says to show. From any
+        thread. Raises `StoreError`."""
+        ...
+
+    def had_path(self, number: InodeId, path: bytes) -> bool:
+        """Whether the log ever had that file at that path, as far as this machine knows."""
         ...
 
 
@@ -170,10 +180,11 @@ class ViewWriter:
         self._failpoint("view.begun")
         self._finish(self._all(self._one, made), done)
 
-    def _finish(self, outcomes: "list[tuple[_Made, _Put | BaseException]]", done: Done) -> None:
+    def _finish(self, outcomes: "list[tuple[_Made, _Put | BaseException | None]]", done: Done) -> None:
         rows: list[Shown] = []
         facts: list[ContentFact] = []
         names: list[str] = []
+        gone: list[str] = []
         failed: BaseException | None = None
         for made, outcome in outcomes:
             name = made.item.put.name
@@ -184,6 +195,10 @@ class ViewWriter:
                 failed = failed or outcome
                 continue
             names.append(name)
+            if outcome is None:
+                gone.append(name)
+                done.again.add(made.item.put.file)
+                continue
             done.put += outcome.put
             if outcome.reason:
                 self._table.hold(name, outcome.reason)
@@ -192,6 +207,7 @@ class ViewWriter:
             rows.append(outcome.row)
             if outcome.row.file == made.item.fact.file and outcome.row.digest == made.item.fact.digest:
                 facts.append(made.item.fact)
+        self._table.forget(gone)
         self._table.ended(rows, facts, names)
         self._failpoint("view.tabled")
         if failed is not None:
@@ -215,8 +231,9 @@ class ViewWriter:
         row = Shown(item.put.name, file.file, fact.sequence, fact.digest, "", len(made.data), version, 0.0)
         return _Made(item, data, made, row, hashlib.sha256(made.data).digest())
 
-    def _one(self, made: _Made) -> "_Put":
-        """Put one object; on return it is there, or what stands there is not to be replaced."""
+    def _one(self, made: _Made) -> "_Put | None":
+        """Put one object; on return it is there, or what stands there is not to be replaced. None: what was to be
+        replaced is gone."""
         self._pause()
         name = self.prefix + made.item.put.name
         over = made.item.put.over
@@ -234,14 +251,17 @@ class ViewWriter:
             except (ObjectExists, ObjectChanged, OutcomeUnknown):
                 pass
             found = self._look(name)
+            if found is None and tag:
+                return None  # whoever took it away may know better than we
             if found is None:
-                tag = ""
                 continue
             it = self._judged(made, found)
             if it.verdict is Verdict.RIGHT:
                 return _Put(it.row, put)
             if it.verdict is Verdict.CHANGED:
                 return _Put(it.row, put, it.reason)
+            if it.verdict is Verdict.AHEAD:
+                raise StoreError(it.reason)
             tag = found.tag
             if it.row.version is not None:
                 made = self._made(made.item, made.data, _version(made.item, it.row))
@@ -264,20 +284,26 @@ class ViewWriter:
                 known=item.put.over,
                 begun=self._table.begun(item.put.name),
                 others=others,
+                head=self._source.head(),
+                has=lambda was: self._source.has(was, found.modified_at),
             )
 
         first = verdict(())
-        if first.verdict is Verdict.OLD and first.row.file not in (0, item.file.file):
-            return verdict(self._source.files([first.row.file]))
+        other = first.row.file
+        if first.verdict is Verdict.OLD and other not in (0, item.file.file) and self._source.files([other]):
+            return first if self._source.had_path(other, item.path) else verdict([other])
         return first
 
     def _look(self, name: str) -> StoredObject | None:
-        """The object; without its bytes if it is larger than any of ours."""
+        """The object; without its bytes if it is larger than any of ours. Raises `StoreError`; it is a plain one if
+        only this object cannot be read."""
         try:
             facts = self._store.head(name)
             return facts if facts.size_bytes > _OBJECT_BYTES_MAX else self._store.get(name)
         except ObjectNotFound:
             return None
+        except (StoreDenied, Corrupt) as error:
+            raise StoreError(f"what stands there cannot be read: {error}") from error
 
     def settled(self, name: str) -> list[Shown]:
         """What stands at a name, if an earlier writer was putting it there when it died. Raises `StoreError`."""
@@ -302,27 +328,41 @@ class ViewWriter:
         tags = self._tags(sorted(rows))
         going = [name for name, row in rows.items() if row.etag and tags.get(name) == row.etag]
         gone = [name for name in rows if name not in tags]
-        for name in rows.keys() - set(going) - set(gone):
-            (going if self._may_go(name, rows[name], done) else gone).append(name)
-        gone = [name for name in gone if name not in done.held]
-        if going:
-            self._failpoint("view.delete")
-            self._store.delete_many([self.prefix + name for name in going])
-            self._failpoint("view.deleted")
-        done.deleted += len(going)
+        doubtful = rows.keys() - set(going) - set(gone)
+        self._delete(going, done)  # at once: what was seen grows old
+        for name in sorted(doubtful):
+            if self._may_go(name, rows[name], done):
+                self._delete([name], done)
+                going.append(name)
+            elif name not in done.held:
+                gone.append(name)
         self._table.forget([*going, *gone])
         self._table.ended((), (), [*going, *gone])
 
+    def _delete(self, names: Sequence[str], done: Done) -> None:
+        if names:
+            self._failpoint("view.delete")
+            self._store.delete_many([self.prefix + name for name in names])
+            self._failpoint("view.deleted")
+        done.deleted += len(names)
+
     def delete_leftovers(self, names: Iterable[str], done: Done) -> None:
-        """Delete the objects at names that files had until lately, if they are versions that the log has. What is
-        something else is left for whoever takes it in. Raises as `write`."""
-        going = [name for name in names if self._may_go(name, None, None)]
-        if going:
-            self._store.delete_many([self.prefix + name for name in going])
-        done.deleted += len(going)
+        """Delete the objects at names that no file has, if they are versions that the log has, of files that had
+        these names. What is something else is left for whoever takes it in. Raises as `write`."""
+        for name in names:
+            if self._may_go(name, None, None):
+                self._delete([name], done)
 
     def _may_go(self, name: str, row: Shown | None, done: Done | None) -> bool:
-        found = self._look(self.prefix + name)
+        try:
+            found = self._look(self.prefix + name)
+        except _STOPPING:
+            raise
+        except StoreError as error:
+            if done is not None:
+                self._table.hold(name, str(error))
+                done.held.add(name)
+            return False
         if found is None:
             return False
         if found.size_bytes <= _OBJECT_BYTES_MAX:
@@ -335,8 +375,9 @@ class ViewWriter:
                 head=self._source.head(),
                 known=row,
                 begun=self._table.begun(name),
+                has=lambda was: self._source.has(was, found.modified_at),
             )
-            if it.verdict is Verdict.OLD:
+            if it.verdict is Verdict.OLD and (row is not None or self._source.had_path(it.row.file, path)):
                 return True
         if done is not None:
             self._table.hold(name, "another tool changed it, and its file has gone")
@@ -385,9 +426,9 @@ class ViewWriter:
     # ---- inside ----
 
     def _all(
-        self, do: "Callable[[_Made], _Put]", items: Sequence[_Made]
-    ) -> "list[tuple[_Made, _Put | BaseException]]":
-        def guarded(item: _Made) -> "_Put | BaseException":
+        self, do: "Callable[[_Made], _Put | None]", items: Sequence[_Made]
+    ) -> "list[tuple[_Made, _Put | BaseException | None]]":
+        def guarded(item: _Made) -> "_Put | BaseException | None":
             try:
                 return do(item)
             except Exception as error:  # noqa: BLE001 - it is raised again when what succeeded is written down

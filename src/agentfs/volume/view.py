@@ -74,7 +74,9 @@ class ViewService:
         self._asked: set[InodeId] = set()
         self._work = threading.RLock()
         """Who writes."""
-        self._looks = BucketLooks(plan, replica, history, self.table, clock=clock, due=self.due)
+        self._looks = BucketLooks(
+            plan, replica, history, self.table, clock=clock, due=self.due, showing=self._showing
+        )
         self._keeper: Keeper | None = None
         self._thread: threading.Thread | None = None
         self._engine: Engine | None = None
@@ -222,6 +224,8 @@ class ViewService:
             self._look_at = min(self._look_at, self._looked_at + _STANDBY_SECONDS)
         if now < self._look_at:
             return self._look_at - now
+        if not keeper.tree.head():
+            return _IDLE_SECONDS  # nothing was ever committed, so there is nothing to ask for; a commit wakes us
         mark = keeper.look()
         self._looked_at, self._look_at = now, now + _OFF_SECONDS
         head = keeper.tree.head()
@@ -230,7 +234,7 @@ class ViewService:
             # A fork of ten thousand files costs a few requests, its view ten thousand: somebody must want it.
             if head and not keeper.is_fork and (self._plan.prefetch or keeper.is_small):
                 return self._take(keeper)
-            return _OFF_SECONDS if head else self._soon(_LOOK_SECONDS)
+            return _OFF_SECONDS
         if mark.mode == "off":
             return _OFF_SECONDS
         if not mark.keeper or keeper.is_ours(mark):
@@ -241,7 +245,7 @@ class ViewService:
             return _OFF_SECONDS
         if self._watched is None or self._watched[0] != mark:
             self._watched = mark, now
-        if now - self._watched[1] >= _GIVEN_UP_SECONDS:
+        if now - self._watched[1] >= _GIVEN_UP_SECONDS + keeper.age_s:  # a lazy one rightly says nothing for its age
             return self._take(keeper)
         return self._soon(_STANDBY_SECONDS)
 
@@ -330,6 +334,11 @@ class ViewService:
                 pass
             keeper.tell(ended=True)
         return 0.0
+
+    def _showing(self) -> tuple[bool, Rules]:
+        """See `BucketImport`."""
+        keeper = self._keeper
+        return (False, Rules()) if keeper is None else keeper.showing()
 
     # ---- answers ----
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from agentfs.clock import Clock
-from agentfs.errors import ObjectNotFound, Unavailable
+from agentfs.errors import BucketNotFound, Corrupt, ObjectNotFound, StoreError, StoreUnavailable, Unavailable
 from agentfs.format.commit import encode_commit
 from agentfs.format.layout import volume_name
 from agentfs.history.log_tree import IndexedTree
@@ -28,10 +28,11 @@ from agentfs.stores.protocol import Entry, Store, StoredObject
 from agentfs.sync.engine import Engine
 from agentfs.sync.ground import EngineGround
 from agentfs.view.importing import FoundObject, GoneObject, Import, Outcome, Taken, imported
-from agentfs.view.log_files import LogFiles
+from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.looking import CONFIRM_S, YOUNG_S, Looked, Patience, is_as_known, is_too_much, looked
 from agentfs.view.naming import view_prefix
 from agentfs.view.restoring import restored
+from agentfs.view.rules import FILE_BYTES_MAX, Rules
 from agentfs.view.shown import Shown, ShownTable
 from agentfs.view.writer import path_of
 from agentfs.volume.engine_plan import EnginePlan
@@ -43,6 +44,9 @@ _LOG = logging.getLogger(__name__)
 _PARALLEL = 4
 _PAGE = 1000
 _TRIES_MAX = 8
+_BYTES_AT_ONCE = 64 * 1024 * 1024
+_OBJECTS_AT_ONCE = 5000
+"""Of objects that are in memory at once; the others are looked at in a moment."""
 _TOLD = 20
 _SECOND_NS = 1_000_000_000
 _FUTURE_NS = 86_400 * _SECOND_NS
@@ -101,8 +105,10 @@ class BucketImport:
         *,
         clock: Clock,
         due: Callable[[Iterable[InodeId]], None],
+        showing: Callable[[], tuple[bool, Rules]],
     ) -> None:
-        """`due` is told of the files whose objects are to be looked at by the writer."""
+        """`due` is told of the files whose objects are to be looked at by the writer. `showing`: whether this engine
+        keeps the view, by the mark as it stands on the store, and what the view shows."""
         self._volume = volume_name(plan.kind, plan.volume_id)
         self._prefix = view_prefix(plan.kind, plan.volume_id)
         self._author = plan.agent
@@ -113,6 +119,7 @@ class BucketImport:
         self._history = history
         self._clock = clock
         self._due = due
+        self._showing = showing
         self._turn = threading.Lock()
         self._patience = Patience()
         self._accepted: frozenset[str] = frozenset()
@@ -206,52 +213,77 @@ class BucketImport:
 
     def _take_in(self, engine: Engine, found: Looked, rows: dict[str, Shown], *, appeared: bool) -> LookReport:
         report = LookReport()
-        got = self._got(engine.ground.store, found.differs, rows, report, appeared=appeared)
-        gone = self._gone(found, rows, got, report)
+        if not found.differs and not found.gone:
+            self._brake([])
+            return report
+        keeps, rules = self._showing()
+        got = self._got(engine.ground.store, found.differs, rows, report, rules, appeared=appeared)
+        gone = self._gone(found, rows, got, report, rules, keeps=keeps)
         emptied = {it.entry.name for it in got if not self._believed_empty(it, rows, report)}
         got = [it for it in got if it.entry.name not in emptied]
         fresh = [it for it in got if not self._is_ours(it)]
-        if fresh or gone:
-            self._import(engine, fresh, gone, report)
-        self._settle({it.entry.name: it for it in fresh}, report)
+        try:
+            if fresh or gone:
+                self._import(engine, fresh, gone, report)
+        finally:
+            bare = engine.ground.store.url.startswith("file:")  # a directory keeps no attributes
+            self._settle({it.entry.name: it for it in fresh}, report, bare=bare)
         return report
 
     def _got(
-        self, store: Store, entries: Iterable[Entry], rows: dict[str, Shown], report: LookReport, *, appeared: bool
+        self,
+        store: Store,
+        entries: Iterable[Entry],
+        rows: dict[str, Shown],
+        report: LookReport,
+        rules: Rules,
+        *,
+        appeared: bool,
     ) -> list[_Got]:
         """The objects that nobody seems to be writing, with their bytes."""
         wall_s, now_s = self._clock.wall_ns() / _SECOND_NS, self._clock.monotonic()
-        wanted = []
+        wanted: list[Entry] = []
+        size_bytes = 0
         for entry in entries:
             known = self._table.get(entry.name)
             if (entry.name, entry.tag) in self._left or (known is not None and is_as_known(entry, known)):
                 continue  # known by now: the writer was at it
-            if self._patience.settled(entry, wall_s=wall_s, now_s=now_s):
+            fits = not wanted or (size_bytes + entry.size_bytes <= _BYTES_AT_ONCE and len(wanted) < _OBJECTS_AT_ONCE)
+            if self._patience.settled(entry, wall_s=wall_s, now_s=now_s) and fits:
                 wanted.append(entry)
+                size_bytes += entry.size_bytes
             else:
                 report.waiting.append(entry.name)
-
-        def get(entry: Entry) -> tuple[Entry, StoredObject | None]:
-            try:
-                return entry, store.get(self._prefix + entry.name)
-            except ObjectNotFound:
-                return entry, None
 
         got: list[_Got] = []
         if not wanted:
             return got
         with ThreadPoolExecutor(min(_PARALLEL, len(wanted)), "agentfs-look") as pool:
-            for entry, it in pool.map(get, wanted):
-                if it is None or (it.tag and entry.tag and it.tag != entry.tag):
+            for entry, it in zip(wanted, pool.map(lambda entry: self._read(store, entry), wanted), strict=True):
+                if isinstance(it, str):
+                    self._left[entry.name, entry.tag] = it
+                elif it is None or (it.tag and entry.tag and it.tag != entry.tag):
                     report.waiting.append(entry.name)
                 else:
-                    got.append(_Got(entry, self._found(entry, it, appeared=appeared and entry.name not in rows)))
+                    new = appeared and entry.name not in rows
+                    got.append(_Got(entry, self._found(entry, it, rules, appeared=new)))
         return got
 
-    def _found(self, entry: Entry, it: StoredObject, *, appeared: bool) -> FoundObject:
+    def _read(self, store: Store, entry: Entry) -> StoredObject | str | None:
+        """The object; why it cannot be read, which must not keep the others waiting; None: it is gone."""
+        try:
+            return store.get(self._prefix + entry.name)
+        except ObjectNotFound:
+            return None
+        except (StoreUnavailable, BucketNotFound):
+            raise
+        except (StoreError, Corrupt) as error:
+            return f"it cannot be read: {error}"
+
+    def _found(self, entry: Entry, it: StoredObject, rules: Rules, *, appeared: bool) -> FoundObject:
         path = self._path(entry.name) or b""
         means = restored(path, it.data, it.attributes)
-        modified_ns = int(entry.modified_at) * _SECOND_NS
+        modified_ns = max(0, int(entry.modified_at)) * _SECOND_NS
         if modified_ns > self._clock.wall_ns() + _FUTURE_NS:
             modified_ns = 0  # a time that somebody made up must not become the log's
         return FoundObject(
@@ -263,7 +295,13 @@ class BucketImport:
             means.edited,
             modified_ns,
             appeared,
+            self._is_hidden(self._files.files_at([path]).get(path), path, rules),
         )
+
+    @staticmethod
+    def _is_hidden(file: LogFile | None, path: bytes, rules: Rules) -> bool:
+        """Whether the log has a file there that the view does not show."""
+        return file is not None and (file.content.size_bytes > FILE_BYTES_MAX or rules.policy(path) == "none")
 
     def _is_ours(self, it: _Got) -> bool:
         """Whether a keeper wrote it, and the log still has it so. Remembers that."""
@@ -288,19 +326,34 @@ class BucketImport:
         self._due([row.file])
         return True
 
-    def _gone(self, found: Looked, rows: dict[str, Shown], got: list[_Got], report: LookReport) -> list[GoneObject]:
-        """Objects of files that the log has, and that two looks did not see."""
+    def _gone(
+        self,
+        found: Looked,
+        rows: dict[str, Shown],
+        got: list[_Got],
+        report: LookReport,
+        rules: Rules,
+        *,
+        keeps: bool,
+    ) -> list[GoneObject]:
+        """Objects of files that the log has and the view shows, and that two looks did not see. Who does not keep the
+        view cannot tell them from those that its keeper took away."""
         missing: list[tuple[Shown, bytes]] = []
         for row in found.gone:
             path = self._path(row.name)
             file = self._files.files_at([path]).get(path) if path is not None else None
             shown = file is not None and (file.file, file.content.digest) == (row.file, row.digest)
-            if path is not None and shown:
+            if path is not None and shown and not self._is_hidden(file, path, rules):
                 missing.append((row, path))
             else:  # the log has gone on as well
                 self._table.forget([row.name])
                 self._due([row.file])
         names = {row.name for row, _ in missing} | {it.entry.name for it in got if self._is_emptied(it, rows)}
+        sizes = {name: row.size_bytes for name, row in rows.items()}
+        names |= {it.name for it in found.differs if not it.size_bytes and sizes.get(it.name)}
+        if not keeps:
+            report.waiting += [row.name for row, _ in missing]
+            return []
         if is_too_much(len(names), len(rows)) and not names <= self._accepted:
             report.braked = len(names)
             self._brake(sorted(names))
@@ -351,12 +404,14 @@ class BucketImport:
 
     def _import(self, engine: Engine, fresh: list[_Got], gone: list[GoneObject], report: LookReport) -> None:
         objects = [it.found for it in fresh]
-        for _ in range(_TRIES_MAX):
+        tries = 0
+        while tries < _TRIES_MAX:
             engine.pull_now()  # an object may be of a commit that came since
             tree = self._tree(engine)
             made = imported(tree, objects, gone, ignore=self._ignore)
             if made.commit is not None:
                 if not engine.in_turn(functools.partial(self._put, tree=tree, made=made)):
+                    tries += 1
                     continue
                 engine.pull_now()
                 _LOG.info("entry %d takes in %d objects of the bucket", made.commit.sequence, len(made.outcomes))
@@ -392,7 +447,7 @@ class BucketImport:
 
     # ---- after it ----
 
-    def _settle(self, fresh: dict[str, _Got], report: LookReport) -> None:
+    def _settle(self, fresh: dict[str, _Got], report: LookReport, *, bare: bool) -> None:
         """What is known of the objects now: the writer puts what they should be over exactly these."""
         files: set[InodeId] = set()
         for it in report.outcomes:
@@ -413,10 +468,12 @@ class BucketImport:
                 continue
             there = self._files.files_at([got.found.path]).get(got.found.path)
             owner = it.file or (was.file if was is not None else 0)
-            # At its file's own name it is nobody's, so that it is written again over exactly this; elsewhere it goes.
-            file = 0 if there is not None else owner
             version = was.version if was is not None else None
             digest = hashlib.sha256(got.found.data).digest()
+            # At its file's own name it is nobody's, so that it is written again over exactly this; elsewhere it goes.
+            # Where there are no attributes to be written, the file's bytes stay: a program may be writing on.
+            is_whole = bare and there is not None and got.found.digest == digest == there.content.digest
+            file = owner if there is None else there.file if is_whole else 0
             self._table.put([_at(Shown(it.name, file, 0, digest, "", 0, version, 0.0), got.entry)])
             self._settled(it.name)
             files.add(there.file if there is not None else owner)

@@ -2,6 +2,7 @@
 V-60 ff.). For one thread at a time."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,23 +10,26 @@ from agentfs.clock import Clock
 from agentfs.errors import Collected, Corrupt, HistoryBroken, NotFound, Unavailable
 from agentfs.format.commit import decode_commit
 from agentfs.format.layout import volume_name
-from agentfs.history.latest import latest_content
+from agentfs.history.latest import had_path, latest_content
+from agentfs.history.log_tree import IndexedTree
 from agentfs.log.log import WINDOW_MAX
 from agentfs.model.records import Commit, InodeId
 from agentfs.replica.replica import Replica
 from agentfs.sync.engine import Engine
 from agentfs.view.due import Due
-from agentfs.view.facts import time_text
+from agentfs.view.facts import ViewFacts, time_text
+from agentfs.view.importing import bears_out
 from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.mark import Mark, MarkFile, encode
 from agentfs.view.naming import OBJECT_NAME_BYTES_MAX, object_name, view_prefix
 from agentfs.view.plan import Put, Wanted, steps
 from agentfs.view.rules import FILE_BYTES_MAX, Policy, Rules
-from agentfs.view.shown import ContentFact, ShownTable
+from agentfs.view.shown import ContentFact, Shown, ShownTable
 from agentfs.view.writer import Done, Item, ViewWriter, path_of
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
 from agentfs.volume.log_bytes import LogBytes
+from agentfs.volume.view_import import LOOKED_AT
 
 ROUND_FILES = 256
 """Of one step of work."""
@@ -81,6 +85,8 @@ class Keeper:
         self.volume = volume_name(plan.kind, plan.volume_id)
         self.prefix = view_prefix(plan.kind, plan.volume_id)
         self.tree = LogFiles(replica)
+        self._asking = threading.Lock()
+        """Of the history, by the writer's threads."""
         self.marks = MarkFile(ground.store, self.volume)
         self._bytes = LogBytes(ground)
         self.writer = ViewWriter(
@@ -130,10 +136,14 @@ class Keeper:
         wanted = Mark(self.volume, mode=self._plan.settings.view) if before is None else before
         wanted = replace(wanted, keeper=token, author=self._plan.agent, time=self._now())
         # What is known of the objects is all there is to know, if nobody else kept the view since we did.
-        trusted = before is None or self._table.state("mark") == encode(before)
+        same = self._table.state("mark") == encode(before) if before is not None else True
+        trusted = before is None or (same and self._table.state("leftovers") == 0)
+        if not trusted:
+            self._table.set_state("leftovers", 1)
         if not self._put(wanted, over=self._tag if before is not None else None):
             return False
         self._table.set_state("keeper", token)
+        lost = [] if trusted else self._unlearn()
         self.keeping = True
         since = wanted.through
         if trusted and before is not None:
@@ -141,7 +151,27 @@ class Keeper:
         self._begin(since, commits, listing=before is not None, trusted=trusted)
         if before is None and self._table.counts()[0]:
             self.again()  # there was a view, and somebody has taken its mark away
+        self.due.add(lost, now=self._clock.monotonic())
         return True
+
+    def _unlearn(self) -> list[InodeId]:
+        """Another kept the view: forget the objects that do not stand there as they are known, so that none of them
+        counts as deleted by another tool, and know of all that do. The files of the former; also forget that anybody
+        looked here."""
+        self._table.set_state(LOOKED_AT, None)
+        tags = self.writer.listed()
+        lost = self._forget_others(tags)
+        names = [name for name in tags if path_of(self.prefix, name) is not None and self._table.get(name) is None]
+        for start in range(0, len(names), _PAGE):
+            paths = {name: path_of(self.prefix, name) or b"" for name in names[start : start + _PAGE]}
+            there = self.tree.files_at(paths.values())
+            # Without a digest and a tag: it is looked at before anything is put over it, or it is deleted.
+            self._table.put(
+                Shown(name, there[path].file, 0, b"", "", 0, None, 0.0)
+                for name, path in paths.items()
+                if path in there
+            )
+        return lost
 
     def _put(self, wanted: Mark, *, over: str | None) -> bool:
         tag = self.marks.put(wanted, over=over)
@@ -174,6 +204,12 @@ class Keeper:
         if self.keeping and ended and self.mark is not None:
             self._put(replace(self.mark, keeper="", time=self._now()), over=self._tag)
             self.keeping = False
+
+    def _is_still_ours(self) -> bool:
+        """Asked before objects are made or deleted: what an engine that had slept takes for new, or for lost, may
+        have gone, or come back, since; the facts of objects do not tell."""
+        self._look_again()
+        return self.keeping
 
     def _look_again(self) -> None:
         """Somebody else may have changed the mark."""
@@ -227,6 +263,8 @@ class Keeper:
                     self.due.commit(commit, now=now)
                     if not trusted:
                         self._leftovers += self._lost(commit)
+        if self._leftovers == []:
+            self._table.set_state("leftovers", 0)
 
     def follow(self, commits: Iterable[Commit]) -> None:
         """Take in commits in the order of the log; what is missing between is read from it."""
@@ -325,8 +363,12 @@ class Keeper:
         `BucketNotFound`, `NoSpace`, `Unavailable`: what was written by then is remembered."""
         now = self._clock.monotonic()
         files = self.due.ripe(now=now, age_s=self.age_s if age_s is None else age_s, limit=limit)
-        if files:
+        if files and now - self._looked_at >= _MARK_S:
+            self._look_again()
+        if files and self.keeping:
             self._write(files)
+        if not self.keeping:
+            return False
         if self.due.through == self.due.seen:
             self._clear_leftovers()
             if self._table.state("through") != self.due.seen:
@@ -342,9 +384,15 @@ class Keeper:
         plan = steps(wanted, rows.values(), self._owners(rows), self._table.held())
         self.due.add(plan.again, now=self._clock.monotonic())
         done = Done()
+        # An edit is put over the tag that is known; all else would do harm if another keeper knows better.
+        news = plan.first or any(put.over is None or not put.over.etag for put in plan.puts)
+        if news and not self._is_still_ours():
+            return
         try:
             self.writer.delete(plan.first, done)
             self.writer.write(list(self._items(plan.puts, log, done)), done)
+            if plan.deletes and not self._is_still_ours():
+                return
             self.writer.delete(plan.deletes, done)
         finally:
             self.told.put += done.put
@@ -452,6 +500,9 @@ class Keeper:
         names = self._leftovers
         if names == []:
             return
+        self._look_for(names)
+
+    def _look_for(self, names: list[str] | None) -> None:
         found: set[str] = set()
         if names is None or len(names) > _PLACES_MAX:
             found.update(self.writer.names_at(""))
@@ -468,24 +519,34 @@ class Keeper:
             if path in there:  # a file that the rules do not show
                 if dict(self._names(there[path])).get(name, "none") == "none":
                     lost.append(name)
-            elif any(name == it or name.startswith(f"{it}/") for it in names or ()):
+            elif names is None or any(name == it or name.startswith(f"{it}/") for it in names):
                 lost.append(name)
         done = Done()
+        if lost and not self._is_still_ours():
+            return
         self.writer.delete_leftovers(lost, done)
         self.told.deleted += done.deleted
         self._leftovers = []
+        self._table.set_state("leftovers", 0)
 
     def again(self) -> None:
         """Look at every name on the store, and make everything due: what is missing is written again, what is not
         what it was is looked at. Raises `StoreError`."""
-        tags = self.writer.listed()
-        self.told.foreign = sorted(it for it in tags if path_of(self.prefix, it) is None)[:_UNSHOWN_MAX]
-        after = ""
-        while page := self._table.page(after, _PAGE):
-            self._table.forget([row.name for row in page if tags.get(row.name) != row.etag])
-            after = page[-1].name
+        self._forget_others(self.writer.listed())
         self._all_due()
         self._leftovers = None
+
+    def _forget_others(self, tags: Mapping[str, str]) -> list[InodeId]:
+        """What is known of objects that do not stand there so: forget it. Their files."""
+        self.told.foreign = sorted(it for it in tags if path_of(self.prefix, it) is None)[:_UNSHOWN_MAX]
+        files: list[InodeId] = []
+        after = ""
+        while page := self._table.page(after, _PAGE):
+            gone = [row for row in page if tags.get(row.name) != row.etag]
+            self._table.forget(row.name for row in gone)
+            files += [row.file for row in gone if row.file]
+            after = page[-1].name
+        return files
 
     # ---- the writer's source ----
 
@@ -503,6 +564,39 @@ class Keeper:
     def head(self) -> int:
         """See `writer.Source`."""
         return self.tree.head()
+
+    def has(self, was: ViewFacts, modified_at: float) -> bool:
+        """See `writer.Source`."""
+        fact = self._table.fact(was.file, was.digest)
+        if fact is not None and fact.sequence == was.sequence:
+            return True
+        try:
+            with self._asking:
+                self._history.reader(self._engine)
+        except Unavailable:
+            return False
+        tree = IndexedTree.at_head(self._history.index, self.volume, lambda _content: b"")
+        return bears_out(tree, was, edited=False, modified_ns=int(modified_at * 1e9))
+
+    # ---- for who looks ----
+
+    def showing(self) -> tuple[bool, Rules]:
+        """Whether this engine keeps the view, by the mark as it stands on the store, and what the view shows. Raises
+        as `look`."""
+        if self.keeping:
+            self._look_again()
+        else:
+            self.look()
+        return self.keeping, self._rules
+
+    def had_path(self, number: InodeId, path: bytes) -> bool:
+        """See `writer.Source`."""
+        try:
+            reader, _ = self._history.reader(self._engine)
+        except Unavailable:
+            return False
+        with reader.index.reading() as sql:
+            return had_path(sql, number, tuple(path.split(b"/")))
 
     def _now(self) -> str:
         return time_text(self._clock.wall_ns() // 1_000_000_000 * 1_000_000_000)

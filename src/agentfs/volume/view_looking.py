@@ -12,6 +12,7 @@ from agentfs.sync.engine import Engine
 from agentfs.usage.budgets import money
 from agentfs.view.log_files import LogFiles
 from agentfs.view.looking import listings_per_day
+from agentfs.view.rules import Rules
 from agentfs.view.shown import ShownTable
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
@@ -39,13 +40,15 @@ class BucketLooks:
         *,
         clock: Clock,
         due: Callable[[Iterable[InodeId]], None],
+        showing: Callable[[], tuple[bool, Rules]],
     ) -> None:
+        """See `BucketImport`."""
         self._plan = plan
         self._volume = volume_name(plan.kind, plan.volume_id)
         self._table = table
         self._clock = clock
         self._files = LogFiles(replica)
-        self._bucket = BucketImport(plan, replica, table, self._files, history, clock=clock, due=due)
+        self._bucket = BucketImport(plan, replica, table, self._files, history, clock=clock, due=due, showing=showing)
         self._look_at = clock.monotonic() + _FIRST_S
         self._held_at = float("-inf")
 
