@@ -78,6 +78,8 @@ class _Budgets:
         self._told = False
 
     def of(self, found: Status) -> "list[BudgetState]":
+        if not self._settings.budget_month and not self._settings.budget_requests_per_day:
+            return []
         from agentfs.volume.usage import budget_states  # noqa: PLC0415 - many ask for the status of nothing
 
         try:

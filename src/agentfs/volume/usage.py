@@ -9,15 +9,13 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from agentfs.clock import Clock
 from agentfs.config.settings import Settings
 from agentfs.errors import AgentFSError
 from agentfs.format.layout import volume_name
 from agentfs.replica.lock_file import holder
-from agentfs.replica.replica import Replica
-from agentfs.sync.engine import Engine
-from agentfs.sync.ground import EngineGround
 from agentfs.usage.budgets import Budgets, BudgetState, judged
 from agentfs.usage.days import day_of
 from agentfs.usage.ledger import ledger_of
@@ -45,6 +43,11 @@ from agentfs.volume.opening import opened_store, place_of
 from agentfs.volume.places import store_key
 from agentfs.volume.status import peek
 from agentfs.volume.status import reading as reading_replica
+
+if TYPE_CHECKING:  # a command that only shows what was counted needs no engine
+    from agentfs.replica.replica import Replica
+    from agentfs.sync.engine import Engine
+    from agentfs.sync.ground import EngineGround
 
 _LOG = logging.getLogger(__name__)
 
@@ -178,7 +181,7 @@ def _keep(settings: Settings, volume: str, found: list[Stored]) -> None:
 class UsageService:
     """See the module."""
 
-    def __init__(self, plan: EnginePlan, replica: Replica, *, clock: Clock) -> None:
+    def __init__(self, plan: EnginePlan, replica: "Replica", *, clock: Clock) -> None:
         self._settings = plan.settings
         self._volume = volume_name(plan.kind, plan.volume_id)
         self._replica = replica
@@ -187,7 +190,7 @@ class UsageService:
         self._noted_day = -1
         self._said = ""
 
-    def chore(self, _ground: EngineGround) -> None:
+    def chore(self, _ground: "EngineGround") -> None:
         """See `sync.engine.Chore`. Does not raise: what is only counted must not be taken for trouble with the
         store."""
         now = self._clock.monotonic()
@@ -229,11 +232,11 @@ class UsageService:
                 seen_ns=now_ns,
             )
 
-    def count(self, _engine: Engine, _request: Message, _progress: Callable[[Message], None]) -> Message:
+    def count(self, _engine: "Engine", _request: Message, _progress: Callable[[Message], None]) -> Message:
         """The answer to `COUNTED`: on return what this process has counted is in the file."""
         return {"written": ledger_of(self._settings.state_dir).flush()}
 
-    def metrics(self, _engine: Engine, _request: Message, _progress: Callable[[Message], None]) -> Message:
+    def metrics(self, _engine: "Engine", _request: Message, _progress: Callable[[Message], None]) -> Message:
         """The answer to `METRICS`: of this volume. Raises `ConfigInvalid` (a price table that cannot be read)."""
         ledger_of(self._settings.state_dir).flush()
         text = metrics_text(
