@@ -204,7 +204,8 @@ def test_each_call_is_one_request(proxied_store: Opener, fault_proxy: FaultProxy
 
 
 def test_a_full_page_is_one_request(proxied_store: Opener, fault_proxy: FaultProxy) -> None:
-    store = proxied_store()
+    heard: list[str] = []
+    store = proxied_store(meter=lambda kind, _name, **_bytes: heard.append(kind))
     for number in range(1005):
         store.put(f"{number:04}", b"")
     for prefix, limit in (("", 1000), ("", 1), ("0", 999), ("00", 10)):
@@ -214,6 +215,10 @@ def test_a_full_page_is_one_request(proxied_store: Opener, fault_proxy: FaultPro
     fault_proxy.forget_requests()
     assert [entry.name for entry in store.list("10", limit=2)] == ["1000", "1001"]
     assert fault_proxy.count() == 1, "a partial name starts where it must, not at the first page"
+    assert heard == ["put"] * 1005 + ["list"] * 5
+    fault_proxy.forget_requests()
+    assert len(store.list("", limit=5000)) == 1005
+    assert heard[1010:] == ["list"] * fault_proxy.count() == ["list", "list"], "a meter hears of every page"
 
 
 def test_the_first_replacement_asks_what_the_store_can(proxied_store: Opener, fault_proxy: FaultProxy) -> None:

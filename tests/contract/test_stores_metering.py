@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -66,24 +65,6 @@ def test_every_kind_with_its_bytes(store: Store, heard: Heard, fault_proxy: Faul
     store.delete_many(["a/c", "a/d"])
     assert heard.kinds == seen(fault_proxy)
     assert (heard.sent_bytes, heard.received_bytes) == (18, 13)
-
-
-def test_each_page_of_a_listing(store: Store, heard: Heard, fault_proxy: FaultProxy, s3_names: list[str]) -> None:
-    for limit, pages in ((5, 1), (1000, 1), (1001, 2), (5000, 2)):
-        heard.kinds.clear()
-        fault_proxy.forget_requests()
-        store.list("n/", limit=limit)
-        assert heard.kinds == seen(fault_proxy) == {"list": pages}, limit
-
-
-@pytest.fixture
-def s3_names(proxied_store: Callable[..., Store], fault_proxy: FaultProxy) -> list[str]:
-    names = [f"n/{number:04d}" for number in range(1010)]
-    unmetered = proxied_store()
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda name: unmetered.put(name, b""), names))
-    fault_proxy.forget_requests()
-    return names
 
 
 @pytest.mark.parametrize(
