@@ -5,6 +5,7 @@ last batch: a minute at most. Several processes add to the same file.
 """
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
@@ -45,7 +46,8 @@ class Ledger:
                 counts[at] = counts[at] + one if at in counts else one
                 wait, self._due = not self._due, True
             if wait:
-                threading.Thread(target=self._write_later, name="usage", daemon=True).start()
+                with contextlib.suppress(RuntimeError):  # the interpreter is ending: what is counted is written then
+                    threading.Thread(target=self._write_later, name="usage", daemon=True).start()
 
         return count
 
