@@ -72,7 +72,9 @@ def test_what_is_gone_is_believed_when_it_is_still_gone() -> None:
 
 
 def test_the_brake() -> None:
-    assert not is_too_much(10, 10)
+    assert not is_too_much(2, 2)
+    assert is_too_much(3, 3)
+    assert not is_too_much(10, 11)
     assert is_too_much(11, 11)
     assert not is_too_much(11, 110)
     assert is_too_much(11, 109)

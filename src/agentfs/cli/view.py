@@ -1,6 +1,6 @@
 """`agentfs view`: the files of a home as objects that anyone can read (docs/view.md)."""
 
-import time
+import threading
 from typing import Any
 
 import click
@@ -9,6 +9,7 @@ from agentfs.cli.asking import memories, progress
 from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option
 from agentfs.cli.output import as_json as print_json
 from agentfs.cli.output import table, warn
+from agentfs.clock import SystemClock
 from agentfs.config.values import about_size, shown_seconds
 
 _EXAMPLES = (
@@ -171,7 +172,7 @@ def _look(word: str, *, as_json: bool, options: dict[str, str | None]) -> None:
     with memories(options, fresh=False) as them:
         found = them[0].link().request(word, timeout_seconds=_LOOK_SECONDS_MAX)
         if found["waiting"] and not found["braked"]:  # once more, when it has stood still for long enough
-            time.sleep(_AGAIN_SECONDS)
+            SystemClock().wait(threading.Event(), _AGAIN_SECONDS)
             again = them[0].link().request(word, timeout_seconds=_LOOK_SECONDS_MAX)
             found = again | {"imported": [*found["imported"], *again["imported"]]}
     if as_json:

@@ -132,6 +132,16 @@ class IndexedTree:
             row = sql.one("SELECT time_ns FROM entry WHERE sequence>? ORDER BY sequence LIMIT 1", (seen,))
         return None if row is None else int(row[0])
 
+    def collected_ns(self, sequence: int) -> int | None:
+        """The commit was collected: the time of the entry that stands for it. None: the log has it, or never did."""
+        with self.index.reading() as sql:
+            row = sql.one(
+                "SELECT time_ns FROM entry WHERE sequence>?1 AND collected>0 AND collected<=?1 "
+                "ORDER BY sequence LIMIT 1",
+                (sequence,),
+            )
+        return None if row is None else int(row[0])
+
     def was_imported(self, name: str, digest: bytes, modified_s: int) -> bool:
         """Whether a commit took in exactly this object."""
         with self.index.reading() as sql:

@@ -2,7 +2,6 @@
 V-60 ff.). For one thread at a time."""
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,15 +9,13 @@ from agentfs.clock import Clock
 from agentfs.errors import Collected, Corrupt, HistoryBroken, NotFound, Unavailable
 from agentfs.format.commit import decode_commit
 from agentfs.format.layout import volume_name
-from agentfs.history.latest import had_path, latest_content
-from agentfs.history.log_tree import IndexedTree
+from agentfs.history.latest import latest_content
 from agentfs.log.log import WINDOW_MAX
 from agentfs.model.records import Commit, InodeId
 from agentfs.replica.replica import Replica
 from agentfs.sync.engine import Engine
 from agentfs.view.due import Due
-from agentfs.view.facts import ViewFacts, time_text
-from agentfs.view.importing import bears_out
+from agentfs.view.facts import time_text
 from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.mark import Mark, MarkFile, encode
 from agentfs.view.naming import OBJECT_NAME_BYTES_MAX, object_name, view_prefix
@@ -28,8 +25,8 @@ from agentfs.view.shown import ContentFact, Shown, ShownTable
 from agentfs.view.writer import Done, Item, ViewWriter, path_of
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
-from agentfs.volume.log_bytes import LogBytes
 from agentfs.volume.view_import import LOOKED_AT
+from agentfs.volume.view_source import ViewSource
 
 ROUND_FILES = 256
 """Of one step of work."""
@@ -85,12 +82,16 @@ class Keeper:
         self.volume = volume_name(plan.kind, plan.volume_id)
         self.prefix = view_prefix(plan.kind, plan.volume_id)
         self.tree = LogFiles(replica)
-        self._asking = threading.Lock()
-        """Of the history, by the writer's threads."""
         self.marks = MarkFile(ground.store, self.volume)
-        self._bytes = LogBytes(ground)
+        self._source = ViewSource(engine, self.tree, history, table, self.volume)
         self.writer = ViewWriter(
-            ground.store, plan.kind, plan.volume_id, table=table, source=self, pause=pause, failpoint=ground.failpoint
+            ground.store,
+            plan.kind,
+            plan.volume_id,
+            table=table,
+            source=self._source,
+            pause=pause,
+            failpoint=ground.failpoint,
         )
         self.due = Due(self.tree, table, self._name_of)
         self.told = Told()
@@ -107,7 +108,7 @@ class Keeper:
     def close(self) -> None:
         """Repeating it is harmless."""
         self.writer.close()
-        self._bytes.close()
+        self._source.close()
         self.tree.close()
 
     # ---- the mark ----
@@ -548,36 +549,6 @@ class Keeper:
             after = page[-1].name
         return files
 
-    # ---- the writer's source ----
-
-    def bytes_of(self, files: Sequence[LogFile]) -> Mapping[InodeId, bytes]:
-        """See `writer.Source`."""
-        found = {file.file: data for file in files if (data := self.tree.read(file)) is not None}
-        away = {file.ino: file.file for file in files if file.file not in found}
-        fetched = self._bytes.fetch([file for file in files if file.ino in away]) if away else {}
-        return found | {away[ino]: data for ino, data in fetched.items()}
-
-    def files(self, numbers: Iterable[InodeId]) -> Mapping[InodeId, LogFile]:
-        """See `writer.Source`."""
-        return self.tree.files(numbers)
-
-    def head(self) -> int:
-        """See `writer.Source`."""
-        return self.tree.head()
-
-    def has(self, was: ViewFacts, modified_at: float) -> bool:
-        """See `writer.Source`."""
-        fact = self._table.fact(was.file, was.digest)
-        if fact is not None and fact.sequence == was.sequence:
-            return True
-        try:
-            with self._asking:
-                self._history.reader(self._engine)
-        except Unavailable:
-            return False
-        tree = IndexedTree.at_head(self._history.index, self.volume, lambda _content: b"")
-        return bears_out(tree, was, edited=False, modified_ns=int(modified_at * 1e9))
-
     # ---- for who looks ----
 
     def showing(self) -> tuple[bool, Rules]:
@@ -588,15 +559,6 @@ class Keeper:
         else:
             self.look()
         return self.keeping, self._rules
-
-    def had_path(self, number: InodeId, path: bytes) -> bool:
-        """See `writer.Source`."""
-        try:
-            reader, _ = self._history.reader(self._engine)
-        except Unavailable:
-            return False
-        with reader.index.reading() as sql:
-            return had_path(sql, number, tuple(path.split(b"/")))
 
     def _now(self) -> str:
         return time_text(self._clock.wall_ns() // 1_000_000_000 * 1_000_000_000)

@@ -1,0 +1,78 @@
+"""What the writer of a view asks of the log (`view.writer.Source`): files, bytes, and what was before."""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+
+from agentfs.errors import Unavailable
+from agentfs.history.latest import had_path
+from agentfs.history.log_tree import IndexedTree
+from agentfs.history.reader import HistoryReader
+from agentfs.model.records import InodeId
+from agentfs.sync.engine import Engine
+from agentfs.view.facts import ViewFacts
+from agentfs.view.importing import bears_out
+from agentfs.view.log_files import LogFile, LogFiles
+from agentfs.view.shown import ShownTable
+from agentfs.volume.history import HistoryService
+from agentfs.volume.log_bytes import LogBytes
+
+
+class ViewSource:
+    """Safe from any thread."""
+
+    def __init__(
+        self, engine: Engine, tree: LogFiles, history: HistoryService, table: ShownTable, volume: str
+    ) -> None:
+        self._engine = engine
+        self._tree = tree
+        self._history = history
+        self._table = table
+        self._volume = volume
+        self._bytes = LogBytes(engine.ground)
+        self._asking = threading.Lock()
+
+    def close(self) -> None:
+        """Repeating it is harmless."""
+        self._bytes.close()
+
+    def bytes_of(self, files: Sequence[LogFile]) -> Mapping[InodeId, bytes]:
+        """See `writer.Source`."""
+        found = {file.file: data for file in files if (data := self._tree.read(file)) is not None}
+        away = {file.ino: file.file for file in files if file.file not in found}
+        fetched = self._bytes.fetch([file for file in files if file.ino in away]) if away else {}
+        return found | {away[ino]: data for ino, data in fetched.items()}
+
+    def files(self, numbers: Iterable[InodeId]) -> Mapping[InodeId, LogFile]:
+        """See `writer.Source`."""
+        return self._tree.files(numbers)
+
+    def head(self) -> int:
+        """See `writer.Source`."""
+        return self._tree.head()
+
+    def has(self, was: ViewFacts, modified_at: float) -> bool:
+        """See `writer.Source`."""
+        fact = self._table.fact(was.file, was.digest)
+        if fact is not None and fact.sequence == was.sequence:
+            return True
+        reader = self._reader()
+        if reader is None:
+            return False
+        tree = IndexedTree.at_head(reader.index, self._volume, lambda _content: b"")
+        return bears_out(tree, was, edited=False, modified_ns=int(modified_at * 1e9))
+
+    def had_path(self, number: InodeId, path: bytes) -> bool:
+        """See `writer.Source`."""
+        reader = self._reader()
+        if reader is None:
+            return False
+        with reader.index.reading() as sql:
+            return had_path(sql, number, tuple(path.split(b"/")))
+
+    def _reader(self) -> HistoryReader | None:
+        """None: nobody knows at the moment."""
+        try:
+            with self._asking:
+                return self._history.reader(self._engine)[0]
+        except Unavailable:
+            return None
