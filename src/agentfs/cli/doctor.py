@@ -198,7 +198,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
 
 
 def _skew(store: Store, clock: Clock) -> Iterator[Finding]:
-    """The store's clock against ours. Nothing depends on it but what people read."""
+    """The store's clock against ours: by both memories end, and else nothing depends on it but what people read."""
     name = f".agentfs/probe/clock-{os.getpid()}-{clock.wall_ns()}"
     store.put(name, b"what time is it?\n")
     try:

@@ -18,6 +18,9 @@ _JUMP_S = 5.0
 """The wall clock went away from the monotonic one: it was set, or the machine slept."""
 _AGAIN_S = 15.0
 """After the store did not answer."""
+_TURN_S = 1.0
+"""For somebody else who asks: a question does not wait for a slow store longer than that."""
+_WAITS = "it waits for the store to say what time it is"
 _NS = 1_000_000_000
 
 
@@ -44,19 +47,26 @@ class StoreClock:
     def ask(self) -> None:
         """On return `now_ns` is not later than the store's clock. Raises `Unavailable` when the store cannot be asked
         now; it is tried once in 15 s."""
-        with self._lock:
-            if self._ahead_s() is not None:
-                return
-            now = self._clock.monotonic()
-            if now < self._ask_at or not self._ground.replica.state("online"):
-                raise Unavailable("it waits for the store to say what time it is")
-            try:
-                theirs, here = store_time(self._ground.store, self._ground.log.prefix, self._clock)
-            except AgentFSError as error:
-                self._ask_at = self._clock.monotonic() + _AGAIN_S
-                raise Unavailable(f"it waits for the store to say what time it is: {error}") from error
-            now = self._clock.monotonic()
-            self._known = here - theirs, now, self._clock.wall_ns() / _NS - now
+        if self._ahead_s() is not None:
+            return
+        if not self._lock.acquire(timeout=_TURN_S):
+            raise Unavailable(_WAITS)
+        try:
+            if self._ahead_s() is None:
+                self._ask()
+        finally:
+            self._lock.release()
+
+    def _ask(self) -> None:
+        if self._clock.monotonic() < self._ask_at or not self._ground.replica.state("online"):
+            raise Unavailable(_WAITS)
+        try:
+            theirs, here = store_time(self._ground.store, self._ground.log.prefix, self._clock)
+        except AgentFSError as error:
+            self._ask_at = self._clock.monotonic() + _AGAIN_S
+            raise Unavailable(f"{_WAITS}: {error}") from error
+        now = self._clock.monotonic()
+        self._known = here - theirs, now, self._clock.wall_ns() / _NS - now
 
     @property
     def problem(self) -> str:
