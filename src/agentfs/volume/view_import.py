@@ -217,7 +217,7 @@ class BucketImport:
             self._brake([])
             return report
         keeps, rules = self._showing()
-        got = self._got(engine.ground.store, found.differs, rows, report, rules, appeared=appeared)
+        got = self._got(engine.ground.store, found.differs, rows, report, rules, appeared=appeared and keeps)
         gone = self._gone(found, rows, got, report, rules, keeps=keeps)
         emptied = {it.entry.name for it in got if not self._believed_empty(it, rows, report)}
         got = [it for it in got if it.entry.name not in emptied]
