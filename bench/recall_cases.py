@@ -1,8 +1,8 @@
 """Retrieval quality: how much of the known evidence comes back within a budget, beside grep, FTS5 and vectors.
 
-The project's own notes are always asked. With LOCOMO=<a file in the form of LoCoMo> so are its conversations. Tokens
-are counted by the product's counter for every side. The sides that are not AgentFS return lines, best first, under
-one header for each file; grep ranks a line by how many of the question's words it holds.
+The project's own notes and chats are always asked. With LOCOMO=<a file in the form of LoCoMo> so are its
+conversations. Tokens are counted by the product's counter for every side. The sides that are not AgentFS return lines,
+best first, under one header for each file; grep ranks a line by how many of the question's words it holds.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from agentfs.memory.recalling import Asked, look, recall
 from agentfs.memory.rows import Entry
 from agentfs.memory.tokens import TokenCounter, default_counter
 from bench.figures import Finding, percentile
-from bench.recall_data import Question, World, conversations, notes
+from bench.recall_data import Question, World, chats, conversations, notes
 
 BUDGETS = (500, 1000, 2000)
 _NS = 1_000_000_000
@@ -56,7 +56,7 @@ class Tally:
 
 def recalls(work: Path, *, quick: bool) -> list[Finding]:
     """Every side over every collection."""
-    collections: dict[str, list[World]] = {"notes": [notes()]}
+    collections: dict[str, list[World]] = {"notes": [notes()], "chats": [chats()]}
     if path := os.environ.get("LOCOMO"):
         collections["conversations"] = list(conversations(path))
     findings = []

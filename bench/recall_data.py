@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-NOTES = Path(__file__).parent / "data" / "recall_notes.json"
+_DATA = Path(__file__).parent / "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,16 @@ def conversations(path: str) -> Iterator[World]:
 
 def notes() -> World:
     """The project's own set: notes as agents write them."""
-    stored = json.loads(NOTES.read_text("utf-8"))
+    return _own("notes")
+
+
+def chats() -> World:
+    """The project's own as well: a user and an assistant whose answers are long."""
+    return _own("chats")
+
+
+def _own(name: str) -> World:
+    stored = json.loads((_DATA / f"recall_{name}.json").read_text("utf-8"))
     files = {path: "\n".join(lines) + "\n" for path, lines in stored["files"].items()}
     questions = []
     for asked in stored["questions"]:
@@ -67,4 +76,4 @@ def notes() -> World:
     now = datetime.fromisoformat(stored["now"]).replace(tzinfo=UTC)
     modified = dict.fromkeys(files, now)
     modified |= {it: datetime.fromisoformat(at).replace(tzinfo=UTC) for it, at in stored["modified"].items()}
-    return World("notes", files, questions, now, modified)
+    return World(name, files, questions, now, modified)
