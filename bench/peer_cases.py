@@ -123,7 +123,8 @@ def _indexed(work: Path, embedder: Static, texts: Sequence[str]) -> Iterator[Ind
                 index.put([_entry(at + number, text) for number, text in enumerate(texts[at : at + 100], 1)])
             while embed(index, embedder):
                 pass
-            index.warm()
+            while index.learn():  # as an engine does in its quiet moments
+                pass
             yield index
         finally:
             index.close()

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentfs.errors import NoSpace, Unavailable
 from agentfs.memory import image as image_module
+from agentfs.memory import learned
 from agentfs.memory.documents import Document
 from agentfs.memory.embedding import Vectors, unit
 from agentfs.memory.facts import Facts
@@ -355,13 +356,22 @@ steps = st.lists(
         st.tuples(st.just("below"), st.sampled_from(["a", "b", "notes"]), st.sampled_from(["a", "c/d"])),
         st.tuples(st.just("remove"), inos),
         st.tuples(st.just("ask")),
+        st.tuples(st.just("learn")),
         st.tuples(st.just("embed")),
     ),
     max_size=14,
 )
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.fixture
+def learns_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a time, and forgets soon."""
+    monkeypatch.setattr(learned, "_TERMS_AT_ONCE", 3)
+    monkeypatch.setattr(learned, "_CAME_MAX", 25)
+
+
+@pytest.mark.usefixtures("learns_little")
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
 def test_after_any_changes_it_is_as_if_built_anew(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[object, ...]]
@@ -391,6 +401,8 @@ def test_after_any_changes_it_is_as_if_built_anew(
             files.pop(of[0], None)  # type: ignore[call-overload]
         elif step == "embed":
             embed_all(index)
+        elif step == "learn":
+            index.learn()
         else:
             answers(index)
     embed_all(index)
@@ -416,6 +428,21 @@ def test_a_worn_image_is_made_anew(index: Index, monkeypatch: pytest.MonkeyPatch
     assert found(index, "dog cat") == [("a", 1), ("b", 1)]
     assert index._image is not None
     assert index._image.count < 20
+
+
+def test_what_was_learned_answers_without_the_database(index: Index) -> None:
+    index.put([entry(at, f"{at:03}", f"common word{at}") for at in range(1, 300)])
+    assert found(index, "common word7")[0] == ("007", 1)
+    while index.learn():
+        pass
+    assert index._image is not None
+    assert not index._image.lacks(["word8", "commonn", "nowhere"])
+    assert found(index, "word8") == [("008", 1)]
+    assert found(index, "nowhere") == []
+    index.put([entry(8, "8", "gone"), entry(500, "500", "word9 word500")])
+    assert found(index, "word8") == []
+    assert sorted(found(index, "word9")) == [("009", 1), ("500", 1)]
+    assert found(index, "word500") == [("500", 1)]
 
 
 def test_the_rarest_words_are_looked_for_where_there_are_too_many(

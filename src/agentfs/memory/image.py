@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentfs.memory.embedding import Vectors
+from agentfs.memory.learned import PASSAGES_MAX, Learned
 from agentfs.memory.names import is_archived
 from agentfs.memory.places import Places
 from agentfs.memory.speakers import is_role
@@ -42,6 +43,8 @@ _COLUMN_NAMES = " ".join(COLUMNS)
 _WEIGHT_AT = np.zeros(len(_COLUMN_NAMES) + 1, np.float32)
 for _name, _weight in COLUMNS.items():
     _WEIGHT_AT[_COLUMN_NAMES.index(_name) + 1] = _weight
+_PLACES = f"group_concat(doc*64+instr('{_COLUMN_NAMES}', col))"
+"""Of the rows of a term, in SQL."""
 
 Floats = npt.NDArray[np.float32]
 Slots = npt.NDArray[np.int64]
@@ -136,6 +139,7 @@ class Image:
         self._terms: dict[str, _Term] = {}
         """The last asked for is the last."""
         self._postings = 0
+        self._learned = Learned(_PLACES)
         self._norms: Floats | None = None
         self._by_id: tuple[Slots, Slots] | None = None
         self._ascending = True
@@ -171,9 +175,11 @@ class Image:
                 self._matrix = _roomy(self._matrix, self.count - 1)
                 self._matrix[self.count - 1] = kept[it.id]
                 self._vectored[self.count - 1] = True
-            for term, frequency in it.terms.items():
-                if (known := self._terms.get(term)) is not None:
-                    known.more.append((self.count - 1, frequency))
+            for term in it.terms.keys() & self._terms.keys():
+                self._terms[term].more.append((self.count - 1, it.terms[term]))
+            self._learned.came(
+                self.count - 1, {term: it.terms[term] for term in it.terms.keys() - self._terms.keys()}
+            )
 
     def _vectors_of(self, document: int) -> dict[int, Vectors]:
         place = self._places.get(document)
@@ -334,9 +340,13 @@ class Image:
         shown = ~np.isin(of, np.fromiter(hidden, np.int64, len(hidden)))
         return np.asarray(self._alive[: self.count] & shown[self._documents[: self.count]], np.bool_)
 
+    def learn(self, sql: Connection) -> bool:
+        """Read where a few more terms stand, in a memory that is small. Returns whether there is more."""
+        return self.count <= PASSAGES_MAX and self._learned.read(sql, self.count)
+
     def lacks(self, terms: Sequence[str]) -> bool:
         """Whether the database must be read for any of the terms."""
-        return not self._terms.keys() >= set(terms)
+        return not all(term in self._terms or term in self._learned for term in terms)
 
     def scores_by_words(
         self, sql: Connection | None, terms: Sequence[str], frequencies: Sequence[int], seen: Mask | None = None
@@ -375,7 +385,7 @@ class Image:
         few = self.count * len(terms) <= _POSTINGS_MAX  # then all of them will be read
         found = []
         for term in terms:
-            if term in self._terms or few:
+            if few or term in self._terms or term in self._learned:
                 found.append(len(self._term(sql, term).slots))
             else:
                 row = _given(sql).one("SELECT doc FROM word WHERE term=?", (term,))
@@ -396,11 +406,12 @@ class Image:
     def _term(self, sql: Connection | None, term: str) -> _Term:
         found = self._terms.pop(term, None)
         if found is None:
-            found = self._read_term(_given(sql), term)
+            found = self._taken(term) if term in self._learned else self._read_term(_given(sql), term)
             self._postings += len(found.slots)
-            while self._postings > _KEPT_POSTINGS_MAX and self._terms:
+            while sql is not None and self._postings > _KEPT_POSTINGS_MAX and self._terms:
                 oldest = self._terms.pop(next(iter(self._terms)))
                 self._postings -= len(oldest.slots)
+                self._learned.forget()  # it is not there any more
         self._terms[term] = found
         if found.deaths == self._deaths and not found.more:
             return found
@@ -416,16 +427,26 @@ class Image:
         self._postings += len(found.slots) - before
         return found
 
+    def _taken(self, term: str) -> _Term:
+        places, slots, came = self._learned.take(term)
+        found = self._as_term(places, slots)
+        found.more = came
+        return found
+
     def _read_term(self, sql: Connection, term: str) -> _Term:
-        row = sql.one(f"SELECT group_concat(doc*64+instr('{_COLUMN_NAMES}', col)) FROM word_at WHERE term=?", (term,))
-        places = np.fromstring(row[0], np.int64, sep=",") if row is not None and row[0] else np.zeros(0, np.int64)
+        row = sql.one(f"SELECT {_PLACES} FROM word_at WHERE term=?", (term,))
+        return self._as_term(row[0] if row is not None and row[0] else "", self.count)
+
+    def _as_term(self, text: str, slots_then: int) -> _Term:
+        """`text`: as SQL says the places, when there were so many slots. What came since is not of it."""
+        places = np.fromstring(text, np.int64, sep=",") if text else np.zeros(0, np.int64)
         passages, weights = places >> 6, _WEIGHT_AT[places & 63]
         ids, slots_by_id = self._slots_by_id()
         if not len(ids) or not len(passages):
             return _Term(np.zeros(0, np.int64), np.zeros(0, np.float32), self._deaths)
         at = np.minimum(np.searchsorted(ids, passages), len(ids) - 1)
         slots = slots_by_id[at]
-        known = (ids[at] == passages) & self._alive[slots]  # not what came after this image
+        known = (ids[at] == passages) & self._alive[slots] & (slots < slots_then)
         slots, weights = slots[known], weights[known]
         first = np.ones(len(slots), np.bool_)
         np.not_equal(slots[1:], slots[:-1], out=first[1:])

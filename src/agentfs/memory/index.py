@@ -37,7 +37,7 @@ from agentfs.replica.database import Connection, Row
 __all__ = ["ALL", "DocumentRow", "Entry", "Filters", "Hit", "Index", "Looked", "PassageRow", "Stats", "index_path"]
 
 ALL = Filters()
-_ROWS_KEPT = 50_000
+_ROWS_KEPT = 30_000
 """Passages that were read, kept to be read again."""
 
 
@@ -89,6 +89,12 @@ class Index:
         """Read what questions weigh into memory now, so that the first does not wait for it (5 µs a passage)."""
         with self._imaged():
             pass
+
+    def learn(self) -> bool:
+        """Read a little more of what stands in memory ahead of questions (some milliseconds). Returns whether there
+        is more."""
+        with self._file.write_lock, self._imaged() as image, self._file.reading() as sql:
+            return image.learn(sql)
 
     # ---- what stands in memory ----
 

@@ -1,9 +1,8 @@
 """What is put into the index and what comes out of it, and the rows of its tables that hold it."""
 
-import functools
 import os
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from agentfs.memory.documents import Document
 from agentfs.memory.doubles import Gist, gist
@@ -58,9 +57,10 @@ class Filters:
 
 
 ALL = Filters()
+_NO_PARTS: Mapping[str, float] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DocumentRow:
     id: int
     ino: int
@@ -70,16 +70,10 @@ class DocumentRow:
     kind: str
     extracted: bool
     facts: Facts
-
-    @functools.cached_property
-    def place(self) -> str:
-        """Its path, as it comes back."""
-        return os.fsdecode(self.path)
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """Its version, as it comes back."""
-        return self.version.hex()
+    place: str = field(default="", compare=False)
+    """Its path, as it comes back."""
+    digest: str = field(default="", compare=False)
+    """Its version, as it comes back."""
 
     @property
     def date_ns(self) -> int:
@@ -87,7 +81,7 @@ class DocumentRow:
         return self.facts.created_ns if self.facts.created_ns is not None else self.mtime_ns
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PassageRow:
     """What answers need of it is made when the first does, and kept as long as the row."""
 
@@ -97,10 +91,25 @@ class PassageRow:
     """In its document, from 0."""
     passage: Passage
     tokens: int
+    _found: Found | None = field(default=None, init=False, compare=False, repr=False)
+    _gist: Gist | None = field(default=None, init=False, compare=False, repr=False)
 
-    @functools.cached_property
+    @property
     def found(self) -> Found:
         """As it comes back, without a score."""
+        if self._found is None:
+            object.__setattr__(self, "_found", self._made())
+        assert self._found is not None
+        return self._found
+
+    @property
+    def gist(self) -> Gist:
+        if self._gist is None:
+            object.__setattr__(self, "_gist", gist(self.passage.text))
+        assert self._gist is not None
+        return self._gist
+
+    def _made(self) -> Found:
         document, passage = self.document, self.passage
         return Found(
             path=document.place,
@@ -109,16 +118,12 @@ class PassageRow:
             text=passage.text,
             date_ns=self.date_ns,
             score=0.0,
-            parts={},
+            parts=_NO_PARTS,
             title=document.facts.title,
             tags=document.facts.tags,
             tokens=self.tokens,
             version=document.digest,
         )
-
-    @functools.cached_property
-    def gist(self) -> Gist:
-        return gist(self.passage.text)
 
     @property
     def date_ns(self) -> int:
@@ -159,7 +164,8 @@ def _with_facts(sql: Connection, rows: Sequence[Row]) -> list[DocumentRow]:
             title=row[7], tags=tuple(tags.get(row[0], ())), importance=row[8], expires_ns=row[9], type=row[10],
             links=tuple(links.get(row[0], ())), created_ns=row[11], pinned=bool(row[12]), superseded=bool(row[13]),
         )  # fmt: skip
-        found.append(DocumentRow(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), facts))
+        place, digest = os.fsdecode(row[2]), row[3].hex()
+        found.append(DocumentRow(row[0], row[1], row[2], row[3], row[4], row[5], bool(row[6]), facts, place, digest))
     return found
 
 
