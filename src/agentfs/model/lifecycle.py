@@ -158,7 +158,7 @@ def _rule(table: Mapping[str, object]) -> Rule:
     keep = table.get("keep", False)
     if type(keep) is not bool:
         raise ValueError("keep is true or false")
-    actions: list[Action] = [it for it in ("expire", "archive") if it in table]  # type: ignore[misc]
+    actions: list[Action] = [it for it in ("expire", "archive") if it in table]
     versions = _versions(table["versions"]) if "versions" in table else None
     if keep:
         others = sorted(table.keys() - {"glob", "keep"})
