@@ -187,7 +187,8 @@ class ViewService:
         keeper.tell()
         if more or not keeper.keeping:
             return 0.0
-        return min(self._looks.step(engine), self._until_due(keeper), _IDLE_SECONDS)
+        look_s = self._looks.step(engine) if keeper.is_whole else _IDLE_SECONDS
+        return min(look_s, self._until_due(keeper), _IDLE_SECONDS)
 
     def _until_due(self, keeper: Keeper) -> float:
         wait = keeper.due.next_s(now=self._clock.monotonic(), age_s=keeper.age_s)
@@ -472,14 +473,26 @@ class ViewService:
     def _look(self, engine: Engine, _request: Message, _progress: Progress) -> Message:
         """Take in what other tools did in the bucket, now."""
         with self._work:
-            self._opened(engine)
+            self._do_what_was_left(engine)
             return self._looks.look(engine).message()
 
     def _accept(self, engine: Engine, _request: Message, _progress: Progress) -> Message:
         """As `view-look`, and believe the deletions that were too many."""
         with self._work:
-            self._opened(engine)
+            self._do_what_was_left(engine)
             return self._looks.accept(engine).message()
+
+    def _do_what_was_left(self, engine: Engine) -> None:
+        """Become the keeper, if there is none, and write what the one before left: it must not be taken for another
+        tool's doing."""
+        keeper = self._opened(engine)
+        if self.enabled and not keeper.keeping:
+            self._look_at = float("-inf")
+            self._stand_by(keeper)
+        if keeper.keeping:
+            self._take_news(keeper)
+            while keeper.work(age_s=0.0) and not keeper.is_whole:
+                pass
 
     def _change(self, engine: Engine, request: Message, _progress: Progress) -> Message:
         """`mode`, `rules` (pairs of a pattern and a policy): what is given is changed, for every machine."""

@@ -102,6 +102,8 @@ class Keeper:
         self._rules = Rules()
         self._mark_at = 0.0
         self._looked_at = 0.0
+        self._begun_at = 0
+        """The commit up to which this keeper had to do what others had left."""
         self._leftovers: list[str] | None = []
         """Names that were lost while another kept the view: what still stands there may be of then. None: all."""
 
@@ -266,6 +268,7 @@ class Keeper:
                         self._leftovers += self._lost(commit)
         if self._leftovers == []:
             self._table.set_state("leftovers", 0)
+        self._begun_at = self.due.seen
 
     def follow(self, commits: Iterable[Commit]) -> None:
         """Take in commits in the order of the log; what is missing between is read from it."""
@@ -319,7 +322,7 @@ class Keeper:
         """Compare everything that is known with everything that should be."""
         now = self._clock.monotonic()
         self._table.set_state("through", 0)
-        self.due.seen = max(self.due.seen, self.tree.head())
+        self.due.seen = self._begun_at = max(self.due.seen, self.tree.head())
         self.due.add(self.tree.below(), now=now - LAZY_AGE_S)
         after = ""
         while page := self._table.page(after, _PAGE):
@@ -341,6 +344,12 @@ class Keeper:
     def is_settled(self) -> bool:
         """Whether everything that is known to be due is done."""
         return self.due.through == self.due.seen and self._leftovers == []
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything that was due when this keeper began is done: what stands there and is not known is
+        another's, and no other keeper's."""
+        return self.due.through >= self._begun_at and self._leftovers == []
 
     @property
     def is_fork(self) -> bool:
@@ -370,10 +379,10 @@ class Keeper:
             self._write(files)
         if not self.keeping:
             return False
-        if self.due.through == self.due.seen:
+        if self.due.through >= self._begun_at:
             self._clear_leftovers()
-            if self._table.state("through") != self.due.seen:
-                self._table.set_state("through", self.due.seen)
+        if self.due.through == self.due.seen and self._table.state("through") != self.due.seen:
+            self._table.set_state("through", self.due.seen)
         return len(files) == limit
 
     def _write(self, files: Sequence[InodeId]) -> None:
