@@ -1,8 +1,8 @@
 """Retrieval quality: how much of the known evidence comes back within a budget, beside grep, FTS5 and vectors.
 
 The project's own notes and chats are always asked. With LOCOMO=<a file in the form of LoCoMo> so are its
-conversations. Tokens are counted by the product's counter for every side. The sides that are not AgentFS return lines,
-best first, under one header for each file; grep ranks a line by how many of the question's words it holds.
+conversations. Tokens are counted by the product's counter for every side. The sides that are not AgentFS return
+lines, best first, under one header for each file; grep ranks a line by how many of the question's words it holds.
 """
 
 import contextlib
