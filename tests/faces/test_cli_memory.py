@@ -33,12 +33,18 @@ def test_a_memory_from_the_command_line_and_back(one: Machine) -> None:
     assert answer["passages"][0]["text"] == "über die Leitung: 東京"
     assert {"first_line", "last_line", "score", "parts", "date", "version"} <= answer["passages"][0].keys()
 
+    small = one.run("recall", "when do we deploy", "--max-tokens", "3")
+    assert (small.code, small.text) == (0, "")
+    needs = small.err.rpartition(" ")[2].strip()
+    assert f"not within 3 tokens: the best passage needs {needs}" in small.err
+    assert "Tuesdays" in one.ok("recall", "when do we deploy", "--max-tokens", needs).text
+
     listed = one.ok("search", "deploy", "--tag", "ops", "--explain").text
     assert f"{path}:" in listed
     assert "words +" in listed
     assert one.ok("tags").text == "1  ops\n1  work\n"
     stats = one.ok("reindex", "--json").json
-    assert (stats["documents"], stats["behind"], stats["problem"]) == (2, 0, "")
+    assert (stats["documents"], stats["behind"], stats["problem"], stats["unread"]) == (2, 0, "", {})
     assert stats["next_expiry"] is not None
 
     assert one.ok("forget", path, "--dry-run").text == f"would forget {path}\n"
