@@ -3,6 +3,8 @@ comes back from the dead, and objects that are in the way of all others (docs/vi
 
 import dataclasses
 import hashlib
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +15,11 @@ from view_world import PREFIX, Machine, names, wrong
 
 from agentfs.errors import Corrupt, StoreDenied
 from agentfs.replica import backing
+from agentfs.stores.local import LocalStore
 from agentfs.stores.memory import MemoryStore
 from agentfs.view.facts import ViewFacts
 from agentfs.view.rendering import rendered
-from agentfs.volume.view_words import VIEW_CHANGE, VIEW_LOOK, VIEW_REBUILD
+from agentfs.volume.view_words import VIEW_CHANGE, VIEW_LOOK, VIEW_REBUILD, VIEW_STATUS
 
 TEXT = b"# Plan\n\none\ntwo\nthree\n"
 
@@ -332,3 +335,178 @@ def test_a_time_before_1970_is_taken_once(world: World, monkeypatch: pytest.Monk
     ann.commit("a.md", data=TEXT)
     assert look(ann, 1) == []
     assert ann.node.read("a.md") == TEXT
+
+
+def test_more_objects_than_one_commit_takes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentfs.view.importing.OBJECTS_MAX", 2)
+    ann = Machine(world, "ann")
+    ann.commit("a.md", data=TEXT)
+    ann.keep()
+    for number in range(20):
+        put(world, f"{number:02}.txt", b"%d" % number, keep=False)
+    assert len(look(ann, 1)) == 20
+    assert len(ann.node.names("")) == 21
+
+
+def test_held_names_do_not_lift_the_brake(world: World) -> None:
+    ann = Machine(world, "ann")
+    ann.commit(*(f"{number}.md" for number in range(12)), data=TEXT)
+    ann.keep()
+    look(ann)
+    for name in names(world.store)[1:]:
+        world.store.delete(PREFIX + name)
+    look(ann)
+    bucket = ann.view._looks._bucket
+    assert bucket.look_at(ann.node.engine, names(world.store)).outcomes == []
+    assert bucket.look_at(ann.node.engine, ["1.md", "2.md", "3.md"]).braked == 0
+    assert ann.view._looks.facts(12)["braked"] == 11
+    assert len(ann.node.names("")) == 12
+
+
+def test_numbers_at_their_limits(world: World) -> None:
+    ann = Machine(world, "ann")
+    ann.commit("a.md", data=TEXT)
+    ann.keep()
+    for number, (sequence, file) in enumerate([(2**39 - 1, "549755813887-16777215"), (10**12 - 1, "999999999999-1")]):
+        block = f"  sequence: {sequence}\n  volume: space-sim\n  file: {file}\n  version: 999999999999\n"
+        digest = hashlib.sha256(b"text\n").hexdigest()
+        data = f"---\nagentfs:\n{block}  sha256: {digest}\n---\ntext\n".encode()
+        put(world, f"{number}.md", data, keep=False)
+        put(world, "a.md", data, keep=False)
+    found = look(ann)
+    ann.keep()
+    assert {it["name"] for it in found} == {"0.md", "1.md", "a.md"}  # type: ignore[index]
+    assert wrong(ann) == []
+
+
+# ---- history that was collected ----
+
+
+def collected(world: World) -> tuple[Machine, dict[str, tuple[bytes, dict[str, str]]]]:
+    """A machine whose history begins after what two objects show; and the objects."""
+    ann = Machine(world, "ann")
+    ann.commit("a.md", "gone.md", "same.md", data=TEXT)
+    ann.keep()
+    found = {}
+    for name in names(world.store):
+        it = world.store.get(PREFIX + name)
+        found[name] = it.data, dict(it.attributes)
+    ann.drop()
+    bob = world.node("bob")
+    bob.unlink("gone.md")
+    for number in range(3):
+        bob.write("a.md", TEXT + b"agent %d\n" % number)
+        world.clock.now_s += 3600
+        bob.sync()
+    bob.engine.snapshot()
+    world.days(40)
+    bob.write("a.md", TEXT + b"agent, last\n")
+    bob.sync()
+    world.collect("30d")
+    assert world.stubs()
+    return Machine(world, "cid", view_look=60.0), found
+
+
+def test_stale_objects_of_a_forgotten_past_are_stale(world: World) -> None:
+    cid, _ = collected(world)
+    assert cid.node.engine.ground.log is not None
+    take_over(cid)
+    cid.keep(300)
+    assert sorted(cid.node.names("")) == ["a.md", "same.md"]
+    assert cid.node.read("a.md") == TEXT + b"agent, last\n"
+    assert wrong(cid) == []
+
+
+def test_an_edit_of_a_forgotten_version_takes_nothing_back(world: World) -> None:
+    cid, found = collected(world)
+    take_over(cid)
+    cid.keep(300)
+    data, attributes = found["a.md"]
+    world.store.put(f"{PREFIX}a.md", data.replace(b"two", b"2"), attributes=attributes)
+    data, attributes = found["same.md"]
+    world.store.put(f"{PREFIX}same.md", data.replace(b"two", b"2"), attributes=attributes)
+    world.clock.now_s += 60
+    cid.keep(300)
+    assert cid.node.read("same.md") == TEXT.replace(b"two", b"2")
+    everything = [cid.node.read(name) for name in cid.node.names("")]
+    assert any(b"agent, last\n" in it for it in everything)
+    assert any(b"2\nthree" in it for it in everything)
+
+
+# ---- a directory as a store ----
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[tuple[Machine, Path]]:
+    (tmp_path / "s").mkdir()
+    with world_in(tmp_path, store=LocalStore(str(tmp_path / "s"))) as world:
+        ann = Machine(world, "ann")
+        world.clock.now_s = time.time()
+        ann.commit("a.md", "b.txt", data=TEXT)
+        ann.keep()
+        look(ann)
+        yield ann, tmp_path / "s" / "spaces" / "sim"
+
+
+def test_a_link_in_the_folder_is_not_followed(folder: tuple[Machine, Path], tmp_path: Path) -> None:
+    ann, view = folder
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.txt").write_text("secret")
+    (view / "new.txt").symlink_to(outside / "secret.txt")
+    (view / "a.md").unlink()
+    (view / "a.md").symlink_to(outside / "secret.txt")
+    (view / "d").symlink_to(outside)
+    look(ann)
+    assert sorted(ann.node.names("")) == ["a.md", "b.txt"]
+    ann.node.mkdir("d")
+    ann.commit("a.md", "d/inside.md", "d/secret.txt", data=b"the agent's\n")
+    ann.keep(100)
+    assert sorted(os.listdir(outside)) == ["secret.txt"]
+    assert (outside / "secret.txt").read_text() == "secret"
+    assert ann.node.read("a.md") == b"the agent's\n"
+    ann.node.unlink("d/secret.txt")
+    ann.node.sync()
+    ann.keep(100)
+    look(ann)
+    assert (outside / "secret.txt").read_text() == "secret"
+    assert {"a.md", "new.txt"} <= set(ann.ask(VIEW_STATUS)["left_alone"])
+    (view / "a.md").unlink()
+    (view / "d").unlink()
+    ann.keep(100)
+    ann.ask(VIEW_REBUILD)
+    assert b"the agent's\n" in (view / "a.md").read_bytes()
+    assert b"the agent's\n" in (view / "d" / "inside.md").read_bytes()
+    assert names(ann.world.store) == ["a.md", "b.txt", "d/inside.md", "new.txt"]
+
+
+def test_a_program_that_writes_on_and_on(folder: tuple[Machine, Path]) -> None:
+    """As `tee` does, which keeps its file open."""
+    ann, view = folder
+    with open(view / "log.txt", "ab", buffering=0) as log:
+        for number in range(3):
+            log.write(b"line %d\n" % number)
+            look(ann)
+            ann.keep(20)
+    wanted = b"".join(b"line %d\n" % number for number in range(3))
+    look(ann)
+    assert ann.node.read("log.txt") == (view / "log.txt").read_bytes() == wanted
+    assert sorted(ann.node.names("")) == ["a.md", "b.txt", "log.txt"]
+    ann.commit("log.txt", data=wanted + b"the agent's\n")
+    ann.keep(20)
+    assert (view / "log.txt").read_bytes() == wanted + b"the agent's\n"
+
+
+def test_a_file_that_nobody_may_read_keeps_nobody_up(folder: tuple[Machine, Path]) -> None:
+    ann, view = folder
+    os.mkfifo(view / "pipe.md")
+    (view / "b.txt").write_bytes(TEXT + b"outside\n")
+    (view / "dir.md").mkdir()
+    (view / "dir.md" / "in.md").write_bytes(b"in\n")
+    os.link(view / "b.txt", view / "also.txt")
+    look(ann)
+    assert ann.node.read("b.txt") == ann.node.read("also.txt") == TEXT + b"outside\n"
+    assert ann.node.read("dir.md/in.md") == b"in\n"
+    (view / "also.txt").write_bytes(b"both\n")
+    look(ann)
+    assert ann.node.read("b.txt") == ann.node.read("also.txt") == b"both\n"

@@ -142,6 +142,15 @@ class IndexedTree:
             )
         return None if row is None else int(row[0])
 
+    def was_put(self, name: str, digest: bytes) -> bool:
+        """Whether a commit took in an object of that name with exactly these bytes."""
+        with self.index.reading() as sql:
+            row = sql.one(
+                "SELECT 1 FROM imported WHERE name=? AND digest=? AND sequence<=? LIMIT 1",
+                (name, digest, self.sequence),
+            )
+        return row is not None
+
     def was_imported(self, name: str, digest: bytes, modified_s: int) -> bool:
         """Whether a commit took in exactly this object."""
         with self.index.reading() as sql:

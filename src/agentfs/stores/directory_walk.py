@@ -7,7 +7,7 @@ takes its place as `name/`, and its own object (`.agentfs-self`) as `name`.
 import heapq
 import os
 from collections.abc import Iterable, Iterator
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from agentfs.stores.names import is_object_name
 from agentfs.stores.protocol import Entry
@@ -24,8 +24,8 @@ def walk(root: str, *, prefix: str, after: str, limit: int, foreign: bool = Fals
     """Yield the objects under `root` that start with `prefix` and come after `after`, in order.
 
     `limit` is how many the caller will take: directories are then not sorted further than that.
-    A missing directory has no objects. With `foreign`, files are listed whose names no object can have. Raises
-    `OSError`.
+    A missing directory has no objects. With `foreign`, files are listed whose names no object can have, and symbolic
+    links. Raises `OSError`.
     """
     directory = prefix[: prefix.rfind("/") + 1]
     if any(part in ("", ".", "..") for part in directory[:-1].split("/")) and directory:
@@ -42,7 +42,7 @@ def _walk_directory(root: str, base: str, prefix: str, after: str, limit: int, *
         if key.endswith("/"):
             yield from _walk_directory(root, key, prefix, after, limit, foreign=foreign)
             continue
-        entry = _entry(root, key)
+        entry = _entry(root, key, foreign=foreign)
         if entry is not None:
             yield entry
 
@@ -81,16 +81,17 @@ def _in_order(keys: Iterable[str], limit: int) -> Iterator[str]:
         yield from sorted(key for key in everything if key > last)
 
 
-def _entry(root: str, name: str) -> Entry | None:
-    """The object `name`, or None if there is none (a directory without an object of its own, a vanished file)."""
+def _entry(root: str, name: str, *, foreign: bool) -> Entry | None:
+    """The object `name`, or None if there is none (a directory without an object of its own, a vanished file). A
+    symbolic link is something foreign: it is spoken of, and not followed."""
     path = f"{root}/{name}"
     try:
-        status = os.stat(path)
-        if not S_ISREG(status.st_mode):
-            status = os.stat(f"{path}/{SELF}")
+        status = os.lstat(path)
+        if S_ISDIR(status.st_mode):
+            status = os.lstat(f"{path}/{SELF}")
     except OSError:
         return None
-    if not S_ISREG(status.st_mode):
+    if not S_ISREG(status.st_mode) and not (foreign and S_ISLNK(status.st_mode)):
         return None
     return Entry(name, status.st_size, status.st_mtime_ns / 1e9, tag_of(status))
 

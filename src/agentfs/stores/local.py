@@ -4,6 +4,9 @@ Order of a put: write a temporary file, fsync it, give it its name (`link` for c
 name is taken; `rename` otherwise), fsync the directory. A crash at any point leaves the old object, the new one,
 or a temporary file that a later put removes; never an empty or partial object.
 
+A symbolic link that somebody put into the root is never followed, neither to read nor to write: only the two upper
+levels may be links, which are the owner's.
+
 An object `a` beside objects `a/…`: a file cannot share its name with a directory, so the bytes of `a` are then
 in `a/.agentfs-self`. The change from one to the other is one atomic exchange (renameat2).
 """
@@ -12,6 +15,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -41,6 +45,8 @@ STALE_SECONDS = 24 * 3600
 _TRIES_MAX = 100
 """How often a put starts again because others made or removed its directory meanwhile."""
 _PART_BYTES_MAX = 255
+_OWN_LEVELS = 2
+"""Directories in the root, and in those, may be links."""
 
 
 class LocalStore:
@@ -94,7 +100,7 @@ class LocalStore:
 
     def _open_object(self, path: str) -> int:
         """A descriptor of the object's file. Opening a FIFO or a device is refused, and never blocks."""
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
         for candidate in (path, f"{path}/{SELF}"):
             descriptor = os.open(candidate, flags)
             status = os.fstat(descriptor)
@@ -197,7 +203,7 @@ class LocalStore:
         for _ in range(_TRIES_MAX):
             try:
                 with self._names_locked(fcntl.LOCK_SH):
-                    target = f"{path}/{SELF}" if os.path.isdir(path) else path
+                    target = f"{path}/{SELF}" if _is_directory(path) else path
                     if create_only:
                         os.link(temporary, target)
                     else:
@@ -212,9 +218,9 @@ class LocalStore:
     def _replace(self, temporary: str, path: str, tag: str, name: str) -> str:
         """Like `_give_name`, if the object is still that version; raises `ObjectChanged`."""
         with self._names_locked(fcntl.LOCK_EX):
-            target = f"{path}/{SELF}" if os.path.isdir(path) else path
+            target = f"{path}/{SELF}" if _is_directory(path) else path
             try:
-                found = tag_of(os.stat(target))
+                found = tag_of(os.lstat(target))
             except (FileNotFoundError, NotADirectoryError):
                 found = ""
             if found != tag:
@@ -310,7 +316,7 @@ class LocalStore:
     def _unlink(self, path: str) -> str:
         """Take the object's name away; the directory that must be made durable."""
         with self._names_locked(fcntl.LOCK_SH):
-            target = f"{path}/{SELF}" if os.path.isdir(path) else path
+            target = f"{path}/{SELF}" if _is_directory(path) else path
             os.unlink(target)
             return self._prune(os.path.dirname(target))
 
@@ -348,6 +354,12 @@ class LocalStore:
             raise StoreError(f"{name} is a name that a directory store needs for itself")
         if max(map(name_bytes, parts)) > _PART_BYTES_MAX:
             raise StoreError(f"a part of {name[:80]}… is longer than {_PART_BYTES_MAX} bytes: no file can have it")
+        path = self._root
+        for level, part in enumerate(parts[:-1]):
+            path = f"{path}/{part}"
+            if level >= _OWN_LEVELS and os.path.islink(path):
+                link = os.path.relpath(path, self._root)
+                raise StoreError(f"{link} in {self.url} is a symbolic link: it is not followed")
         return f"{self._root}/{name}"
 
     def _check_parent(self) -> None:
@@ -359,6 +371,8 @@ class LocalStore:
         reason = os.strerror(error.errno) if error.errno else str(error)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return NoSpace(f"{self.url} is full: {reason}")
+        if error.errno == errno.ELOOP:
+            return StoreError(f"{name} in {self.url} is a symbolic link: it is not followed")
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             return StoreDenied(f"{self.url} refused access to {name}: {reason}; check its owner, mode and mount")
         if error.errno == errno.ENOTDIR:
@@ -375,6 +389,13 @@ def _read(descriptor: int, start: int, length: int) -> bytes:
         pieces.append(piece)
         start, length = start + len(piece), length - len(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _is_directory(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _unlink_if_there(path: str) -> None:

@@ -15,6 +15,7 @@ from agentfs.model.records import INDEX_BITS, InodeId
 KEYS: Final = ("version", "created", "modified", "author", "sequence", "volume", "file", "sha256")
 """In the order in which they are written."""
 METADATA_PREFIX: Final = "agentfs-"
+VERSION_MAX: Final = 10**12 - 1
 
 _NS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -133,7 +134,7 @@ def _check(facts: ViewFacts) -> None:
         raise ValueError(f"{facts.volume!a} or {facts.author!a} is not the name of a volume or of an author")
     if not SEQUENCE_FIRST <= facts.sequence <= SEQUENCE_MAX or not 0 < facts.file <= INTEGER_MAX:
         raise ValueError(f"sequence {facts.sequence} or file {facts.file} is not possible")
-    if len(facts.digest) != DIGEST_BYTES or not 0 <= (facts.version or 0) < 10**12:
+    if len(facts.digest) != DIGEST_BYTES or not 0 <= (facts.version or 0) <= VERSION_MAX:
         raise ValueError("a digest has 32 bytes, a version at most 12 digits")
     for ns in (facts.created_ns, facts.modified_ns):
         if ns is not None and not INTEGER_MIN <= ns <= INTEGER_MAX:

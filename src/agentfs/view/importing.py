@@ -366,11 +366,16 @@ class _Importing:
             return self._keep_aside(one, place, inode, detail=_UNSEEN)
         if was is None and self._is_of_collected(one, inode):
             return self._keep_aside(one, place, inode, detail=_BASE_GONE)
-        if was is not None and stood_here:
-            base = content_of(self.tree, was)
-        else:
-            base = self.tree.newest_before(inode, one.modified_ns - BASE_AGE_NS)
+        base = content_of(self.tree, was) if was is not None and stood_here else self._seen(one, inode)
         return self._edit(one, place, inode, base)
+
+    def _seen(self, one: FoundObject, inode: InodeId) -> Content | None:
+        """What the file was when whoever wrote the object looked at it: without a claim, some time before; or what
+        another tool put there itself."""
+        content = self._record(inode).content
+        if content is not None and self.tree.was_put(one.name, content.digest):
+            return content
+        return self.tree.newest_before(inode, one.modified_ns - BASE_AGE_NS)
 
     def _edit(self, one: FoundObject, place: tuple[InodeId, bytes], inode: InodeId, base: Content | None) -> Outcome:
         now, data = self._content(inode)

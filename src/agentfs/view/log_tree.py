@@ -71,6 +71,10 @@ class LogTree(Protocol):
         """The commit was collected: the time of the entry that stands for it. None: the log has it, or never did."""
         ...
 
+    def was_put(self, name: str, digest: bytes) -> bool:
+        """Whether a commit took in an object of that name with exactly these bytes."""
+        ...
+
     def was_imported(self, name: str, digest: bytes, modified_s: int) -> bool:
         """Whether a commit took in exactly this object: its name below the view's prefix, its bytes, its time."""
         ...

@@ -27,7 +27,7 @@ from agentfs.errors import (
 from agentfs.format.layout import VolumeKind, volume_name
 from agentfs.model.records import InodeId
 from agentfs.stores.protocol import Store, StoredObject
-from agentfs.view.facts import ViewFacts
+from agentfs.view.facts import VERSION_MAX, ViewFacts
 from agentfs.view.judging import Expected, Judged, Verdict, judged, may_go
 from agentfs.view.log_files import LogFile
 from agentfs.view.naming import place_of, view_prefix
@@ -173,7 +173,11 @@ class ViewWriter:
             if data is None:
                 done.stuck[item.put.name] = "its bytes are damaged or missing in the store: run agentfs fsck"
                 continue
-            one = self._made(item, data, _version(item, item.put.over))
+            try:
+                one = self._made(item, data, _version(item, item.put.over))
+            except (ValueError, OverflowError) as error:  # one file must not be in the way of all
+                done.stuck[item.put.name] = f"it cannot be shown: {error}"
+                continue
             if one.object.fronted or not item.put.if_fronted:
                 made.append(one)
         self._table.begin(Begun(it.row, it.digest) for it in made)
@@ -221,7 +225,7 @@ class ViewWriter:
             sequence=fact.sequence,
             digest=fact.digest,
             author=fact.author,
-            version=version,
+            version=None if version is None else min(version, VERSION_MAX),
             created_ns=file.birth_ns,
             modified_ns=fact.modified_ns,
         )

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agentfs.clock import Clock
 from agentfs.errors import BucketNotFound, Corrupt, ObjectNotFound, StoreError, StoreUnavailable, Unavailable
@@ -138,7 +138,7 @@ class BucketImport:
             rows = {row.name: row for row in self._rows()}
             found = looked(self._listed(store), rows.values(), self._path)
             known_whole = self._table.state(LOOKED_AT) is not None
-            report = self._take_in(engine, found, rows, appeared=known_whole)
+            report = self._take_in(engine, found, rows, appeared=known_whole, whole=True)
             self._remember(found, report)
         return report
 
@@ -156,7 +156,9 @@ class BucketImport:
                     entries.append(Entry(name, it.size_bytes, it.modified_at, it.tag))
                 except ObjectNotFound:
                     continue
-            report = self._take_in(engine, looked(entries, rows.values(), self._path), rows, appeared=False)
+            # What is gone, or emptied, is for a look at all: the brake counts them.
+            found = replace(looked(entries, rows.values(), self._path), gone=())
+            report = self._take_in(engine, found, rows, appeared=False, whole=False)
             there = {it.name for it in entries}
             for name in wanted:
                 if name not in there:
@@ -211,15 +213,18 @@ class BucketImport:
 
     # ---- taking in ----
 
-    def _take_in(self, engine: Engine, found: Looked, rows: dict[str, Shown], *, appeared: bool) -> LookReport:
+    def _take_in(
+        self, engine: Engine, found: Looked, rows: dict[str, Shown], *, appeared: bool, whole: bool
+    ) -> LookReport:
         report = LookReport()
         if not found.differs and not found.gone:
-            self._brake([])
+            if whole:
+                self._brake([])
             return report
         keeps, rules = self._showing()
         got = self._got(engine.ground.store, found.differs, rows, report, rules, appeared=appeared and keeps)
-        gone = self._gone(found, rows, got, report, rules, keeps=keeps)
-        emptied = {it.entry.name for it in got if not self._believed_empty(it, rows, report)}
+        gone = self._gone(found, rows, got, report, rules, keeps=keeps) if whole else []
+        emptied = {it.entry.name for it in got if not self._believed_empty(it, rows, report, whole=whole)}
         got = [it for it in got if it.entry.name not in emptied]
         fresh = [it for it in got if not self._is_ours(it)]
         try:
@@ -388,14 +393,14 @@ class BucketImport:
         row = rows.get(it.entry.name)
         return not it.found.data and row is not None and row.size_bytes > 0
 
-    def _believed_empty(self, it: _Got, rows: dict[str, Shown], report: LookReport) -> bool:
+    def _believed_empty(self, it: _Got, rows: dict[str, Shown], report: LookReport, *, whole: bool) -> bool:
         """A tool that failed leaves an empty object: it is believed when it is still empty."""
         if not self._is_emptied(it, rows):
             return True
         if report.braked:
             return False
         name, now_s = it.entry.name, self._clock.monotonic()
-        if name in self._accepted or self._patience.confirmed(name, "empty", now_s=now_s):
+        if name in self._accepted or (whole and self._patience.confirmed(name, "empty", now_s=now_s)):
             return True
         report.waiting.append(it.entry.name)
         return False
