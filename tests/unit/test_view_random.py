@@ -1,7 +1,7 @@
 """Random lives of a view: two machines that write and rename, keepers that die at any point, sleep, lose what they
 know, and believe to be alone. In the end the view shows the log.
 
-    AGENTFS_VIEW_SEEDS=500 pytest tests/unit/test_view_random.py
+    AGENTFS_VIEW_SEEDS=0-500 pytest tests/unit/test_view_random.py
 """
 
 import os
@@ -17,7 +17,7 @@ from agentfs.errors import AgentFSError
 from agentfs.replica import backing
 from agentfs.view.importing import AUTHOR
 
-SEEDS = int(os.environ.get("AGENTFS_VIEW_SEEDS", "6"))
+FIRST, LAST = map(int, os.environ.get("AGENTFS_VIEW_SEEDS", "0-4").split("-"))
 POINTS = ("view.begun", "view.put", "view.tabled", "view.delete", "view.deleted")
 NAMES = ("a.md", "b.md", "c.bin", "d", "e")
 
@@ -108,7 +108,7 @@ class Life:
                 machine.keep(100)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", range(FIRST, LAST))
 def test_whatever_happens_the_view_shows_the_log(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backing, "DIRECTORIES", 4)
     with world_in(tmp_path) as world:

@@ -98,6 +98,8 @@ class Keeper:
         self.mark: Mark | None = None
         """As it was read or put last."""
         self._tag = ""
+        self._token = ""
+        """What the mark names while this is the keeper."""
         self.keeping = False
         self._rules = Rules()
         self._mark_at = 0.0
@@ -126,10 +128,12 @@ class Keeper:
         if mark is not None and (self.mark is None or self.mark.rules != mark.rules):
             self._rules = Rules(mark.rules)
         self.mark, self._tag = mark, tag
+        if mark is None or mark.keeper != self._token or mark.mode == "off":
+            self.keeping = False
 
     def is_ours(self, mark: Mark) -> bool:
         """Whether the keeper that it names was an engine of this replica: it has ended, or there were two."""
-        return bool(mark.keeper) and mark.keeper == self._table.state("keeper")
+        return bool(mark.keeper) and mark.keeper in (self._token, self._table.state("keeper"))
 
     def take_over(self, commits: Sequence[Commit]) -> bool:
         """Become the keeper, from the mark that was read last on; with none, of a new view. `commits`: what was seen
@@ -143,6 +147,7 @@ class Keeper:
         trusted = before is None or (same and self._table.state("leftovers") == 0)
         if not trusted:
             self._table.set_state("leftovers", 1)
+        self._token = token
         if not self._put(wanted, over=self._tag if before is not None else None):
             return False
         self._table.set_state("keeper", token)
@@ -216,10 +221,9 @@ class Keeper:
 
     def _look_again(self) -> None:
         """Somebody else may have changed the mark."""
-        before, rules = self.mark, self._rules.rules
+        rules = self._rules.rules
         now = self.look()
-        if now is None or before is None or now.keeper != before.keeper or now.mode == "off":
-            self.keeping = False
+        if not self.keeping or now is None:
             return
         self._table.set_state("mark", encode(now))
         if now.rules != rules:
@@ -237,11 +241,10 @@ class Keeper:
 
         mark, tag = self.marks.change(made, mends=True)
         assert mark is not None
-        ours = self.keeping and self.mark is not None and mark.keeper == self.mark.keeper
+        ours = self.keeping and mark.keeper == self._token
         self._learn(mark, tag)
         if ours:
             self._table.set_state("mark", encode(mark))
-        self.keeping = ours and mark.mode != "off"
         if self.keeping and mark.rules != rules:
             self._all_due()
         return mark
