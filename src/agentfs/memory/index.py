@@ -287,10 +287,11 @@ class Index:
             known = _state(sql, "embedder")
         if known != name:
             with self._changing(None) as changes:
-                changes.sql.execute("DELETE FROM vector")
-                changes.sql.execute("UPDATE passage SET vectored=0")
+                if changes.sql.one("SELECT 1 FROM vector LIMIT 1") is not None:
+                    changes.sql.execute("DELETE FROM vector")
+                    changes.sql.execute("UPDATE passage SET vectored=0")
+                    changes.everything = True
                 changes.sql.execute("UPDATE state SET value=? WHERE key='embedder'", (name,))
-                changes.everything = True
             self._embedder = -1, ""
 
     @property
