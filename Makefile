@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types sim crash machine bench judges clean lock editing retention view view-bucket day outside
+.PHONY: help demo test lint types sim crash machine bench judges clean lock editing retention view view-lives view-bucket day outside
 
 help:
 	@echo "make demo    set up, then mount a home twice and watch a note travel (embedded default, no server)"
@@ -19,6 +19,7 @@ help:
 	@echo "make editing two mounts, editors at work on the same files, cut off and connected (EDITING_SECONDS=60)"
 	@echo "make outside two mounts and an outsider with an S3 client at work on the same files (OUTSIDE_SECONDS=60)"
 	@echo "make view    Markdown files of all kinds to objects of the view and back (VIEW_VARIANTS=100000)"
+	@echo "make view-lives  random lives of keepers of a view, by seeds (VIEW_LIVES=0-300)"
 	@echo "make view-bucket  the same through a mount, an S3 server, another client and another machine (BUCKET_VARIANTS=10000)"
 	@echo "make judges  stress-ng, dbench, fio, git, SQLite, rsync and tar on a real mount"
 	@echo "make lock    renew the pinned requirements"
@@ -64,6 +65,10 @@ editing: $(VENV)/.ready
 VIEW_VARIANTS ?= 100000
 view: $(VENV)/.ready
 	@VIEW_VARIANTS=$(VIEW_VARIANTS) $(BIN)/python -m pytest -q -s --timeout=0 tests/unit/test_view_objects.py -k "variants or same"
+
+VIEW_LIVES ?= 0-300
+view-lives: $(VENV)/.ready
+	@AGENTFS_VIEW_SEEDS=$(VIEW_LIVES) $(BIN)/python -m pytest -q --timeout=0 tests/unit/test_view_random.py
 
 BUCKET_VARIANTS ?= 10000
 view-bucket: $(VENV)/.ready
