@@ -5,18 +5,20 @@ import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from outside_world import put
 from retention_world import World, world_in
 from view_world import PREFIX, Machine, names, wrong
 
-from agentfs.errors import Corrupt, StoreDenied
+from agentfs.errors import Corrupt, OutcomeUnknown, StoreDenied
 from agentfs.replica import backing
 from agentfs.stores.local import LocalStore
 from agentfs.stores.memory import MemoryStore
+from agentfs.stores.protocol import Store
 from agentfs.view.facts import ViewFacts
 from agentfs.view.rendering import rendered
 from agentfs.volume.view_words import VIEW_CHANGE, VIEW_LOOK, VIEW_REBUILD, VIEW_STATUS
@@ -156,6 +158,42 @@ def test_what_a_keeper_left_when_it_died_does_not_come_back(world: World) -> Non
     ann.keep(200)
     assert ann.node.names("") == ["a.md"]
     assert names(world.store) == ["a.md"]
+
+
+class Late:
+    """A store on which the first put of an object is on its way for long."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+        self.late: Callable[[], object] | None = None
+
+    def put(self, name: str, data: bytes, **how: Any) -> str:
+        if name.endswith(self._name) and how.get("create_only") and self.late is None:
+            self.late = lambda: self._store.put(name, data, **how)
+            raise OutcomeUnknown("no answer")
+        return self._store.put(name, data, **how)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_a_put_that_arrives_after_the_deletion_brings_nothing_back(tmp_path: Path) -> None:
+    with world_in(tmp_path) as world:
+        store = Late(world.store, "a.md")
+        ann = Machine(world, "ann", store=store)
+        ann.commit("a.md", "b.md", data=TEXT)
+        ann.keep()
+        look(ann)
+        ann.node.unlink("a.md")
+        ann.node.sync()
+        ann.keep()
+        look(ann)
+        assert names(world.store) == ["b.md"]
+        assert store.late is not None
+        store.late()
+        assert look(ann) == []
+        ann.keep()
+        assert ann.node.names("") == names(world.store) == ["b.md"]
 
 
 # ---- an outsider's bytes ----

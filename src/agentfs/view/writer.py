@@ -135,9 +135,11 @@ class ViewWriter:
         self._pause = pause
         self._failpoint = failpoint
         self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
 
     def close(self) -> None:
         """Repeating it is harmless."""
+        self._closed = True
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -198,7 +200,8 @@ class ViewWriter:
                     continue
                 failed = failed or outcome
                 continue
-            names.append(name)
+            if outcome is None or not outcome.doubtful:
+                names.append(name)
             if outcome is None:
                 gone.append(name)
                 done.again.add(made.item.put.file)
@@ -243,7 +246,10 @@ class ViewWriter:
         over = made.item.put.over
         tag = over.etag if over is not None and over.digest else ""
         put = 0
+        doubtful = False
         for _ in range(_TRIES_MAX):
+            if self._closed:
+                raise StoreUnavailable("this process is closing the home")
             attributes = {**made.object.metadata, "content-type": made.object.content_type}
             try:
                 if tag:
@@ -251,9 +257,11 @@ class ViewWriter:
                 else:
                     new = self._store.put(name, made.object.data, create_only=True, attributes=attributes)
                 self._failpoint("view.put")
-                return _Put(replace(made.row, etag=new), put + 1)
-            except (ObjectExists, ObjectChanged, OutcomeUnknown):
+                return _Put(replace(made.row, etag=new), put + 1, doubtful=doubtful)
+            except (ObjectExists, ObjectChanged):
                 pass
+            except OutcomeUnknown:
+                doubtful = doubtful or not tag
             found = self._look(name)
             if found is None and tag:
                 return None  # whoever took it away may know better than we
@@ -261,9 +269,9 @@ class ViewWriter:
                 continue
             it = self._judged(made, found)
             if it.verdict is Verdict.RIGHT:
-                return _Put(it.row, put)
+                return _Put(it.row, put, doubtful=doubtful)
             if it.verdict is Verdict.CHANGED:
-                return _Put(it.row, put, it.reason)
+                return _Put(it.row, put, it.reason, doubtful=doubtful)
             if it.verdict is Verdict.AHEAD:
                 raise StoreError(it.reason)
             tag = found.tag
@@ -341,7 +349,6 @@ class ViewWriter:
             elif name not in done.held:
                 gone.append(name)
         self._table.forget([*going, *gone])
-        self._table.ended((), (), [*going, *gone])
 
     def _delete(self, names: Sequence[str], done: Done) -> None:
         if names:
@@ -451,6 +458,8 @@ class _Put:
     put: int
     reason: str = ""
     """Why it was left alone."""
+    doubtful: bool = False
+    """A put that makes the object if there is none may still arrive: also when its file has gone."""
 
 
 def _common(first: str, last: str) -> str:
