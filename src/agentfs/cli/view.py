@@ -160,8 +160,9 @@ def look(*, as_json: bool, **options: str | None) -> None:
 def accept(*, as_json: bool, **options: str | None) -> None:
     """Believe that many objects were deleted on purpose.
 
-    When more than ten objects and more than a tenth of all are gone or emptied at once, no file is deleted until this
-    is said. The history keeps them. If it was no purpose, agentfs view rebuild writes the objects again.
+    When more than ten objects and more than a tenth of all, or all of three or more, are gone or emptied at once, no
+    file is deleted until this is said. The history keeps them. If it was no purpose, agentfs view rebuild writes the
+    objects again.
     """
     from agentfs.volume.view_words import VIEW_ACCEPT  # noqa: PLC0415 - as above
 
