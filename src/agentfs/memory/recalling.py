@@ -302,4 +302,4 @@ def _pinned(looked: Looked) -> list[Piece]:
 
 def found_of(it: Scored) -> Found:
     """A passage as it comes back."""
-    return replace(it.row.found, score=it.score, parts=it.parts)
+    return it.row.found_as(it.score, it.parts)

@@ -98,7 +98,7 @@ class PassageRow:
     def found(self) -> Found:
         """As it comes back, without a score."""
         if self._found is None:
-            object.__setattr__(self, "_found", self._made())
+            object.__setattr__(self, "_found", self.found_as(0.0, _NO_PARTS))
         assert self._found is not None
         return self._found
 
@@ -109,7 +109,8 @@ class PassageRow:
         assert self._gist is not None
         return self._gist
 
-    def _made(self) -> Found:
+    def found_as(self, score: float, parts: Mapping[str, float]) -> Found:
+        """As it comes back."""
         document, passage = self.document, self.passage
         return Found(
             path=document.place,
@@ -117,8 +118,8 @@ class PassageRow:
             last_line=passage.last_line,
             text=passage.text,
             date_ns=self.date_ns,
-            score=0.0,
-            parts=_NO_PARTS,
+            score=score,
+            parts=parts,
             title=document.facts.title,
             tags=document.facts.tags,
             tokens=self.tokens,

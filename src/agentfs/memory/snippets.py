@@ -1,6 +1,8 @@
 """Snippets: the slice of a passage around what a question asked for."""
 
+import functools
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from agentfs.memory.results import Found
@@ -9,6 +11,8 @@ from agentfs.memory.words import terms
 
 CHARACTERS = 240
 _WORD = re.compile(r"\S+")
+_KEPT_CHARACTERS = 64
+"""Of a word whose terms are remembered."""
 
 
 def snippet(found: Found, wanted: frozenset[str], counter: TokenCounter) -> Found:
@@ -16,7 +20,7 @@ def snippet(found: Found, wanted: frozenset[str], counter: TokenCounter) -> Foun
     text = found.text
     if len(text) <= CHARACTERS:
         return found
-    spots = [it.start() for it in _WORD.finditer(text) if not wanted.isdisjoint(terms(it[0]))]
+    spots = [it.start() for it in _WORD.finditer(text) if not wanted.isdisjoint(_terms(it[0]))]
     best, most = 0, 0
     for at, spot in enumerate(spots):
         inside = sum(1 for it in spots[at:] if it < spot + CHARACTERS * 3 // 4)
@@ -31,3 +35,12 @@ def snippet(found: Found, wanted: frozenset[str], counter: TokenCounter) -> Foun
     first = found.first_line + text.count("\n", 0, start)
     cut = text[start:end]
     return replace(found, first_line=first, last_line=first + cut.count("\n"), text=cut, tokens=counter.count(cut))
+
+
+def _terms(word: str) -> Sequence[str]:
+    return _kept(word) if len(word) <= _KEPT_CHARACTERS else terms(word)
+
+
+@functools.lru_cache(1 << 14)
+def _kept(word: str) -> tuple[str, ...]:
+    return tuple(terms(word))
