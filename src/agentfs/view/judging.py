@@ -62,17 +62,17 @@ def judged(
     says the same."""
     object_digest = hashlib.sha256(found.data).digest()
     facts = expected.facts
-    mine = next((it.row for it in begun if it.object == object_digest), None)
+    means = restored(path, found.data, found.attributes)
+    digest = hashlib.sha256(means.data).digest()
+    row = _row(name, found, means, digest)
+    was = means.was
+    mine = next((it.row for it in begun if it.object == object_digest and may_be(was, it.row)), None)
     if mine is not None:
         row = replace(mine, etag=found.tag, modified_at=found.modified_at)
         right = object_digest == expected.object or _reaches(row, facts)
         return Judged(Verdict.RIGHT if right else Verdict.OLD, row)
-    means = restored(path, found.data, found.attributes)
-    digest = hashlib.sha256(means.data).digest()
-    row = _row(name, found, means, digest)
-    if object_digest == expected.object:
+    if object_digest == expected.object and was is None:
         return Judged(Verdict.RIGHT, replace(row, file=facts.file, sequence=facts.sequence))
-    was = means.was
     ours = was is not None and not means.edited and was.whole and was.volume == facts.volume
     if ours and row.file == facts.file and digest == facts.digest:
         return Judged(Verdict.RIGHT if row.sequence >= facts.sequence else Verdict.OLD, row)
@@ -116,6 +116,11 @@ def may_go(
     if touched or begun_here or (whole and was is not None and has(was)):
         return Judged(Verdict.OLD, row)
     return Judged(Verdict.CHANGED, row, "another tool changed it, and its file has gone")
+
+
+def may_be(was: ViewFacts | None, row: Shown) -> bool:
+    """Whether an object with the right bytes does not say to be of another version: two files may have the same."""
+    return was is None or (was.file, was.sequence) == (row.file, row.sequence)
 
 
 def _reaches(row: Shown, facts: ViewFacts) -> bool:

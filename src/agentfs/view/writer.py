@@ -28,11 +28,12 @@ from agentfs.format.layout import VolumeKind, volume_name
 from agentfs.model.records import InodeId
 from agentfs.stores.protocol import Store, StoredObject
 from agentfs.view.facts import VERSION_MAX, ViewFacts
-from agentfs.view.judging import Expected, Judged, Verdict, judged, may_go
+from agentfs.view.judging import Expected, Judged, Verdict, judged, may_be, may_go
 from agentfs.view.log_files import LogFile
 from agentfs.view.naming import place_of, view_prefix
 from agentfs.view.plan import Delete, Put
 from agentfs.view.rendering import Rendered, rendered
+from agentfs.view.restoring import restored
 from agentfs.view.rules import FILE_BYTES_MAX
 from agentfs.view.shown import Begun, ContentFact, Shown, ShownTable
 
@@ -323,10 +324,11 @@ class ViewWriter:
         if found is None:
             return []
         digest = hashlib.sha256(found.data).digest()
+        was = restored(path_of(self.prefix, name) or b"", found.data, found.attributes).was
         return [
             replace(it.row, etag=found.tag, modified_at=found.modified_at)
             for it in self._table.begun(name)
-            if it.object == digest
+            if it.object == digest and may_be(was, it.row)
         ]
 
     # ---- deletions ----
