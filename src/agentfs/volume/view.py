@@ -59,6 +59,10 @@ _LISTED_MAX = 1000
 _SCANNED_MAX = 1000
 
 
+class _OvertakenError(Unavailable):
+    """Another engine has become the keeper."""
+
+
 class ViewService:
     """Made with the engine's services; `start` begins the thread."""
 
@@ -89,6 +93,8 @@ class ViewService:
         """Another's mark, and since when it says the same."""
         self._behind_since: float | None = None
         self._failures = 0
+        self._by_itself = False
+        """What looks now was not asked to."""
         self._held = 0
         """Names that are left alone, when it was counted last."""
         self._problem = ""
@@ -187,7 +193,15 @@ class ViewService:
         keeper.tell()
         if more or not keeper.keeping:
             return 0.0
-        look_s = self._looks.step(engine) if keeper.is_whole else _IDLE_SECONDS
+        if not keeper.is_whole:
+            return min(self._until_due(keeper), _IDLE_SECONDS)
+        self._by_itself = True
+        try:
+            look_s = self._looks.step(engine)
+        except _OvertakenError:
+            return 0.0
+        finally:
+            self._by_itself = False
         return min(look_s, self._until_due(keeper), _IDLE_SECONDS)
 
     def _until_due(self, keeper: Keeper) -> float:
@@ -339,7 +353,12 @@ class ViewService:
     def _showing(self) -> tuple[bool, Rules]:
         """See `BucketImport`."""
         keeper = self._keeper
-        return (False, Rules()) if keeper is None else keeper.showing()
+        if keeper is None:
+            return False, Rules()
+        keeps, rules = keeper.showing()
+        if self._by_itself and not keeps:  # what stands there and is not known may be the other keeper's
+            raise _OvertakenError("another engine keeps the view now")
+        return keeps, rules
 
     # ---- answers ----
 
@@ -483,12 +502,13 @@ class ViewService:
             return self._looks.accept(engine).message()
 
     def _do_what_was_left(self, engine: Engine) -> None:
-        """Become the keeper, if there is none, and write what the one before left: it must not be taken for another
-        tool's doing."""
+        """Become the keeper, and write what the one before left: it must not be taken for another tool's doing."""
         keeper = self._opened(engine)
         if self.enabled and not keeper.keeping:
             self._look_at = float("-inf")
             self._stand_by(keeper)
+            if not keeper.keeping and keeper.mark is not None and keeper.mark.mode != "off":
+                self._take(keeper)
         if keeper.keeping:
             self._take_news(keeper)
             while keeper.work(age_s=0.0) and not keeper.is_whole:
