@@ -317,7 +317,10 @@ class Keeper:
 
     def _lost(self, commit: Commit) -> list[str]:
         """The names of the places that a commit took away, as far as they can be told from where things are now."""
-        paths = [self.tree.path_of(it.parent, it.name) for it in commit.unlinks]
+        files = self.tree.files(it.child for it in commit.links)
+        places = [(it.parent, it.name) for it in commit.unlinks]
+        places += [(it.parent, it.name) for it in commit.links if it.child not in files]  # in the place of a file
+        paths = [self.tree.path_of(*place) for place in places]
         names = [self._name_of(path) for path in paths if path is not None]
         return [name for name in names if name is not None]
 
