@@ -160,6 +160,26 @@ def test_what_a_keeper_left_when_it_died_does_not_come_back(world: World) -> Non
     assert names(world.store) == ["a.md"]
 
 
+def test_what_its_keeper_left_at_a_name_between_is_not_new(world: World) -> None:
+    """The version is older than the name; of a directory that was renamed, too."""
+    ann, bob = Machine(world, "ann"), Machine(world, "bob")
+    ann.node.mkdir("d")
+    ann.commit("a.md", "d/in.md", data=TEXT)
+    ann.keep()
+    look(ann)
+    take_over(bob)
+    for old, new in (("a.md", "b.md"), ("d", "e")):
+        bob.node.rename(old, new)
+    bob.node.sync()
+    bob.keep()
+    assert names(world.store) == ["b.md", "e/in.md"]
+    for old, new in (("b.md", "c.md"), ("e", "f")):
+        bob.node.rename(old, new)
+    bob.node.sync()
+    assert look(ann) == []
+    assert sorted(ann.node.names("")) == ["c.md", "f"]
+
+
 class Late:
     """A store on which the first put of an object is on its way for long."""
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from agentfs.history.names import PathNames, path_in
-from agentfs.model.records import InodeId
+from agentfs.format.limits import SEQUENCE_MAX
+from agentfs.history.names import PathNames
+from agentfs.model.records import ROOT_ID, InodeId
 from agentfs.replica.database import Connection
 
 
@@ -33,10 +34,16 @@ def latest_content(sql: Connection, inode: InodeId) -> Latest | None:
     return Latest(found[0], found[1], row[0] if row is not None else "", found[2])
 
 
-def had_path(sql: Connection, inode: InodeId, path: PathNames) -> bool:
-    """Whether the file ever had that path, right when it got a name or right before it lost one."""
-    for parent, name, since, until in sql.rows("SELECT parent, name, since, until FROM name WHERE inode=?", (inode,)):
-        moments = (since,) if until is None else (since, until - 1)
-        if path[-1:] == (name,) and any(path_in(sql, parent, name, at) == path for at in moments):
-            return True
-    return False
+def had_path(sql: Connection, inode: InodeId, path: PathNames, *, since: int = 0) -> bool:
+    """Whether the file had that path right after entry `since` or any later one; directories were renamed, too."""
+    meant: list[tuple[InodeId, int, int]] = [(ROOT_ID, since, SEQUENCE_MAX + 1)]
+    for name in path:
+        meant = [
+            (child, max(begin, first), end if until is None else min(end, until))
+            for parent, begin, end in meant
+            for child, first, until in sql.rows(
+                "SELECT inode, since, until FROM name WHERE parent=? AND name=?", (parent, name)
+            )
+        ]
+        meant = [it for it in meant if it[1] < it[2]]
+    return any(child == inode for child, _, _ in meant)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from agentfs.errors import ContentGone, ObjectNotFound
 from agentfs.history.index import HistoryIndex
-from agentfs.history.names import last_seen, resolve
+from agentfs.history.latest import had_path
+from agentfs.history.names import last_seen
 from agentfs.history.past import inode_at
 from agentfs.history.places import COLUMNS, of_columns
 from agentfs.history.trees import check_known
@@ -118,10 +119,9 @@ class IndexedTree:
         return frozenset(bytes(row[0]) for row in rows)
 
     def was_at(self, inode: InodeId, sequence: int, path: bytes) -> bool:
-        """Whether the file had that path right after that entry."""
+        """Whether the file had that path right after that entry, or later."""
         with self.index.reading() as sql:
-            found = resolve(sql, tuple(path.split(b"/")), sequence)
-        return found is not None and found.inode == inode
+            return had_path(sql, inode, tuple(path.split(b"/")), since=sequence)
 
     def removed_at_ns(self, path: bytes) -> int | None:
         """The time of the commit after which the path meant nothing any more; None: it never did, or it does."""

@@ -60,7 +60,7 @@ class LogTree(Protocol):
         ...
 
     def was_at(self, inode: InodeId, sequence: int, path: bytes) -> bool:
-        """Whether the file had that path right after that entry."""
+        """Whether the file had that path right after that entry, or later: a version is shown at all its names."""
         ...
 
     def removed_at_ns(self, path: bytes) -> int | None:
