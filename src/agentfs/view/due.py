@@ -42,6 +42,8 @@ class Due:
         """The last commit that was taken in."""
         self.news: dict[InodeId, News] = {}
         self._files: dict[InodeId, _Since] = {}
+        self.strays: set[str] = set()
+        """Names of objects that may have to go, and that are not known to be any file's."""
 
     def __len__(self) -> int:
         return len(self._files)
@@ -81,7 +83,9 @@ class Due:
             path = self._tree.path_of(parent, name)
             shown = None if path is None else self._name_of(path)
             if shown is not None:
-                due.update(row.file for row in self._table.below(shown) if row.file)
+                rows = self._table.below(shown)
+                due.update(row.file for row in rows if row.file)
+                self.strays.update(row.name for row in rows if not row.file)
         self.seen = max(self.seen, commit.sequence)
         self.add(due, now=now, sequence=commit.sequence)
 
@@ -125,3 +129,4 @@ class Due:
     def clear(self) -> None:
         self._files.clear()
         self.news.clear()
+        self.strays.clear()

@@ -19,7 +19,7 @@ from agentfs.view.facts import time_text
 from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.mark import Mark, MarkFile, encode
 from agentfs.view.naming import OBJECT_NAME_BYTES_MAX, object_name, view_prefix
-from agentfs.view.plan import Put, Wanted, steps
+from agentfs.view.plan import Delete, Put, Wanted, steps
 from agentfs.view.rules import FILE_BYTES_MAX, Policy, Rules
 from agentfs.view.shown import ContentFact, Shown, ShownTable
 from agentfs.view.writer import Done, Item, ViewWriter, path_of
@@ -333,6 +333,7 @@ class Keeper:
         after = ""
         while page := self._table.page(after, _PAGE):
             self.due.add((row.file for row in page if row.file), now=now - LAZY_AGE_S)
+            self.due.strays.update(row.name for row in page if not row.file)
             after = page[-1].name
 
     def _settle_begun(self) -> None:
@@ -383,6 +384,8 @@ class Keeper:
             self._look_again()
         if files and self.keeping:
             self._write(files)
+        if self.due.strays and self.keeping:
+            self._clear_strays()
         if not self.keeping:
             return False
         if self.due.through >= self._begun_at:
@@ -390,6 +393,20 @@ class Keeper:
         if self.due.through == self.due.seen and self._table.state("through") != self.due.seen:
             self._table.set_state("through", self.due.seen)
         return len(files) == limit
+
+    def _clear_strays(self) -> None:
+        """Objects that are known and are not known to be any file's, at names that changed."""
+        rows = {name: row for name in self.due.strays if (row := self._table.get(name)) is not None and not row.file}
+        owners = self._owners(rows)
+        self.due.add(owners.values(), now=self._clock.monotonic())
+        held = self._table.held()
+        lost = [Delete(row) for name, row in rows.items() if name not in owners and name not in held]
+        if lost and not self._is_still_ours():
+            return
+        done = Done()
+        self.writer.delete(lost, done)
+        self.told.deleted += done.deleted
+        self.due.strays.clear()
 
     def _write(self, files: Sequence[InodeId]) -> None:
         log = self.tree.files(files)
