@@ -436,8 +436,8 @@ class Keeper:
         self, files: Sequence[InodeId], log: Mapping[InodeId, LogFile], puts: Iterable[Put], done: Done
     ) -> None:
         stuck = {put.file for put in puts if put.name in done.stuck}
-        for put in puts:
-            self.told.stuck.pop(put.name, None)
+        for name in [name for file in log.values() for name, _ in self._names(file)]:
+            self.told.stuck.pop(name, None)
         self.told.stuck |= done.stuck
         again = self._clock.monotonic() + _STUCK_S
         for file in files:
