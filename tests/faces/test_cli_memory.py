@@ -36,7 +36,7 @@ def test_a_memory_from_the_command_line_and_back(one: Machine) -> None:
     small = one.run("recall", "when do we deploy", "--max-tokens", "3")
     assert (small.code, small.text) == (0, "")
     needs = small.err.rpartition(" ")[2].strip()
-    assert f"not within 3 tokens: the best passage needs {needs}" in small.err
+    assert f"not within 3 tokens: the best passage needs {needs}; ask with" in small.err
     assert "Tuesdays" in one.ok("recall", "when do we deploy", "--max-tokens", needs).text
 
     listed = one.ok("search", "deploy", "--tag", "ops", "--explain").text

@@ -50,6 +50,8 @@ def test_what_commands_store_can_be_read_without_them(tmp_path: Path, run: Calla
     status = told("status", "--files")
     assert (status["mode"], status["through"], status["head"]) == ("on", 2, 2)
     assert status["without"] == {"b.log": "a rule says none"}
+    assert status["address"] == f"{place}/"
+    assert f"where       {status['address']}\n" in run("view")
     assert "1 of 2 files have no object" in run("view", "--files")
     run("rm", "notes/a.md")
     assert list(tmp_path.glob("store/agents/**/*.md")) == []

@@ -123,6 +123,9 @@ def test_a_small_home_has_a_brake_too(world: World) -> None:
     assert look(ann) == []
     assert ann.ask(VIEW_LOOK)["braked"] == 3
     assert len(ann.node.names("")) == 3
+    assert ann.ask(VIEW_STATUS)["braked"] == 3
+    assert ann.ask(VIEW_REBUILD)["put"] == 3
+    assert ann.ask(VIEW_STATUS)["braked"] == 0, "they are there again"
 
 
 # ---- files that would come back ----

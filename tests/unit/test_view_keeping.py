@@ -387,6 +387,20 @@ def test_what_is_gone_is_written_again_when_the_file_changes_and_by_a_rebuild(wo
     assert world.store.get(f"{PREFIX}c.md").data == b"theirs"
 
 
+def test_the_status_says_what_is_done_before_the_mark_does(world: World) -> None:
+    ann = Machine(world, "ann")
+    ann.commit("a.md")
+    ann.keep()
+    ann.commit("b.md")
+    ann.keep()
+    mark = MarkFile(world.store, "space-sim").read()[0]
+    assert mark is not None and mark.through == 1, "it is put once a minute"
+    status = ann.ask(VIEW_STATUS)
+    assert (status["through"], status["head"]) == (2, 2)
+    ann.commit("c.md")
+    assert ann.ask(VIEW_STATUS)["through"] < 3, "not written yet"
+
+
 def test_the_mark_keeps_what_others_know(world: World) -> None:
     file = MarkFile(world.store, "space-sim")
     assert file.read() == (None, "")

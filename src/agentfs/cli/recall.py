@@ -99,7 +99,10 @@ def recall(
     if found.text:
         click.echo(found.text)
     elif found.relevant:
-        warn(f"something answers, but not within {max_tokens} tokens: the best passage needs {found.needs}")
+        warn(
+            f"something answers, but not within {max_tokens} tokens: the best passage needs {found.needs}; "
+            f"ask with --max-tokens {found.needs}"
+        )
     if explain:
         _explain(list(found.found))
         click.echo(f"\n{found.tokens} of {max_tokens} tokens ({found.counter}); {found.scanned} passages looked at")
@@ -262,7 +265,8 @@ def _print_one(it: "Found", *, score: bool = False) -> None:
 
 
 def _place(it: "Found") -> str:
-    return f"{shown(it.path.encode('utf-8', 'surrogateescape'))}:{it.first_line}-{it.last_line}"
+    last = f"-{it.last_line}" if it.last_line != it.first_line else ""
+    return f"{shown(it.path.encode('utf-8', 'surrogateescape'))}:{it.first_line}{last}"
 
 
 def _explain(found: "list[Found]") -> None:

@@ -350,7 +350,7 @@ def _stored(it: "VolumeUsage", now_ns: int) -> str:
     seen = age((now_ns - it.measured_ns) / 1e9)
     history, view = latest(it.stored, "history"), latest(it.stored, "view")
     text += f", {about_size(history.size_bytes)} of history, {about_size(view.size_bytes)} in the view"
-    return f"{text} ({history.objects + view.objects:,} objects, listed {seen} ago)"
+    return f"{text} ({history.objects + view.objects:,} objects in all, listed {seen} ago)"
 
 
 def _cost(it: "VolumeUsage", days: range) -> str:

@@ -6,10 +6,11 @@ from typing import Any
 import click
 
 from agentfs.cli.asking import memories, progress
-from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option
+from agentfs.cli.options import ExampleCommand, json_option, settings_of, settings_options, space_option
 from agentfs.cli.output import as_json as print_json
 from agentfs.cli.output import table, warn
 from agentfs.clock import SystemClock
+from agentfs.config.settings import redacted
 from agentfs.config.values import about_size, shown_seconds
 
 _EXAMPLES = (
@@ -63,8 +64,10 @@ def status(*, files: bool, as_json: bool, **options: str | None) -> None:
     """Show who writes the objects, how far that is, and what is left alone."""
     from agentfs.volume.view_words import VIEW_STATUS  # noqa: PLC0415 - help and usage errors must not wait for it
 
+    store = settings_of({name: value for name, value in options.items() if name != "space"}).store
     with memories(options, fresh=False) as them:
         found = them[0].link().request(VIEW_STATUS, timeout_seconds=_STATUS_SECONDS_MAX, scan=files)
+    found["address"] = f"{redacted(store).partition('?')[0].rstrip('/')}/{found['place']}"
     if as_json:
         print_json(found)
     else:
@@ -254,9 +257,9 @@ def _say(found: dict[str, Any]) -> None:
     due = f", {found['due']} files to write" if found["due"] else ""
     by = {"keeping": "this machine", "off": found["keeper"], "standing by": found["keeper"]}[found["here"]]
     rows = [
-        ("where", found["place"]),
+        ("where", found["address"]),
         ("mode", found["mode"]),
-        ("written by", by or "nobody at the moment"),
+        ("written by", "nobody: agentfs view on" if found["mode"] == "off" else by or "nobody at the moment"),
         ("as of", f"commit {found['through']} of {found['head']}{due}"),
     ]
     if found["objects"]:
@@ -268,7 +271,9 @@ def _say(found: dict[str, Any]) -> None:
     _say_names("not written", found["stuck"])
     _say_names("no files", dict.fromkeys(found["foreign"], "no file has such a name") | found["left_alone"])
     _say_braked(found["braked"])
-    if "without" in found:
+    if not found.get("without_count", 1):
+        click.echo(f"every file has its object ({found['files']})")
+    elif "without" in found:
         _say_names(f"{found['without_count']} of {found['files']} files have no object", found["without"])
     _say_problem(found)
 

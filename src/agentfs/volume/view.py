@@ -422,6 +422,8 @@ class ViewService:
             "problem": problem,
         }
         answer |= self._looks.facts(objects) | _mark_message(mark)
+        if keeper.keeping and keeper.is_settled:  # the mark says so a minute later
+            answer["through"] = max(answer["through"], keeper.due.through)
         if request.get("scan"):
             answer |= self._unshown(keeper, Rules(mark.rules if mark is not None else ()))
         return answer
@@ -478,6 +480,7 @@ class ViewService:
             progress({"indexed": max(most - left, 0), "of": most})
         with self._work:
             keeper.tell()
+            self._looks.written_again()
             objects, size_bytes = self.table.counts()
             return {
                 "files": most,

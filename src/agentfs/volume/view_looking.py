@@ -91,6 +91,11 @@ class BucketLooks:
         self._look_at = self._clock.monotonic() + seconds_until_again(report, self.interval_s or _NEVER_S)
         return report
 
+    def written_again(self) -> None:
+        """A rebuild answered the brake: say no more that objects are gone. If some are, the next look says so."""
+        if self._table.state(BRAKE):
+            self._table.set_state(BRAKE, "")
+
     def facts(self, objects: int) -> Message:
         """For `agentfs view status`."""
         braked, left = self._table.state(BRAKE), self._table.state(LEFT)
