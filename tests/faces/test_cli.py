@@ -178,6 +178,22 @@ def test_init_writes_the_configuration_and_the_next_step(me: Machine) -> None:
     assert (me.root / ".local/share/agentfs/store/.agentfs/store.json").exists()
 
 
+def test_init_says_when_the_other_homes_get_another_store(me: Machine) -> None:
+    me.extra = {"AGENTFS_STORE": "", "AGENTFS_AGENT_ID": ""}
+    one, two = me.root / "one", me.root / "two"
+    assert me.run("init", "--agent-id", "ada", "--store", str(one)).err == ""
+    assert me.run("init", "--agent-id", "ada", "--store", str(one)).err == ""
+    me.ok("put", "-", "x", stdin=b"1")
+    told = me.run("init", "--agent-id", "bob", "--store", str(two))
+    assert told.code == 0
+    assert f"agentfs config set store '{one}' --agent-id ID" in told.err
+    assert me.ok("ls", "--agent-id", "ada").text == ""
+    assert str(me.root) not in me.ok("status", "--agent-id", "bob").text
+    assert me.ok("status", "--agent-id", "ada").text.count("home-ada in /") == 2
+    me.ok("config", "set", "store", str(one), "--agent-id", "ada")
+    assert me.ok("ls", "--agent-id", "ada").text == "x\n"
+
+
 def test_a_newer_store_is_left_alone(me: Machine) -> None:
     me.ok("init")
     place = me.root / "store/.agentfs/store.json"

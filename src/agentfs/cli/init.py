@@ -6,8 +6,9 @@ import click
 
 from agentfs.cli.options import ExampleCommand, json_option, settings_of, settings_options
 from agentfs.cli.output import as_json as print_json
+from agentfs.cli.output import warn
 from agentfs.clock import SystemClock
-from agentfs.config.settings import redacted
+from agentfs.config.settings import read_tables, redacted
 from agentfs.model.names import check_id
 
 
@@ -41,10 +42,17 @@ def init(*, as_json: bool, **options: str | None) -> None:
     if settings.agent_id:
         check_id(settings.agent_id)
     facts = open_checked_store(settings, clock=SystemClock())
+    before = read_tables(path, must_exist=False).get("default", {}).get("store")
     for name, value in given.items():
         set_value(path, name, value)
     if "store" not in given and settings.origins["store"] == "default":
         set_value(path, "store", settings.store)
+    if "store" in given and isinstance(before, str) and before != given["store"]:
+        old = redacted(before)
+        warn(
+            f"the store of every agent without one of its own was {old} until now. Homes that are there: "
+            f"--store {old!r}, or for good: agentfs config set store {old!r} --agent-id ID"
+        )
     agent = settings.agent_id or "myagent"
     step = f"agentfs mount DIRECTORY{'' if settings.agent_id else f' --agent-id {agent}'}"
     if as_json:

@@ -179,6 +179,8 @@ def _print(
         click.echo(table(rows) + "\n")
     for found in volumes:
         whose = f" of {found.author}" if found.author else ""
+        if sum((it.volume, it.author) == (found.volume, found.author) for it in volumes) > 1:
+            whose += f" in {found.directory}"  # the same id in two stores is two homes
         click.echo(f"{found.volume}{whose}: {_state(found)}, entry {found.head_sequence} of the log")
         click.echo(f"  {_pending(found, now_ns, settings)}")
         click.echo(f"  {about_size(found.cached_bytes)} of contents on this machine")
