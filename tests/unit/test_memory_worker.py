@@ -4,8 +4,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from unittest import mock
 from random import Random
+from unittest import mock
 
 import pytest
 

@@ -266,7 +266,25 @@ class StoreContract:
         assert not store.list("")
 
     @pytest.mark.parametrize(
-        "name", ["", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "a/.", "a\0b", "a\nb", "a\x7f", "\x85", "\ud800", "\uffff", "é" * 513]
+        "name",
+        [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/../b",
+            "./a",
+            "a/.",
+            "a\0b",
+            "a\nb",
+            "a\x7f",
+            "\x85",
+            "\ud800",
+            "\uffff",
+            "é" * 513,
+        ],
     )
     def test_other_names_are_refused_before_anything_is_sent(self, store: Store, name: str) -> None:
         for call in (store.get, store.delete, lambda name: store.put(name, b"x")):
