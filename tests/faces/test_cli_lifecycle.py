@@ -58,7 +58,7 @@ def test_from_a_file_of_rules_to_a_commit_that_says_why(one: Machine) -> None:
 
     dry = one.ok("lifecycle", "run", "--dry-run").text.splitlines()
     assert dry[0].split()[0] == "expire" and dry[0].endswith("2 B  scratch/** expire 1s  scratch/b")
-    assert dry[1:] == ["1 files (2 B) would be done"]
+    assert dry[1:] == ["1 file (2 B) would be done"]
     explained = one.ok("lifecycle", "explain", "scratch/b", "--json").json
     assert (explained["rule"], explained["number"], explained["action"], explained["waits"]) == (
         "scratch/** expire 1s", 2, "expire", "",

@@ -172,7 +172,8 @@ def run(*, dry_run: bool, as_json: bool, **options: str | None) -> None:
         return
     _say_steps(report)
     done = "would be done" if dry_run else "done"
-    click.echo(f"{report.files} files ({about_size(report.size_bytes)}) {done}" if report.files else "nothing is due")
+    count = f"{report.files} file{'' if report.files == 1 else 's'}"
+    click.echo(f"{count} ({about_size(report.size_bytes)}) {done}" if report.files else "nothing is due")
     if report.left:
         warn(f"{report.left} files had to stay: they changed in this moment, or there is no way into their archive")
 

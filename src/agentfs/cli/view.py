@@ -55,6 +55,7 @@ def view() -> None:
 @view.command(
     cls=ExampleCommand,
     examples="agentfs view status\nagentfs view status --space team\nagentfs view status --files --json",
+    short_help="Show where the objects are, who writes them, and how far that is.",
 )
 @click.option("--files", is_flag=True, help="Also look for files that have no object, and say why.")
 @space_option
@@ -74,7 +75,10 @@ def status(*, files: bool, as_json: bool, **options: str | None) -> None:
         _say(found)
 
 
-@view.command(cls=ExampleCommand, examples="agentfs view rebuild\nagentfs view rebuild --space team --json")
+@view.command(
+    cls=ExampleCommand, examples="agentfs view rebuild\nagentfs view rebuild --space team --json",
+    short_help="Look at every object; write those that are wrong or missing.",
+)  # fmt: skip
 @space_option
 @settings_options
 @json_option
@@ -140,7 +144,10 @@ def rules(*, rules: tuple[str, ...], clear: bool, as_json: bool, **options: str 
         click.echo("no rules: every file has an object, and Markdown has a block")
 
 
-@view.command(cls=ExampleCommand, examples="agentfs view look\nagentfs view look --space team --json")
+@view.command(
+    cls=ExampleCommand, examples="agentfs view look\nagentfs view look --space team --json",
+    short_help="Take in now what other tools did in the bucket.",
+)  # fmt: skip
 @space_option
 @settings_options
 @json_option
@@ -269,7 +276,9 @@ def _say(found: dict[str, Any]) -> None:
     click.echo(table(rows))
     _say_names("left alone", found["held"])
     _say_names("not written", found["stuck"])
-    _say_names("no files", dict.fromkeys(found["foreign"], "no file has such a name") | found["left_alone"])
+    _say_names(
+        "objects that are no files", dict.fromkeys(found["foreign"], "no file has such a name") | found["left_alone"]
+    )
     _say_braked(found["braked"])
     if not found.get("without_count", 1):
         click.echo(f"every file has its object ({found['files']})")
