@@ -50,6 +50,7 @@ ARCHIVED = 0.65
 GENTLE = 0.05
 """The most that importance and recency move a passage in `balanced`."""
 IMPORTANCE_UNSAID = 0.5
+_UINT16_MAX = 65_535
 _BEST = 3
 USERS = frozenset(("user", "human", "me", "i", "you"))
 """Authors that are the one who asks."""
@@ -190,7 +191,7 @@ def _short(weighed: Weighed, starts: Places) -> Mask:
 def _of_documents(base: Floats, of: Places, starts: Places) -> Floats:
     """For each passage how strong its document is, 0 to 1: the sum of its best three."""
     order = np.argsort(-base)
-    if len(starts) <= np.iinfo(np.uint16).max:
+    if len(starts) <= _UINT16_MAX:
         of = of.astype(np.uint16)  # which are sorted in less time
     order = order[np.argsort(of[order], kind="stable")]
     sorted_of = of[order]
