@@ -33,6 +33,9 @@ def test_a_memory_from_the_command_line_and_back(one: Machine) -> None:
     assert answer["passages"][0]["text"] == "über die Leitung: 東京"
     assert {"first_line", "last_line", "score", "parts", "date", "version"} <= answer["passages"][0].keys()
 
+    taken = one.run("remember", "again", "--path", made["path"])
+    assert (taken.code, f"{made['path']} exists, and remember makes new files" in taken.err) == (1, True)
+
     small = one.run("recall", "when do we deploy", "--max-tokens", "3")
     assert (small.code, small.text) == (0, "")
     needs = small.err.rpartition(" ")[2].strip()

@@ -75,7 +75,10 @@ class HomeMemory:
         above = self._space_place(space) if space is not None else b""
         if path is not None:
             place = above + b"/".join(parts(path))
-            self.write(place, data, overwrite=False)
+            try:
+                self.write(place, data, overwrite=False)
+            except Exists:
+                raise Exists(f"{shown(place)} exists, and remember makes new files: choose another path") from None
             return self.stat(place)
         directory = above + directory_of(now_ns)
         for name in names(text, title):
