@@ -80,7 +80,12 @@ def test_failed_tries_are_requests_too(store: Store, heard: Heard, fault_proxy: 
     store.list("")
     store.delete("a")
     fault_proxy.heal()
-    assert heard.kinds == seen(fault_proxy)
+    there = seen(fault_proxy)
+    if fault in (Fault.ERROR_500, Fault.ERROR_503, Fault.ERROR_500_AFTER):
+        assert heard.kinds == there
+    else:  # on a connection that was just cut a request may go out and not arrive
+        assert all(count <= heard.kinds[kind] <= count + 2 for kind, count in there.items())
+        assert heard.kinds.keys() == there.keys()
 
 
 def test_what_never_left_is_not_counted(store: Store, heard: Heard, fault_proxy: FaultProxy) -> None:

@@ -166,7 +166,7 @@ def take_for_committed(replica: Replica, push: int) -> None:
 
 TestReplicaRules = ReplicaRules.TestCase
 TestReplicaRules.settings = settings(
-    max_examples=int(os.environ.get("AGENTFS_MODEL_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("AGENTFS_MODEL_EXAMPLES", "60")),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -28,7 +28,7 @@ from tree_world import LONG_AGO_NS, Opened, TreeWorld
 from agentfs.testing.file_behaviour_binding import Files
 
 PROFILES = {
-    "default": settings(max_examples=50, stateful_step_count=40),
+    "default": settings(max_examples=35, stateful_step_count=40),
     "machine": settings(max_examples=int(os.environ.get("EXAMPLES", "3000")), stateful_step_count=120),
 }
 PROFILE = settings(
