@@ -5,11 +5,12 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types sim crash machine bench judges clean lock editing retention view view-lives view-bucket day outside
+.PHONY: help demo test slow lint types sim crash machine bench judges clean lock editing retention view view-lives view-bucket day outside
 
 help:
 	@echo "make demo    set up, then mount a home twice and watch a note travel (embedded default, no server)"
 	@echo "make test    set up, then run every test (about 15 minutes)"
+	@echo "make slow    the tests that make test leaves out, because each takes long (about ten minutes)"
 	@echo "make bench   set up, then measure a mount beside the local file system"
 	@echo "make day     what a day of agent work asks of a store, and what that costs (about ten minutes)"
 	@echo "make sim     the seeded simulation, many seeds on all cores (SEEDS=10000 FIRST=0 PROCESSES=$(PROCESSES))"
@@ -33,6 +34,9 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready lint types
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/test
+
+slow: $(VENV)/.ready
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/test -m slow
 
 lint: $(VENV)/.ready
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
@@ -60,7 +64,7 @@ outside: $(VENV)/.ready
 	@OUTSIDE_SECONDS=$(OUTSIDE_SECONDS) $(BIN)/python -m pytest -q tests/system/test_outside.py
 
 editing: $(VENV)/.ready
-	@EDITING_SECONDS=$(EDITING_SECONDS) $(BIN)/python -m pytest -q tests/system/test_editing.py
+	@EDITING_SECONDS=$(EDITING_SECONDS) $(BIN)/python -m pytest -q -m "" tests/system/test_editing.py
 
 VIEW_VARIANTS ?= 100000
 view: $(VENV)/.ready

@@ -64,6 +64,7 @@ def test_offline_it_is_refused(me: Machine) -> None:
     assert me.ok("snapshot", "list", "--json").json["snapshots"] == []
 
 
+@pytest.mark.slow
 def test_a_fork_from_its_beginning_to_its_end(me: Machine) -> None:
     me.ok("snapshot", "create", "before")
     me.ok("put", "-", "a.md", stdin=b"two\n")

@@ -119,6 +119,7 @@ def test_the_store_down_without_a_copy(proxied: Machine, fault_proxy: FaultProxy
     assert "--offline" in line
 
 
+@pytest.mark.slow
 @needs_mount
 @pytest.mark.mount
 def test_the_store_down_at_mount_with_a_copy(proxied: Machine, fault_proxy: FaultProxy) -> None:
@@ -183,6 +184,7 @@ def test_unmount_with_the_store_down_says_what_is_still_local(proxied: Machine, 
         assert other.ok("cat", "important.md").out == b"2"
 
 
+@pytest.mark.slow
 @needs_mount
 @pytest.mark.mount
 def test_bytes_that_cannot_be_fetched_are_an_error_and_then_come(proxied: Machine, fault_proxy: FaultProxy) -> None:
@@ -197,6 +199,7 @@ def test_bytes_that_cannot_be_fetched_are_an_error_and_then_come(proxied: Machin
         assert other.ok("cat", "big").out == proxied.ok("cat", "big").out
 
 
+@pytest.mark.slow
 def test_a_store_that_hangs_does_not_hold_the_command(proxied: Machine, fault_proxy: FaultProxy) -> None:
     proxied.ok("put", "-", "before", stdin=b"1")
     fault_proxy.black_hole()

@@ -97,7 +97,10 @@ def test_a_newer_store(machines: Fleet, ministack_server: S3Server, bucket: str)
     machine.fsck("--deep")
 
 
-@pytest.mark.parametrize("damage", ["truncated", "corrupted", "empty"])
+@pytest.mark.parametrize(
+    "damage",
+    ["corrupted", pytest.param("truncated", marks=pytest.mark.slow), pytest.param("empty", marks=pytest.mark.slow)],
+)
 def test_a_damaged_log_entry(machines: Fleet, ministack_server: S3Server, bucket: str, damage: str) -> None:
     writer = machines.machine(ministack_server, bucket)
     reader = machines.machine(ministack_server, bucket)
@@ -205,6 +208,7 @@ def _reader_key(server: S3Server) -> Iterator[S3Server]:
         iam.delete_user(UserName="reader")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_the_directory_of_the_store_is_gone(machines: Fleet, tmp_path: Path) -> None:
     store = tmp_path / "store"

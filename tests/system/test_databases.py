@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
 from machines import Fleet, Machine, until
 
 from agentfs.testing.servers import S3Server
@@ -94,6 +95,7 @@ def test_a_live_database_travels_whole(
     there.fsck("--deep")
 
 
+@pytest.mark.slow
 def test_a_killed_writers_database_travels(
     machines: Fleet, ministack_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:

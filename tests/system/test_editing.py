@@ -32,7 +32,7 @@ def written(editor: "subprocess.Popen[str]", machine: Machine) -> list[dict[str,
     return [json.loads(line) for line in out.splitlines()]
 
 
-@pytest.mark.parametrize("partition", ["cut off", "connected"])
+@pytest.mark.parametrize("partition", ["cut off", pytest.param("connected", marks=pytest.mark.slow)])
 def test_both_sides_edits_are_there(
     machines: Fleet, ministack_server: S3Server, bucket: str, fault_proxy: FaultProxy, partition: str
 ) -> None:

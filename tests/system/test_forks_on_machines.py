@@ -23,6 +23,7 @@ def _fill(machine: Machine, files: int) -> None:
     machine.sync()
 
 
+@pytest.mark.slow
 def test_a_fork_asks_the_same_of_a_small_and_a_large_home(
     machines: Fleet, ministack_server: S3Server, bucket: str, fault_proxy: FaultProxy
 ) -> None:

@@ -100,7 +100,7 @@ def _seen(machine: Machine, name: str, data: bytes) -> None:
     until(lambda: machine.read(name) == data, f"{name} is seen")
 
 
-@pytest.mark.parametrize("how", ["flock", "fcntl"])
+@pytest.mark.parametrize("how", ["flock", pytest.param("fcntl", marks=pytest.mark.slow)])
 def test_no_increment_is_lost(
     machines: Fleet, start: Start, ministack_server: S3Server, bucket: str, how: str
 ) -> None:
@@ -260,6 +260,7 @@ def test_offline_no_lock_across_machines_is_granted(
     one.unmount()
 
 
+@pytest.mark.slow
 def test_the_command_line(
     machines: Fleet, start: Start, ministack_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:

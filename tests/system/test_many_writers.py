@@ -38,6 +38,7 @@ def _write(machine: Machine, end: float, wrote: list[str]) -> None:
         time.sleep(0.03)
 
 
+@pytest.mark.slow
 def test_mounts_that_all_write_lose_nothing(
     machines: Fleet, ministack_server: S3Server, bucket: str, fault_proxy: FaultProxy
 ) -> None:

@@ -55,6 +55,7 @@ def test_what_one_machine_writes_the_other_recalls_until_it_is_over(
         machine.fsck()
 
 
+@pytest.mark.slow
 def test_an_engine_that_dies_while_it_indexes(machines: Fleet, ministack_server: S3Server, bucket: str) -> None:
     machine = machines.machine(ministack_server, bucket)
     machine.mount()

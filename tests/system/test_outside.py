@@ -18,7 +18,7 @@ from machines import Fleet, Machine, until, until_equal
 from agentfs.testing.servers import S3Server
 from agentfs.view.restoring import restored
 
-SECONDS = float(os.environ.get("OUTSIDE_SECONDS", "6"))
+SECONDS = float(os.environ.get("OUTSIDE_SECONDS", "4"))
 """The long run is `make outside` (a minute)."""
 PREFIX = "root/agents/myagent/"
 VIEW = {"AGENTFS_VIEW": "on", "AGENTFS_VIEW_LOOK": "2s"}

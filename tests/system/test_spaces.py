@@ -94,6 +94,7 @@ def authors(machine: Machine, space: str) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_on_every_machine_of_the_home(machines: Fleet, ministack_server: S3Server, bucket: str) -> None:
     """Attaching and detaching travel with the home; who has a file open goes on until it is closed."""
     left = machines.machine(ministack_server, bucket)
@@ -146,6 +147,7 @@ def test_what_cannot_be_entered(machines: Fleet, ministack_server: S3Server, buc
     assert machine.run("cat", "f", "--space", "later").stdout == "into the space"
 
 
+@pytest.mark.slow
 def test_the_store_is_away(machines: Fleet, ministack_server: S3Server, bucket: str, fault_proxy: FaultProxy) -> None:
     """With a copy on this machine one works on; what was written then goes when the store is back, after `kill -9` of
     everything too."""

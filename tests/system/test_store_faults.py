@@ -89,6 +89,7 @@ def test_answers_of_appends_are_lost(
     _after(machine, machines, ministack_server, bucket, [ledger])
 
 
+@pytest.mark.slow
 def test_two_writers_in_a_storm(
     machines: Fleet, ministack_server: S3Server, bucket: str, fault_proxy: FaultProxy
 ) -> None:
@@ -122,6 +123,7 @@ def test_two_writers_in_a_storm(
 # ---- away ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_store_is_away_for_long(
     machines: Fleet, ministack_server: S3Server, bucket: str, fault_proxy: FaultProxy
 ) -> None:
@@ -164,6 +166,7 @@ def test_the_store_is_away_for_long(
     _after(machine, machines, ministack_server, bucket, [ledger])
 
 
+@pytest.mark.slow
 def test_no_copy_and_no_store(
     machines: Fleet, ministack_server: S3Server, bucket: str, fault_proxy: FaultProxy
 ) -> None:
@@ -192,6 +195,7 @@ def test_no_copy_and_no_store(
     first.fsck("--deep")
 
 
+@pytest.mark.slow
 def test_unmount_while_the_store_is_slow_or_down(
     machines: Fleet, ministack_server: S3Server, bucket: str, fault_proxy: FaultProxy
 ) -> None:

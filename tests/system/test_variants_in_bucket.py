@@ -14,7 +14,7 @@ from agentfs.view.restoring import restored
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from view_variants import variant
 
-FILES = int(os.environ.get("BUCKET_VARIANTS", "80"))
+FILES = int(os.environ.get("BUCKET_VARIANTS", "40"))
 """The long run is `make view-bucket` (10,000)."""
 PREFIX = "root/agents/myagent/"
 VIEW = {"AGENTFS_VIEW": "on", "AGENTFS_VIEW_LOOK": "0"}

@@ -174,6 +174,7 @@ def test_the_answer_of_a_put_is_lost(tmp_path: Path, clock: TestClock) -> None:
         it.close()
 
 
+@pytest.mark.slow
 def test_a_store_that_is_down_for_an_hour(tmp_path: Path, clock: TestClock) -> None:
     network = Network(MemoryStore(), Random(1), fault_chance=0.0)
     a = Node(tmp_path / "a", FaultyStore(network), clock)
