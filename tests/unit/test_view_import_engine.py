@@ -272,3 +272,29 @@ def test_an_edit_of_what_moved_goes_with_it(world: World) -> None:
     assert wrong(ann) == []
     assert names(world.store) == ["b.md"]
     assert ann.node.read("b.md") == TEXT.replace(b"two", b"2")
+
+
+def test_a_lock_that_came_while_the_commit_was_made_is_kept(
+    world: World, looker: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The locks are read, then another's commit takes one and becomes the head that the tree is of."""
+    ann = looker()
+    ann.write("a.md", TEXT)
+    ann.publish()
+    edit(world, "a.md", b"one", b"1")
+    real = ann.bucket._tree
+    head = int(ann.replica.state("head_sequence"))
+
+    def late(engine: object) -> object:
+        tree = real(engine)  # type: ignore[arg-type]
+        with ann.replica.transaction(session=0) as tx:
+            tx.sql.execute(
+                "INSERT OR REPLACE INTO lock SELECT id, 'bob', 1, 30 FROM inode WHERE ino=?", (ann.node.at("a.md"),)
+            )
+        return tree
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(ann.bucket), "_tree", lambda _self, engine: late(engine))
+        report = ann.look()
+    assert int(ann.replica.state("head_sequence")) == head, "nothing was committed past the lock"
+    assert report.waiting == ["a.md"]

@@ -322,3 +322,11 @@ def test_a_late_object_of_ours_without_metadata_is_none(world: LogWorld) -> None
         assert (outcomes(made), made.commit) == ({"x.bin": Taken.STALE}, None)
     meant = imported(world.tree(), [world.found(b"x.bin", b"\0one", seconds=100)])
     assert outcomes(meant) == {"x.bin": Taken.EDITED}, "somebody put an old version back"
+
+
+def test_what_an_agent_deleted_at_the_end_does_not_come_back_with_an_addition(world: LogWorld) -> None:
+    world.commit(write={b"log.md": TEXT + b"six\n"})
+    data, metadata = edited(world, b"log.md", b"six\n", b"six\nseven\n")
+    world.commit(write={b"log.md": TEXT})
+    world.take(imported(world.tree(), [world.found(b"log.md", data, metadata)]))
+    assert world.data(b"log.md") == TEXT + b"seven\n"

@@ -384,7 +384,7 @@ class _Importing:
         merged: Merged | None = None
         if base is not None and now is not None and base.digest == now.digest:
             merged = Merged(one.data, ())
-        elif data and one.data.startswith(data):
+        elif base is None and data and one.data.startswith(data):
             merged = Merged(one.data, ())  # a file that somebody writes on and on: all that is here is in it
         elif data is not None and (base is None or base_bytes is not None) and len(one.data) <= MERGE_BYTES_MAX:
             merged = merge_contents(place[1], base_bytes, data, one.data)

@@ -433,9 +433,13 @@ class BucketImport:
         if behind:
             raise Unavailable("the log cannot be read now: the bucket's changes are taken in with a later look")
         ground = engine.ground
+        read = Contents(ground.store, ground.log).read
+        return IndexedTree.at_head(self._history.index, self._volume, read, self._locked())
+
+    def _locked(self) -> frozenset[InodeId]:
+        """Files whose lock somebody holds at the replica's head."""
         with self._replica.lock:
-            locked = frozenset(row[0] for row in self._replica.connection.rows("SELECT id FROM lock"))
-        return IndexedTree.at_head(self._history.index, self._volume, Contents(ground.store, ground.log).read, locked)
+            return frozenset(row[0] for row in self._replica.connection.rows("SELECT id FROM lock"))
 
     def _put(self, ground: EngineGround, tree: IndexedTree, made: Import) -> bool:
         """Put the commit right after the tree's entry; False: something else stands there, or may come to."""
@@ -443,6 +447,8 @@ class BucketImport:
         replica = self._replica
         if (int(replica.state("head_sequence")), bytes(replica.state("head_digest"))) != (tree.sequence, tree.digest):
             return False
+        if self._locked() != tree.locked:
+            return False  # they were read of an earlier head: only a lock's holder may change its file (F-93)
         ground.put_all(made.chunks.items())
         encoded = encode_commit(made.commit, made.contents)
         ground.failpoint("import.put")
