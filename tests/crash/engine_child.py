@@ -1,4 +1,5 @@
-"""The process that the crash tests kill: an engine and a tree over a directory store. It says on stdout what is done.
+"""The process that the crash tests kill: an engine and a tree over a directory store. It says on stdout what it
+begins (`begin write a-0 …`) and what is done (`write a-0 …`).
 
 `engine_child.py <replica> <store> <name> <failpoint or -> <count> <seed>`: killed by itself, with SIGKILL, when the
 failpoint is reached for the count-th time.
@@ -38,14 +39,18 @@ def main() -> None:
         token = f"<{name}.{seed}.{number}>"
         choice = random.randrange(5)
         if choice <= 1:
+            done = ("write", path, token)
+            print("begin", *done, flush=True)
             node.write(path, token.encode())
-            print("write", path, token, flush=True)
+            print(*done, flush=True)
         elif choice == 2:
             node.write("shared", token.encode())
             print("shared", "shared", token, flush=True)
         elif choice == 3 and path in node.names():
+            done = ("rename", path, path + ".moved")
+            print("begin", *done, flush=True)
             node.rename(path, path + ".moved")
-            print("rename", path, path + ".moved", flush=True)
+            print(*done, flush=True)
         node.clock.now_s += 0.5
         node.engine.tick()
         if number % 5 == 4:

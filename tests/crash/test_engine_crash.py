@@ -45,20 +45,35 @@ def run_child(
 
 
 def expected(lines: list[str], known: dict[str, str]) -> tuple[dict[str, str], set[str]]:
-    """Path → token of the machine's own files, and the tokens that went into `shared`, in order."""
+    """Path → token of the machine's own files, and the last token that went into `shared`. A path that was being
+    written or renamed when the child died may show the one or the other: it is not in there until it is written
+    again."""
     shared: list[str] = []
+    begun: list[str] = []
     for line in lines:
         word, *rest = line.split()
+        if word == "begin":
+            begun = rest
+            continue
         if word == "write":
             known[rest[0]] = rest[1]
         elif word == "rename":
-            known[rest[1]] = known.pop(rest[0])
+            token = known.pop(rest[0], None)
+            known.pop(rest[1], None)
+            if token is not None:
+                known[rest[1]] = token
         elif word == "shared":
             shared.append(rest[1])
+        begun = []
+    if begun:
+        word, path, other = begun
+        known.pop(path, None)
+        if word == "rename":
+            known.pop(other, None)
     return known, set(shared[-1:])
 
 
-def verify(tmp_path: Path, own: dict[str, str], shared: set[str], *, unsure: int = 0) -> None:
+def verify(tmp_path: Path, own: dict[str, str], shared: set[str]) -> None:
     clock = TestClock()
     clock.now_s = 10_000
     a = Node(tmp_path / "a", LocalStore(str(tmp_path / "store")), clock, agent="a")
@@ -73,10 +88,9 @@ def verify(tmp_path: Path, own: dict[str, str], shared: set[str], *, unsure: int
         tree = a.show()
         assert b.show() == tree
         wrong = {path for path, token in own.items() if tree.get(path.encode(), ("", 0, b""))[2] != token.encode()}
-        assert len(wrong) <= unsure, wrong
-        if not unsure:
-            everything = b"".join(data for _, _, data in tree.values())
-            assert all(token.encode() in everything for token in shared)
+        assert not wrong
+        everything = b"".join(data for _, _, data in tree.values())
+        assert all(token.encode() in everything for token in shared)
         assert not any(path.startswith(b"a-") and b".conflict-" in path for path in tree), "applied twice"
     finally:
         a.close()
@@ -109,9 +123,8 @@ def test_killed_at_random(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     chance = random.Random(7)
     own: dict[str, str] = {}
-    rounds = 5
-    for round_ in range(rounds):
+    for round_ in range(5):
         write_by_another(tmp_path, round_)
-        lines = run_child(tmp_path, "-", 0, seed=round_, kill_after_lines=chance.randrange(3, 60))
+        lines = run_child(tmp_path, "-", 0, seed=round_, kill_after_lines=chance.randrange(3, 90))
         own, _ = expected(lines, own)
-    verify(tmp_path, own, set(), unsure=2 * rounds)
+    verify(tmp_path, own, set())

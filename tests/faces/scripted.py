@@ -2,6 +2,7 @@
 
 cold NAME      the bytes of NAME are not here: opening waits until `warm`
 warm           what waits gets its bytes
+busy NAME      whenever bytes are fetched, someone else has changed NAME meanwhile
 unreachable    what waits is told that the bytes cannot be had
 remote NAME TEXT   someone else wrote TEXT to NAME (made if it is not there) and the journal says so
 silent NAME TEXT   the same, and nobody wakes the mount
@@ -32,6 +33,7 @@ class Scripted(Loopback):
         self.warmed = threading.Event()
         self.waiting = 0
         self.broken = False
+        self.busy: list[str] = []
         self.fsync_hangs = False
         self.rows: list[JournalRow] = []
         self.number = count(1)
@@ -51,6 +53,8 @@ class Scripted(Loopback):
         self.wait()
         if ino in self.cold:
             raise Unavailable("the store cannot be reached")
+        for name in self.busy:
+            self.do_silent(name, "changed meanwhile")
 
     def fsync(self, handle, *, data_only):
         if self.fsync_hangs:
@@ -88,6 +92,9 @@ class Scripted(Loopback):
     def do_warm(self) -> None:
         self.cold.clear()
         self.warmed.set()
+
+    def do_busy(self, name: str) -> None:
+        self.busy.append(name)
 
     def do_unreachable(self) -> None:
         self.warmed.set()

@@ -227,6 +227,21 @@ def test_cold_file_waits_and_others_do_not(scripted: Mounted, directory: Path) -
     assert got == ["fetched"]
 
 
+def test_cold_file_comes_while_others_write(scripted: Mounted, directory: Path) -> None:
+    for name in ("cold", "other"):
+        (directory / "back" / name).write_text("fetched")
+    scripted.ask("cold cold")
+    scripted.ask("busy other")
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append((scripted.path / "cold").read_text()))
+    reader.start()
+    until(lambda: scripted.ask("waiting") == "1", "the open waits")
+    scripted.ask("warm")
+    reader.join(10)
+    assert got == ["fetched"], "it waits for its bytes, and then until the kernel knows what others wrote"
+    assert (scripted.path / "other").read_text() == "changed meanwhile"
+
+
 def test_cold_file_that_cannot_be_had(scripted: Mounted, directory: Path) -> None:
     (directory / "back" / "cold").write_text("x")
     scripted.ask("cold cold")

@@ -267,12 +267,22 @@ class Session:
             self._waiting[request.unique] = request
         self._pool.submit(lambda: self._answer_later(request, again))
 
+    def _answered(self, request: Request, handler: Handler) -> bytes | int:
+        """What a handler answers where waiting is allowed. One wait may lead to another: an open whose bytes had to
+        be fetched then waits until the kernel has been told of what others changed meanwhile."""
+        while True:
+            try:
+                return handler(request) or b""
+            except Waits as waits:
+                handler = waits.again
+            except Exception as error:  # noqa: BLE001 - one place turns every fault into a reply
+                again = self._handlers.retry(request, error, handler)
+                if again is None:
+                    return _errno_of(request, error)
+                handler = again
+
     def _answer_later(self, request: Request, again: Handler) -> None:
-        body: bytes | int
-        try:
-            body = again(request) or b""
-        except Exception as error:  # noqa: BLE001 - one place turns every fault into a reply
-            body = _errno_of(request, error)
+        body = self._answered(request, again)
         payload, refusal = (b"", body) if isinstance(body, int) else (body, 0)
         header = OUT_HEADER.pack(16 + len(payload), -refusal, request.unique)
         try:
