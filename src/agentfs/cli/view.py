@@ -291,7 +291,7 @@ def _looks(found: dict[str, Any]) -> str:
     """How often other tools' changes are looked for, and what it costs."""
     if not found["look_every_s"]:
         return "only when told: agentfs view look"
-    day = f"{found['listings_per_day']:.0f} listings a day"
+    day = f"{found['listings_per_day']:.0f} listings and {found['marks_per_day']:.0f} puts of the mark a day"
     cost = f", {found['looks_cost_month']} a month" if found.get("looks_cost_month") else ""
     return f"every {shown_seconds(found['look_every_s'])}: {day}{cost}"
 

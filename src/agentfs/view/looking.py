@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from agentfs.stores.protocol import Entry
+from agentfs.view.mark import SIGN_S
 from agentfs.view.shown import Shown
 
 VIEW_BYTES_MAX = 64 * 1024 * 1024
@@ -86,6 +87,11 @@ class Patience:
 def is_too_much(gone: int, known: int) -> bool:
     """Whether so many of the known objects are gone that something else may be wrong (V-84)."""
     return (gone > BRAKE_OBJECTS and gone * _BRAKE_SHARE > known) or (gone > _BRAKE_ALL and gone >= known)
+
+
+def signs_per_day() -> float:
+    """Puts of the mark of a keeper that has nothing to write: one for each time that it must tell that it lives."""
+    return 86_400 / SIGN_S
 
 
 def listings_per_day(objects: int, interval_s: float) -> float:

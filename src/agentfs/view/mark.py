@@ -22,6 +22,8 @@ from agentfs.view.rules import RULES_MAX, Rule, checked_rule
 
 Mode: TypeAlias = Literal["on", "lazy", "off"]
 FORMAT: Final = 1
+SIGN_S: Final = 600.0
+"""A keeper puts the mark so often at least, in seconds: a sign of life, also when there is nothing to write."""
 _BYTES_MAX: Final = 1024 * 1024
 _TRIES_MAX: Final = 8
 _OWN = frozenset(("agentfs", "format", "volume", "through", "keeper", "author", "rules", "mode", "time"))

@@ -16,7 +16,7 @@ from agentfs.errors import AgentFSError, InvalidArgument, ReadOnly, StoreDenied,
 from agentfs.model.records import Commit, InodeId
 from agentfs.replica.replica import Replica
 from agentfs.sync.engine import Engine
-from agentfs.view.mark import Mark, mode_of
+from agentfs.view.mark import SIGN_S, Mark, mode_of
 from agentfs.view.naming import object_name
 from agentfs.view.rules import FILE_BYTES_MAX, RULES_MAX, Rule, Rules, checked_rule
 from agentfs.view.shown import ShownTable
@@ -41,6 +41,8 @@ _STANDBY_SECONDS = 60.0
 """Between two looks at the mark, while another's keeper seems to be behind …"""
 _GIVEN_UP_SECONDS = 180.0
 """… and so long it must have done nothing."""
+_SILENT_SECONDS = 2 * SIGN_S + 300.0
+"""So long without a sign, a keeper lives no more."""
 _OFF_SECONDS = 600.0
 """Between two looks at the mark of a volume that has no view."""
 _TROUBLE_SECONDS = 5.0
@@ -89,8 +91,10 @@ class ViewService:
         self._look_at = self._looked_at = float("-inf")
         self._watching = False
         """Another keeps the view, as far as is known."""
-        self._watched: tuple[Mark, float] | None = None
+        self._heard: tuple[Mark, float] | None = None
         """Another's mark, and since when it says the same."""
+        self._lagging_since: float | None = None
+        """Since when it says so and is behind the log."""
         self._behind_since: float | None = None
         self._failures = 0
         self._by_itself = False
@@ -255,14 +259,21 @@ class ViewService:
         if not mark.keeper or keeper.is_ours(mark):
             return self._take(keeper)
         self._forget_news(mark.through)
-        if mark.through >= head:
-            self._watched = None
-            return _OFF_SECONDS
-        if self._watched is None or self._watched[0] != mark:
-            self._watched = mark, now
-        if now - self._watched[1] >= _GIVEN_UP_SECONDS + keeper.age_s:  # a lazy one rightly says nothing for its age
+        left = self._believed_for(mark, behind=mark.through < head, age_s=keeper.age_s, now=now)
+        if left <= 0:
             return self._take(keeper)
-        return self._soon(_STANDBY_SECONDS)
+        return self._soon(min(left, _STANDBY_SECONDS if mark.through < head else _OFF_SECONDS))
+
+    def _believed_for(self, mark: Mark, *, behind: bool, age_s: float, now: float) -> float:
+        """How long another's mark, as it stands there now, says that its keeper lives and works, in seconds."""
+        if self._heard is None or self._heard[0] != mark:
+            self._heard, self._lagging_since = (mark, now), None
+        if not behind:  # nothing is to be written, but what others do in the bucket waits for a keeper
+            self._lagging_since = None
+            return self._heard[1] + _SILENT_SECONDS - now
+        if self._lagging_since is None:
+            self._lagging_since = now
+        return self._lagging_since + _GIVEN_UP_SECONDS + age_s - now  # a lazy one rightly says nothing for its age
 
     def _soon(self, seconds: float) -> float:
         self._look_at = self._clock.monotonic() + seconds
@@ -284,7 +295,7 @@ class ViewService:
             self._commits.clear()
         if not keeper.take_over(commits):
             return self._soon(_LOOK_SECONDS)
-        self._watched = None
+        self._heard = self._lagging_since = None
         return 0.0
 
     def _take_news(self, keeper: Keeper) -> None:

@@ -17,7 +17,7 @@ from agentfs.sync.engine import Engine
 from agentfs.view.due import Due
 from agentfs.view.facts import time_text
 from agentfs.view.log_files import LogFile, LogFiles
-from agentfs.view.mark import Mark, MarkFile, encode
+from agentfs.view.mark import SIGN_S, Mark, MarkFile, encode
 from agentfs.view.naming import OBJECT_NAME_BYTES_MAX, object_name, view_prefix
 from agentfs.view.plan import Delete, Put, Wanted, steps
 from agentfs.view.rules import FILE_BYTES_MAX, Policy, Rules
@@ -38,8 +38,6 @@ _READ_COMMITS_MAX = 1000
 """Who is further behind looks at everything."""
 _PLACES_MAX = 50
 _MARK_S = 60.0
-_LOOK_S = 600.0
-"""A keeper reads the mark so often at least: its rules may have changed."""
 _STUCK_S = 60.0
 _SMALL_FILES = 100
 _UNSHOWN_MAX = 1000
@@ -191,7 +189,8 @@ class Keeper:
         return True
 
     def tell(self, *, ended: bool = False) -> None:
-        """Put the mark if it is time to, or if this keeper ends. Raises as `look`."""
+        """Put the mark if it is time to, or if this keeper ends: this tells others that it lives, and it whether they
+        changed the rules. Raises as `look`."""
         now = self._clock.monotonic()
         if not self.keeping or self.mark is None:
             return
@@ -199,9 +198,7 @@ class Keeper:
         # Before the first `through` all objects would be looked at by whoever comes next.
         if not ended and now - self._mark_at < _MARK_S and (self.mark.through or not through):
             return
-        if not ended and through <= self.mark.through:
-            if now - self._looked_at >= _LOOK_S:
-                self._look_again()
+        if not ended and through <= self.mark.through and now - self._mark_at < SIGN_S:
             return
         keeper = "" if ended else self.mark.keeper
         wanted = replace(self.mark, through=max(through, self.mark.through), keeper=keeper, time=self._now())

@@ -11,7 +11,7 @@ from agentfs.replica.replica import Replica
 from agentfs.sync.engine import Engine
 from agentfs.usage.budgets import money
 from agentfs.view.log_files import LogFiles
-from agentfs.view.looking import listings_per_day
+from agentfs.view.looking import listings_per_day, signs_per_day
 from agentfs.view.rules import Rules
 from agentfs.view.shown import ShownTable
 from agentfs.volume.engine_plan import EnginePlan
@@ -105,7 +105,8 @@ class BucketLooks:
         return {
             "look_every_s": self.interval_s,
             "listings_per_day": per_day,
-            "looks_cost_month": self._cost(per_day * _MONTH_DAYS),
+            "marks_per_day": signs_per_day(),
+            "looks_cost_month": self._cost(listings=per_day * _MONTH_DAYS, puts=signs_per_day() * _MONTH_DAYS),
             "looked_at_ns": looked_at,
             "braked": len(names),
             "braked_names": names[:20],
@@ -113,13 +114,16 @@ class BucketLooks:
             "left_alone_count": json.loads(left)["count"] if left else 0,
         }
 
-    def _cost(self, listings: float) -> str:
+    def _cost(self, *, listings: float, puts: float) -> str:
         """By the price table; "" where it does not say."""
         try:
             provider = usage_of(self._plan.settings, self._volume).provider
         except AgentFSError:
             return ""
-        return "" if provider is None else money(provider.request_cost("list", round(listings)), provider.currency)
+        if provider is None:
+            return ""
+        cost = provider.request_cost("list", round(listings)) + provider.request_cost("put", round(puts))
+        return money(cost, provider.currency)
 
     def close(self) -> None:
         """Repeating it is harmless."""

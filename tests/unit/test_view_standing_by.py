@@ -1,0 +1,87 @@
+"""Who waits beside the keeper of a view: when it takes over, and what waiting costs (docs/view.md, V-61, V-62)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from outside_world import get, put
+from retention_world import World, world_in
+from view_world import Machine, wrong
+
+from agentfs.replica import backing
+from agentfs.view.mark import MarkFile
+from agentfs.volume.view_words import VIEW_STATUS
+
+HOUR_S = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def few_directories(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backing, "DIRECTORIES", 4)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with world_in(tmp_path) as made:
+        yield made
+
+
+def keeper(world: World) -> str:
+    mark, _ = MarkFile(world.store, "space-sim").read()
+    return "" if mark is None else mark.author
+
+
+def test_a_keeper_that_dies_when_all_is_written_is_missed(world: World) -> None:
+    """Nobody commits any more: what an outsider changes is taken in all the same."""
+    ann, bob = Machine(world, "ann", view_look=300.0), Machine(world, "bob", view_look=300.0)
+    ann.commit("plan.md", data=b"one\n")
+    ann.keep(90)
+    bob.node.sync()
+    bob.keep(5)
+    ann.drop()
+    put(world, "plan.md", (get(world, "plan.md") or b"").replace(b"one", b"two"))
+    assert bob.spent(lambda: bob.keep(1480)).requests == 2  # every ten minutes one look at the mark
+    assert keeper(world) == "ann"
+    bob.keep(400)
+    assert keeper(world) == "bob"
+    assert (bob.node.read("plan.md"), wrong(bob)) == (b"two\n", [])
+
+
+def test_a_keeper_with_nothing_to_do_is_left_in_its_place(world: World) -> None:
+    ann, bob = Machine(world, "ann"), Machine(world, "bob")
+    ann.commit("plan.md")
+    ann.keep(90)
+    bob.node.sync()
+    bob.keep(5)
+    ann_before, bob_before = ann.store.counts, bob.store.counts
+    for _ in range(120):
+        ann.keep(60)
+        bob.keep(0.5)
+    ann_cost, bob_cost = ann.store.counts - ann_before, bob.store.counts - bob_before
+    assert keeper(world) == "ann" and not bob.view.keeping
+    assert (ann_cost.puts, ann_cost.requests) == (12, 12)  # a sign of life every ten minutes, for two hours
+    assert (bob_cost.gets, bob_cost.requests) == (12, 12)
+    assert ann.ask(VIEW_STATUS)["marks_per_day"] == 144
+
+
+def test_a_lazy_keeper_has_five_minutes_more(world: World) -> None:
+    """What it does not write for five minutes is no sign that it is gone."""
+    ann, bob = Machine(world, "ann", view="lazy"), Machine(world, "bob", view="lazy")
+    ann.commit("a.md")
+    ann.keep(400)
+    bob.node.sync()
+    bob.keep(30)
+    ann.drop()
+    bob.commit("b.md")
+    bob.keep(400)  # a look at once, as the last is long ago
+    assert keeper(world) == "ann"
+    bob.keep(200)
+    assert keeper(world) == "bob"
+
+
+def test_a_home_without_a_commit_asks_for_no_mark(world: World) -> None:
+    ann = Machine(world, "ann", view_look=300.0)
+    assert ann.spent(lambda: ann.keep(HOUR_S)).requests == 0
+    ann.commit("a.md")
+    ann.keep()
+    assert wrong(ann) == []
