@@ -14,7 +14,7 @@ from command import Machine, Result, machine, until
 from agentfs import Home, errors
 from agentfs.cli.main import main
 from agentfs.config.settings import load
-from agentfs.sdk.xattrs import set_xattrs
+from agentfs.sdk.xattrs import set_xattrs, xattrs_of
 from agentfs.tree.values import AttributeChange, Caller
 
 
@@ -337,6 +337,41 @@ def test_a_path_in_a_space_asks_the_space(one: Machine) -> None:
     # A restore of the home's whole tree does not reach into spaces.
     one.ok("restore", "", "--at", "@1", "--exact")
     assert one.ok("cat", "spaces/team/plan.md").out == b"1\n"
+
+
+def test_a_restore_brings_back_extended_attributes(one: Machine) -> None:
+    red, blue = {b"user.colour": b"red", b"user.\xff": bytes(range(256))}, {b"user.colour": b"blue"}
+    with home_of(one) as home:
+        home.write("d/photo.jpg", b"\xff\xd8 one")
+        set_xattrs(home, "d", blue)
+        home.sync()
+        first = home.status().head_sequence
+        set_xattrs(home, "d/photo.jpg", red)
+        home.sync()
+        tagged = home.status().head_sequence
+        written(home, ("d/photo.jpg", b"\xff\xd8 two"))
+        set_xattrs(home, "d/photo.jpg", {b"user.colour": b"green", b"user.new": b"n"})
+        home.sync()
+    # A version is what it was last; bytes and attributes come together.
+    assert one.ok("restore", "d/photo.jpg", "--at", "v1").text == "written d/photo.jpg\n"
+    with home_of(one) as home:
+        assert xattrs_of(home, "d/photo.jpg") == red
+        set_xattrs(home, "d/photo.jpg", blue)
+    assert one.ok("restore", "d/photo.jpg", "--at", f"@{tagged}").text == "attributes d/photo.jpg\n"
+    assert one.ok("restore", "d/photo.jpg", "--at", f"@{tagged}").text == "nothing to do: it is so already\n"
+    one.ok("restore", "d/photo.jpg", "--at", f"@{first}", "--to", "bare.jpg")
+    with home_of(one) as home:
+        assert xattrs_of(home, "d/photo.jpg") == red
+        assert xattrs_of(home, "bare.jpg") == {}
+        written(home, ("d", None))
+    one.ok("restore", "d", "--at", f"@{tagged}")
+    with home_of(one) as home:
+        assert xattrs_of(home, "d/photo.jpg") == red
+        assert xattrs_of(home, "d") == blue
+        # An end that was said by an attribute comes back as well, unless it shall stay.
+        set_xattrs(home, "bare.jpg", {b"user.agentfs.expires": b"2020-01-01", **blue})
+        assert home.restore("d/photo.jpg", f"@{tagged}", to="bare.jpg", keep=True)[0].ended_ns is None
+        assert xattrs_of(home, "bare.jpg") == red
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -234,6 +234,7 @@ def test_the_whole_tree_then(home: Home, tmp_path: Path) -> None:
     assert (facts.st_mode & 0o777, facts.st_nlink, facts.st_size) == (0o440, 2, 4)
     assert facts.st_ino == os.stat(view / "t/hard").st_ino
     assert os.getxattr(view / "t/x.md", "user.colour") == b"green"
+    assert os.getxattr(home.path / "t/x.md@1", "user.colour") == b"green"
     assert os.readlink(view / "t/link") == "x.md"
     out("cp", "-a", view / "t", tmp_path / "copy")
     assert out("diff", "-r", view / "t", tmp_path / "copy") == ""

@@ -195,7 +195,7 @@ def restore(
     as_json: bool,
     **options: str | None,
 ) -> None:
-    """Make a file or a directory what it was, deleted ones too.
+    """Make a file or a directory what it was, deleted ones too: bytes, mode and extended attributes.
 
     It is a new commit: nothing of the history is lost, and restoring can be undone in the same way. A file whose
     `expires` has passed is deleted again after that commit, unless --keep takes it away.

@@ -228,6 +228,12 @@ class _Adding:
         )
         records = [inode_record(row) for row in snapshot.inodes]
         if first > 1:
+            said: dict[InodeId, list[tuple[bytes, bytes]]] = {}
+            for inode, name, value in self.sql.rows(
+                "SELECT inode, name, value FROM xattr JOIN (SELECT inode, max(sequence) AS sequence FROM record "
+                "GROUP BY inode) USING (inode, sequence) ORDER BY 1, 2"
+            ):
+                said.setdefault(inode, []).append((name, value))
             known = {
                 row[0]: row[1:]
                 for row in self.sql.rows(
@@ -235,7 +241,11 @@ class _Adding:
                     "FROM record GROUP BY inode"
                 )
             }
-            records = [it for it in records if known.get(it.id, ())[:-1] != _compared(it)]
+            records = [
+                it
+                for it in records
+                if known.get(it.id, ())[:-1] != _compared(it) or tuple(said.get(it.id, ())) != it.xattrs
+            ]
         self._records(records)
         ours = {
             (row[0], row[1]): (row[2], row[3], row[4])

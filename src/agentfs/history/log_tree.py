@@ -52,7 +52,7 @@ class IndexedTree:
         return None if row is None else int(row[0])
 
     def record(self, inode: InodeId) -> InodeRecord | None:
-        """The whole state of an inode; None: it is not in the tree."""
+        """The whole state of an inode, of one that was removed its last; None: nobody knows it."""
         with self.index.reading() as sql:
             past = inode_at(sql, inode, self.sequence)
             content = self._content(sql, inode, self.sequence)

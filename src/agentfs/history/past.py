@@ -5,6 +5,7 @@ By number and not by path, so that a view can be read a directory at a time, how
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from agentfs.model.records import ROOT_ID, InodeId, Kind
 from agentfs.replica.database import Connection, Row
@@ -16,6 +17,9 @@ _ATTRIBUTES = (
 _NEWEST = "r.sequence=(SELECT max(sequence) FROM record WHERE inode=r.inode AND sequence<=?2)"
 _ROOT_MODE = 0o755
 _THERE = "since<=?2 AND (until IS NULL OR until>?2)"
+
+Xattrs: TypeAlias = tuple[tuple[bytes, bytes], ...]
+"""Extended attributes, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +38,25 @@ class PastInode:
     """Of a symbolic link."""
     links: int
     """Names of a file; 1 for a directory."""
-    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+    xattrs: Xattrs = ()
 
 
 def inode_at(sql: Connection, inode: InodeId, sequence: int) -> PastInode | None:
     """What an inode was right after `sequence`; None when nothing is known of it."""
     row = sql.one(f"SELECT {_ATTRIBUTES}, 1 FROM record r WHERE r.inode=?1 AND {_NEWEST}", (inode, sequence))
     if row is not None:
-        xattrs = sql.rows("SELECT name, value FROM xattr WHERE inode=? AND sequence=? ORDER BY name", (inode, row[1]))
-        return _past(row, tuple((it[0], it[1]) for it in xattrs))
+        return _past(row, xattrs_of(sql, inode, row[1]))
     if inode != ROOT_ID:
         return None
     found = sql.one("SELECT time_ns FROM entry WHERE sequence<=? ORDER BY sequence DESC LIMIT 1", (sequence,))
     time_ns = found[0] if found is not None else 0  # a log that never changed the root does not say how it is
     return PastInode(ROOT_ID, Kind.DIRECTORY, _ROOT_MODE, 0, 0, time_ns, time_ns, time_ns, 0, 0, b"", 1)
+
+
+def xattrs_of(sql: Connection, inode: InodeId, sequence: int) -> Xattrs:
+    """The extended attributes of the record that entry `sequence` gave."""
+    rows = sql.rows("SELECT name, value FROM xattr WHERE inode=? AND sequence=? ORDER BY name", (inode, sequence))
+    return tuple((row[0], row[1]) for row in rows)
 
 
 def owner_of(sql: Connection, inode: InodeId, sequence: int) -> tuple[int, int] | None:
@@ -81,7 +90,7 @@ def children_after(
         yield row[-1], _past(row, tuple(xattrs.get(row[0], ())))
 
 
-def _past(row: Row, xattrs: tuple[tuple[bytes, bytes], ...]) -> PastInode:
+def _past(row: Row, xattrs: Xattrs) -> PastInode:
     inode, _, kind, mode, uid, gid, mtime_ns, ctime_ns, birth_ns, rdev, target, digest, size, names = row[:14]
     if digest is None:
         size = len(target or b"")

@@ -23,6 +23,7 @@ from agentfs.history.events import PathEvent, path_events
 from agentfs.history.index import HistoryIndex
 from agentfs.history.moments import Moment
 from agentfs.history.names import PathNames
+from agentfs.history.past import Xattrs, xattrs_of
 from agentfs.history.places import COLUMNS, of_columns
 from agentfs.history.rendering import path_text
 from agentfs.history.trees import TreeRow, below_at, check_known, children_at, row_at, tree_rows
@@ -178,12 +179,13 @@ class HistoryReader:
         raise NotFound(f"{path_text(path)} was not there right after commit {sequence}: {since}")
 
     def _version(self, sql: Connection, path: PathNames, number: int, head: int) -> At:
-        events = self._path_events(sql, path, head, False)
-        for event in events:
+        events = self._path_events(sql, path, head, True)
+        for place, event in enumerate(events):
             if event.version == number and event.content_changed:
+                mode, xattrs = _last_attributes(sql, events[place:], head)
                 row = TreeRow(
-                    event.path, event.inode, event.kind, event.mode, event.mtime_ns, event.content, event.target,
-                    event.size_bytes,
+                    event.path, event.inode, event.kind, mode, event.mtime_ns, event.content, event.target,
+                    event.size_bytes, xattrs,
                 )  # fmt: skip
                 return At(row, event.sequence, number)
         last = max((event.version or 0 for event in events), default=0)
@@ -356,6 +358,27 @@ def _commit_line(sql: Connection, row: Row, paths: frozenset[PathNames] | None, 
         resolved=resolved[0] if resolved else 0,
         collected=collected,
     )
+
+
+def _last_attributes(sql: Connection, events: Sequence[PathEvent], head: int) -> tuple[int, Xattrs | None]:
+    """The mode and extended attributes that a version, which began with the first of `events`, had last: they are
+    often set after the bytes were written. None for the latter where its last commits were collected: packs keep
+    none."""
+    began = last = events[0]
+    end = head
+    for event in events[1:]:
+        if event.content_changed or event.what == "deleted":
+            end = event.sequence - 1
+            break
+        last = event
+    row = sql.one(
+        "SELECT sequence, mode, digest FROM record WHERE inode=? AND sequence<=? ORDER BY sequence DESC LIMIT 1",
+        (last.inode, end),
+    )
+    gone = sql.one("SELECT 1 FROM entry WHERE collected>0 AND collected<=?1 AND sequence>?1", (end,)) is not None
+    if gone or row is None or (row[2] or b"") != began.digest:
+        return began.mode, None
+    return row[1], xattrs_of(sql, last.inode, row[0])
 
 
 def _at_time(sql: Connection, moment: Moment, head: int) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from agentfs.errors import InvalidArgument, VersionGone
 from agentfs.format.snapshot_rows import PLACE_CHUNKED, PLACE_INLINE, PLACE_NONE, InodeRow, SnapshotRows
 from agentfs.history.names import PathNames, resolve
+from agentfs.history.past import Xattrs, xattrs_of
 from agentfs.history.places import COLUMNS, of_columns
 from agentfs.model.records import ROOT_ID, Content, InodeId, Kind
 from agentfs.replica.database import Connection, Row
@@ -26,6 +27,8 @@ class TreeRow:
     content: Content | None
     target: bytes
     size_bytes: int
+    xattrs: Xattrs | None = ()
+    """None: nobody knows them any more."""
 
 
 def check_known(sql: Connection, sequence: int) -> Row:
@@ -77,7 +80,7 @@ def tree_rows(sql: Connection, sequence: int, volume: str) -> SnapshotRows:
     return SnapshotRows(volume, sequence, entry[1], entry[2], inodes, links)
 
 
-def _inode_row(row: Row, xattrs: tuple[tuple[bytes, bytes], ...]) -> InodeRow:
+def _inode_row(row: Row, xattrs: Xattrs) -> InodeRow:
     inode, kind, mode, uid, gid, mtime, ctime, birth, rdev, target = row[:10]
     digest, size, at, offset, chunks = row[10:]
     place = PLACE_NONE if digest is None else PLACE_INLINE if at is not None else PLACE_CHUNKED
@@ -117,7 +120,7 @@ def below_at(sql: Connection, path: PathNames, inode: InodeId, sequence: int) ->
 
 def _tree_row(sql: Connection, path: PathNames, inode: InodeId, sequence: int) -> TreeRow | None:
     row = sql.one(
-        f"SELECT kind, mode, mtime_ns, target, {COLUMNS} FROM record WHERE inode=? AND sequence<=? "
+        f"SELECT kind, mode, mtime_ns, target, {COLUMNS}, sequence FROM record WHERE inode=? AND sequence<=? "
         "ORDER BY sequence DESC LIMIT 1",
         (inode, sequence),
     )
@@ -125,4 +128,4 @@ def _tree_row(sql: Connection, path: PathNames, inode: InodeId, sequence: int) -
         return TreeRow(path, inode, Kind.DIRECTORY, _ROOT_MODE, 0, None, b"", 0) if inode == ROOT_ID else None
     content, target = of_columns(row[4:9]), row[3] or b""
     size = content.size_bytes if content is not None else len(target)
-    return TreeRow(path, inode, Kind(row[0]), row[1], row[2], content, target, size)
+    return TreeRow(path, inode, Kind(row[0]), row[1], row[2], content, target, size, xattrs_of(sql, inode, row[9]))

@@ -1,18 +1,19 @@
 """What the SDK says about the past."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from agentfs.sdk.values import EntryKind
 from agentfs.volume.messages import Message
+from agentfs.volume.past_messages import xattrs_of
 
 Moments: TypeAlias = str | int | datetime
 """A moment as text (`history.moments`), a sequence, or a time."""
 Side: TypeAlias = Literal["base", "earlier", "later", "merged"]
-RestoredWhat: TypeAlias = Literal["written", "created", "deleted", "mode"]
+RestoredWhat: TypeAlias = Literal["written", "created", "deleted", "mode", "attributes"]
 Keep: TypeAlias = Literal["earlier", "later", "merged", "both"]
 KEEPS: tuple[Keep, ...] = ("earlier", "later", "merged", "both")
 _KINDS: dict[str, EntryKind] = {"character_device": "device", "block_device": "device"}
@@ -79,6 +80,8 @@ class Was:
     """Its number in the log."""
     sequence: int
     """The commit right after which it was so."""
+    xattrs: Mapping[bytes, bytes] | None = None
+    """Its extended attributes; None: they are not known any more, for its commit was collected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,7 @@ def was_of(it: Message, sequence: int) -> Was:
         target=it["target"],
         inode=it["inode"],
         sequence=sequence,
+        xattrs=None if it["xattrs"] is None else dict(xattrs_of(it["xattrs"])),
     )
 
 

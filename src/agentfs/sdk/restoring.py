@@ -2,10 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from agentfs.errors import Exists, InvalidArgument, NoAttribute, NotADirectory, NotFound
+from agentfs.errors import Exists, InvalidArgument, NoAttribute, NotADirectory, NotFound, NotPermitted
 from agentfs.memory.facts import XATTR_PREFIX, facts_of, front, with_facts
 from agentfs.model.names import shown
 from agentfs.model.records import Kind
@@ -17,6 +17,7 @@ from agentfs.tree.values import AttributeChange, Attributes, Caller
 
 _PARALLEL = 8
 _ENDS = ("expires", "ttl")
+_END_NAMES = frozenset(XATTR_PREFIX + key.encode() for key in _ENDS)
 
 
 class Restore:
@@ -80,7 +81,10 @@ class Restore:
         if found is None:
             self._home.mkdir(b"/".join(place))
             self._note(place, "created")
+            found = self._there(place)
         self._mode(place, row)
+        if found is not None and row.xattrs is not None and self._say(found.ino, row.xattrs):
+            self._note(place, "attributes")
 
     def _symlink(self, place: tuple[bytes, ...], row: Was) -> None:
         found = self._there(place)
@@ -99,46 +103,49 @@ class Restore:
         with ThreadPoolExecutor(_PARALLEL, "agentfs-restore") as pool:
             for start in range(0, len(todo), _PARALLEL):
                 some = todo[start : start + _PARALLEL]
-                for (place, _), data in zip(some, pool.map(self._home.bytes_of, [it[1] for it in some]), strict=True):
-                    self._file(place, data)
+                for (place, row), data in zip(
+                    some, pool.map(self._home.bytes_of, [it[1] for it in some]), strict=True
+                ):
+                    self._file(place, row, data)
         for place, row in files:
             self._mode(place, row)
 
-    def _file(self, place: tuple[bytes, ...], data: bytes) -> None:
+    def _file(self, place: tuple[bytes, ...], row: Was, data: bytes) -> None:
         found = self._there(place)
         if found is not None and found.kind is not Kind.FILE:
             self._home.delete(b"/".join(place), recursive=True)
             found = None
-        ended_ns = self._ended_ns(place, data, found)
+        said = row.xattrs
+        if said is None:  # nobody knows them any more: those that are there stay
+            said = {} if found is None else self._said(found.ino)
+        ended_ns = self._ended_ns(place, data, said)
         if ended_ns is not None and self._keep:
-            data, ended_ns = self._endless(place, data, found), None
-        if found is not None and self._keep and self._home.read(b"/".join(place)) == data:
+            ended_ns, data = None, self._endless(place, data)
+            said = {name: value for name, value in said.items() if name not in _END_NAMES}
+        if found is None:
+            self._home.write(b"/".join(place), data)
+            self._say(existing(self._home._volumes, b"/".join(place))[1].ino, said)
+            self._note(place, "created", ended_ns)
             return
-        self._home.write(b"/".join(place), data)
-        self._note(place, "created" if found is None else "written", ended_ns)
+        changed = self._say(found.ino, said)  # first: what is over as it stands may be deleted at any moment
+        if found.size_bytes != len(data) or self._home.read(b"/".join(place)) != data:
+            self._home.write(b"/".join(place), data)
+            self._note(place, "written", ended_ns)
+        elif changed:
+            self._note(place, "attributes", ended_ns)
 
-    def _ended_ns(self, place: tuple[bytes, ...], data: bytes, there: Attributes | None) -> int | None:
-        """When what is made of these bytes, with the attributes of the file that is there, was over; None: it is not
-        over."""
+    def _ended_ns(self, place: tuple[bytes, ...], data: bytes, said: Mapping[bytes, bytes]) -> int | None:
+        """When a file of these bytes and extended attributes was over; None: it is not over."""
         yaml = front(place[-1], data.decode("utf-8", "surrogateescape"))[0]
-        said = set() if there is None else set(self._tree.list_xattrs(there.ino))
-        xattrs = {
-            name: self._tree.get_xattr(there.ino, name)
-            for name in (XATTR_PREFIX + key.encode() for key in _ENDS)
-            if there is not None and name in said
-        }
-        ends_ns = facts_of(place[-1], yaml, xattrs, mtime_ns=self._now_ns).expires_ns
+        ends = {name: value for name, value in said.items() if name in _END_NAMES}
+        ends_ns = facts_of(place[-1], yaml, ends, mtime_ns=self._now_ns).expires_ns
         return ends_ns if ends_ns is not None and ends_ns <= self._now_ns else None
 
-    def _endless(self, place: tuple[bytes, ...], data: bytes, there: Attributes | None) -> bytes:
-        """The bytes without an end; the file that is there has none any more."""
+    def _endless(self, place: tuple[bytes, ...], data: bytes) -> bytes:
+        """The bytes without an end."""
         edited = with_facts(place[-1], data, dict.fromkeys(_ENDS))
         edited = data if edited is None else edited
-        if there is not None:
-            for key in _ENDS:
-                with contextlib.suppress(NoAttribute):
-                    self._tree.remove_xattr(there.ino, XATTR_PREFIX + key.encode())
-        if self._ended_ns(place, edited, None) is not None:
+        if self._ended_ns(place, edited, {}) is not None:
             raise InvalidArgument(
                 f"the end of {shown(b'/'.join(place))} cannot be taken out of its frontmatter, for how that is "
                 "written: restore it without keep, or read it and write it elsewhere"
@@ -146,9 +153,36 @@ class Restore:
         return edited
 
     def _is_equal(self, place: tuple[bytes, ...], row: Was) -> bool:
-        """Whether the bytes are there already: a restore that was cut short goes on where it was."""
+        """Whether the bytes and the extended attributes are there already: a restore that was cut short goes on where
+        it was."""
         found = self._there(place)
-        return found is not None and found.kind is Kind.FILE and self._home.is_as(b"/".join(place), row)
+        return (
+            found is not None
+            and found.kind is Kind.FILE
+            and (row.xattrs is None or _settable(row.xattrs) == _settable(self._said(found.ino)))
+            and self._home.is_as(b"/".join(place), row)
+        )
+
+    # ---- attributes ----
+
+    def _said(self, ino: int) -> dict[bytes, bytes]:
+        """The extended attributes that are there, of those that this process may read."""
+        found = {}
+        for name in self._tree.list_xattrs(ino):
+            with contextlib.suppress(NoAttribute, NotPermitted):
+                found[name] = self._tree.get_xattr(ino, name)
+        return found
+
+    def _say(self, ino: int, said: Mapping[bytes, bytes]) -> bool:
+        """Make the extended attributes `said`. Returns whether they were others."""
+        had, wanted = _settable(self._said(ino)), _settable(said)
+        for name in had.keys() - wanted.keys():
+            with contextlib.suppress(NoAttribute):
+                self._tree.remove_xattr(ino, name)
+        changed = [name for name, value in wanted.items() if had.get(name) != value]
+        for name in sorted(changed, key=lambda it: len(wanted[it]) - len(had.get(it, b""))):  # room is made first
+            self._tree.set_xattr(ino, name, wanted[name], 0)
+        return had != wanted
 
     def _mode(self, place: tuple[bytes, ...], row: Was) -> None:
         found = self._there(place)
@@ -176,3 +210,8 @@ class Restore:
             if above:
                 self._home.mkdir(above)
         return existing(self._home._volumes, above)[1]
+
+
+def _settable(said: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Those that this process may set: `security.*` and `trusted.*` are for root."""
+    return {name: value for name, value in said.items() if name.startswith(b"user.") or os.geteuid() == 0}

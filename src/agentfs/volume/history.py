@@ -29,6 +29,7 @@ from agentfs.replica.transaction import PENDING_CONTENT, ROOT
 from agentfs.sync.engine import Engine
 from agentfs.sync.ground import EngineGround
 from agentfs.volume.messages import Message
+from agentfs.volume.past_messages import xattrs_message
 
 _T = TypeVar("_T")
 Progress = Callable[[Message], None]
@@ -308,6 +309,7 @@ def row_message(row: TreeRow) -> Message:
         "size_bytes": row.size_bytes,
         "digest": row.content.digest.hex() if row.content is not None else "",
         "target": os.fsdecode(row.target),
+        "xattrs": None if row.xattrs is None else xattrs_message(row.xattrs),
     }
 
 

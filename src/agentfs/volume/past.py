@@ -48,6 +48,7 @@ class PastAnswers:
             row.size_bytes,
             b"",
             1,
+            row.xattrs or (),
         )
         return {"past": past_message(past), "sequence": found.sequence}
 

@@ -2,9 +2,10 @@
 
 import os
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from typing import Any
 
-from agentfs.history.past import PastInode
+from agentfs.history.past import PastInode, Xattrs
 from agentfs.model.records import Kind
 from agentfs.volume.messages import Message
 
@@ -21,8 +22,17 @@ def past_message(past: PastInode) -> Message:
     if past.target:
         found["target"] = os.fsdecode(past.target)
     if past.xattrs:
-        found["xattrs"] = [[b64encode(name).decode(), b64encode(value).decode()] for name, value in past.xattrs]
+        found["xattrs"] = xattrs_message(past.xattrs)
     return found
+
+
+def xattrs_message(xattrs: Xattrs) -> list[list[str]]:
+    return [[b64encode(name).decode(), b64encode(value).decode()] for name, value in xattrs]
+
+
+def xattrs_of(message: Iterable[tuple[str, str]]) -> Xattrs:
+    """The reverse of `xattrs_message`."""
+    return tuple((b64decode(name), b64decode(value)) for name, value in message)
 
 
 def past_of(message: Message) -> PastInode:
@@ -35,5 +45,5 @@ def past_of(message: Message) -> PastInode:
         **fields,
         kind=Kind(message["kind"]),
         target=os.fsencode(message.get("target", "")),
-        xattrs=tuple((b64decode(name), b64decode(value)) for name, value in message.get("xattrs", ())),
+        xattrs=xattrs_of(message.get("xattrs", ())),
     )
