@@ -130,7 +130,7 @@ def test_bytes_go_out_as_they_are(world: World, data: bytes) -> None:
 
 def test_large_files_and_long_names(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentfs.volume.view_keeping.FILE_BYTES_MAX", 300_000)
-    monkeypatch.setattr("agentfs.volume.view.FILE_BYTES_MAX", 300_000)
+    monkeypatch.setattr("agentfs.volume.view_status.FILE_BYTES_MAX", 300_000)
     ann = Machine(world, "ann")
     ann.commit("chunks.bin", data=b"x" * 299_999)
     ann.commit("large.bin", data=b"x" * 300_001)

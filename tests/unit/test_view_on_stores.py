@@ -11,7 +11,7 @@ from retention_world import World, world_in
 from view_world import PREFIX, Machine, names, wrong
 
 from agentfs.config.settings import load
-from agentfs.errors import ObjectChanged
+from agentfs.errors import ObjectChanged, StoreUnavailable
 from agentfs.replica import backing
 from agentfs.sdk.home import Home
 from agentfs.stores.local import LocalStore
@@ -20,6 +20,7 @@ from agentfs.stores.protocol import Store
 from agentfs.testing.fixtures import new_bucket
 from agentfs.testing.servers import S3Server
 from agentfs.view.restoring import restored
+from agentfs.volume.view_words import VIEW_LOOK, VIEW_STATUS
 
 
 @pytest.fixture(autouse=True)
@@ -219,6 +220,30 @@ def test_closing_does_not_wait_for_a_store_that_hangs(
         took = time.monotonic() - began
         fault_proxy.black_hole(False)
     assert took < 20, f"closing took {took:.1f} s"
+
+
+def test_a_store_that_is_away_is_said_to_be(
+    tmp_path: Path, proxied_url: str, fault_proxy: Any, ministack_server: S3Server
+) -> None:
+    environment = {**ministack_server.environment(), "HOME": str(tmp_path)}
+    given = {"store": proxied_url, "state_dir": str(tmp_path / "state"), "index": False}
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in environment.items():
+            patched.setenv(name, value)
+        home = Home.open("me", settings=load(given, environment=environment))
+        home.write("a.md", "x\n")
+        home.sync()
+        link = home._memories()[0].link()
+        assert link.request(VIEW_STATUS, timeout_seconds=60)["problem"] == ""
+        fault_proxy.go_down()
+        problem = link.request(VIEW_STATUS, timeout_seconds=60)["problem"]
+        with pytest.raises(StoreUnavailable) as raised:
+            link.request(VIEW_LOOK, timeout_seconds=60)
+        fault_proxy.come_up()
+        assert link.request(VIEW_LOOK, timeout_seconds=60)["imported"] == []
+        home.close()
+    assert "cannot be reached" in problem and "\n" not in problem
+    assert "cannot be reached" in str(raised.value)
 
 
 @pytest.fixture

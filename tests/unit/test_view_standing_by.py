@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from outside_world import get, put
 from retention_world import World, world_in
 from view_world import Machine, wrong
 
+from agentfs.errors import StoreUnavailable
 from agentfs.replica import backing
+from agentfs.stores.counted import CountedStore
+from agentfs.stores.protocol import Store
 from agentfs.view.mark import MarkFile
-from agentfs.volume.view_words import VIEW_STATUS
+from agentfs.volume.view_words import VIEW_ACCEPT, VIEW_LOOK, VIEW_STATUS
 
 HOUR_S = 3600.0
 
@@ -77,6 +81,47 @@ def test_a_lazy_keeper_has_five_minutes_more(world: World) -> None:
     assert keeper(world) == "ann"
     bob.keep(200)
     assert keeper(world) == "bob"
+
+
+class Fading:
+    """A store that does not answer while it is `away`."""
+
+    def __init__(self, inner: Store, *, away: bool = False) -> None:
+        self._inner = inner
+        self.away = away
+
+    def __getattr__(self, name: str) -> Any:
+        if self.away and name not in ("url", "name_bytes_max"):
+            raise StoreUnavailable("it does not answer")
+        return getattr(self._inner, name)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_who_asks_about_a_store_that_is_away_does_not_wait_for_all_retries(world: World, keeps: bool) -> None:
+    """The engine's own store, which repeats a request for half a minute, is asked nothing; what the engine knows is
+    said without any request."""
+    store = Fading(world.store)
+    ann = Machine(world, "ann", store=cast(Store, store))
+    hurried = CountedStore(cast(Store, store))
+    ann.view._hurried = hurried
+    ann.commit("a.md")
+    if keeps:
+        ann.keep()
+    assert ann.ask(VIEW_STATUS)["problem"] == ""
+    store.away = True
+    before, asked = ann.store.counts, hurried.counts
+    assert ann.ask(VIEW_STATUS)["problem"] == "it does not answer"
+    for word in (VIEW_LOOK, VIEW_ACCEPT):
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            ann.ask(word)
+    assert ((ann.store.counts - before).requests, (hurried.counts - asked).requests) == (0, 3)
+    world.clock.now_s += 600
+    ann.node.engine.tick()  # now it knows
+    before, asked = ann.store.counts, hurried.counts
+    assert ann.ask(VIEW_STATUS)["problem"] == "it does not answer"
+    assert ((ann.store.counts - before).requests, (hurried.counts - asked).requests) == (0, 0)
+    store.away = False
+    assert ann.ask(VIEW_LOOK)["imported"] == []
 
 
 def test_a_home_without_a_commit_asks_for_no_mark(world: World) -> None:

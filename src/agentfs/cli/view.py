@@ -255,11 +255,14 @@ def _pair(rule: str) -> tuple[str, str]:
 
 
 def _say(found: dict[str, Any]) -> None:
+    if found["mode"] == "none" and found["problem"]:
+        click.echo(f"whether {found['volume']} has a view is not known now")
+        _say_problem(found)
+        return
     if found["mode"] == "none":
         click.echo(
             f"{found['volume']} has no view yet" + ("" if found["here"] != "off" else "; this machine keeps none")
         )
-        _say_problem(found)
         return
     due = f", {found['due']} files to write" if found["due"] else ""
     by = {"keeping": "this machine", "off": found["keeper"], "standing by": found["keeper"]}[found["here"]]

@@ -124,7 +124,7 @@ class EngineHost:
         store = opened_store(settings, clock=clock, stop=stop)
         if plan.kind == "space" and untouched:
             store = SpaceStore(store, plan.volume_id)
-        services = engine_services(plan, replica, store, clock)
+        services = engine_services(plan, replica, store, clock, hurried=hurried)
         options = EngineOptions(
             cache_bytes=settings.cache_size_bytes,
             prefetch=plan.prefetch,

@@ -51,8 +51,10 @@ class EngineServices:
     """Called once, before the engine's replica is closed."""
 
 
-def engine_services(plan: EnginePlan, replica: Replica, store: Store, clock: Clock) -> EngineServices:
-    """The services of one engine."""
+def engine_services(
+    plan: EnginePlan, replica: Replica, store: Store, clock: Clock, *, hurried: Store | None = None
+) -> EngineServices:
+    """The services of one engine. `hurried`: the same store, for whoever waits for an answer; it gives up early."""
     services = EngineServices(answers={KEEP: answer_keep_head})
     history = _add_history(services, plan, replica, store)
     services.answers.update(lock_answers())
@@ -64,7 +66,7 @@ def engine_services(plan: EnginePlan, replica: Replica, store: Store, clock: Clo
     services.facts.append(memory.facts)
     services.closers.append(memory.close)
     services.chores.append(RetentionChore(plan.settings, volume, author=plan.agent, clock=clock))
-    view = ViewService(plan, replica, history, clock)
+    view = ViewService(plan, replica, history, clock, hurried=hurried)
     services.observers.append(view.observe)
     services.answers.update(view.answers())
     services.starters.append(view.start)

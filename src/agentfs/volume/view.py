@@ -5,26 +5,26 @@ pushes or pulls. What it has not done when the engine ends, the next keeper does
 """
 
 import logging
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from agentfs.clock import Clock
 from agentfs.errors import AgentFSError, InvalidArgument, ReadOnly, StoreDenied, Unavailable
 from agentfs.model.records import Commit, InodeId
 from agentfs.replica.replica import Replica
+from agentfs.stores.protocol import Store
 from agentfs.sync.engine import Engine
-from agentfs.view.mark import SIGN_S, Mark, mode_of
-from agentfs.view.naming import object_name
-from agentfs.view.rules import FILE_BYTES_MAX, RULES_MAX, Rule, Rules, checked_rule
+from agentfs.view.mark import SIGN_S, Mark, MarkFile, mode_of
+from agentfs.view.rules import RULES_MAX, Rule, Rules, checked_rule
 from agentfs.view.shown import ShownTable
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
 from agentfs.volume.messages import Message
 from agentfs.volume.view_keeping import Keeper
 from agentfs.volume.view_looking import BucketLooks
+from agentfs.volume.view_status import LISTED_MAX, away_because, mark_message, some, unshown
 from agentfs.volume.view_words import VIEW_ACCEPT, VIEW_CHANGE, VIEW_LOOK, VIEW_REBUILD, VIEW_STATUS
 
 _LOG = logging.getLogger(__name__)
@@ -57,8 +57,6 @@ _BUSY_SECONDS_MAX = 0.25
 """An object is written so often at least, however long the engine is at work."""
 _COMMITS_MAX = 4096
 """More that nobody has taken in are read from the log when they are needed."""
-_LISTED_MAX = 1000
-_SCANNED_MAX = 1000
 
 
 class _OvertakenError(Unavailable):
@@ -68,8 +66,18 @@ class _OvertakenError(Unavailable):
 class ViewService:
     """Made with the engine's services; `start` begins the thread."""
 
-    def __init__(self, plan: EnginePlan, replica: Replica, history: HistoryService, clock: Clock) -> None:
+    def __init__(
+        self,
+        plan: EnginePlan,
+        replica: Replica,
+        history: HistoryService,
+        clock: Clock,
+        *,
+        hurried: Store | None = None,
+    ) -> None:
+        """`hurried`: the engine's store, but one that gives up early."""
         self._plan = plan
+        self._hurried = hurried
         self._settings = plan.settings
         self._replica = replica
         self._history = history
@@ -410,14 +418,16 @@ class ViewService:
         try:
             keeper = self._opened(engine)
             mark, problem = keeper.mark, self._problem
-            if free and not keeper.keeping:
-                try:
-                    mark = keeper.look()
-                except AgentFSError as error:
-                    problem = str(error)
         finally:
             if free:
                 self._work.release()
+        away = away_because(engine)
+        try:
+            now = mark if away else self._asked_now(engine)
+            mark = mark if keeper.keeping else now
+        except AgentFSError as error:
+            away = str(error)
+        problem = away or problem
         objects, size_bytes = self.table.counts()
         answer: Message = {
             "volume": keeper.volume,
@@ -427,42 +437,22 @@ class ViewService:
             "due": len(keeper.due) if keeper.keeping else None,
             "objects": objects,
             "size_bytes": size_bytes,
-            "held": _some(self.table.held()),
-            "stuck": _some(keeper.told.stuck),
-            "foreign": keeper.told.foreign[:_LISTED_MAX],
+            "held": some(self.table.held()),
+            "stuck": some(keeper.told.stuck),
+            "foreign": keeper.told.foreign[:LISTED_MAX],
             "problem": problem,
         }
-        answer |= self._looks.facts(objects) | _mark_message(mark)
+        answer |= self._looks.facts(objects) | mark_message(mark)
         if keeper.keeping and keeper.is_settled:  # the mark says so a minute later
             answer["through"] = max(answer["through"], keeper.due.through)
         if request.get("scan"):
-            answer |= self._unshown(keeper, Rules(mark.rules if mark is not None else ()))
+            answer |= unshown(keeper, self._plan, Rules(mark.rules if mark is not None else ()))
         return answer
 
-    def _unshown(self, keeper: Keeper, rules: Rules) -> Message:
-        found: dict[str, str] = {}
-        count = files = 0
-        numbers = keeper.tree.below()
-        for start in range(0, len(numbers), _SCANNED_MAX):
-            for file in keeper.tree.files(numbers[start : start + _SCANNED_MAX]).values():
-                files += 1
-                for path in file.paths:
-                    why = self._why_not(keeper, rules, path, file.content.size_bytes)
-                    if why:
-                        count += 1
-                        if len(found) < _LISTED_MAX:
-                            found[os.fsdecode(path)] = why
-        return {"files": files, "without": found, "without_count": count}
-
-    def _why_not(self, keeper: Keeper, rules: Rules, path: bytes, size_bytes: int) -> str:
-        if size_bytes > FILE_BYTES_MAX:
-            return f"larger than {FILE_BYTES_MAX >> 20} MiB"
-        if rules.policy(path) == "none":
-            return "a rule says none"
-        bytes_max = keeper.name_bytes_max
-        if object_name(self._plan.kind, self._plan.volume_id, path, bytes_max=bytes_max) is None:
-            return "its name is too long for an object"
-        return ""
+    def _asked_now(self, engine: Engine) -> Mark | None:
+        """The mark. If the store is away, who asks hears it in a moment, and not after all retries. Raises as
+        `MarkFile.read`."""
+        return MarkFile(self._hurried or engine.ground.store, engine.ground.log.volume).read()[0]
 
     def _rebuild(self, engine: Engine, _request: Message, progress: Progress) -> Message:
         """Look at every object, and write what is not as it should be; on return all is. `progress`: files that are
@@ -499,18 +489,20 @@ class ViewService:
                 "deleted": keeper.told.deleted - deleted,
                 "objects": objects,
                 "size_bytes": size_bytes,
-                "held": _some(self.table.held()),
-                "stuck": _some(keeper.told.stuck),
+                "held": some(self.table.held()),
+                "stuck": some(keeper.told.stuck),
             }
 
     def _look(self, engine: Engine, _request: Message, _progress: Progress) -> Message:
         """Take in what other tools did in the bucket, now."""
+        self._asked_now(engine)
         with self._work:
             self._do_what_was_left(engine)
             return self._looks.look(engine).message()
 
     def _accept(self, engine: Engine, _request: Message, _progress: Progress) -> Message:
         """As `view-look`, and believe the deletions that were too many."""
+        self._asked_now(engine)
         with self._work:
             self._do_what_was_left(engine)
             return self._looks.accept(engine).message()
@@ -544,7 +536,7 @@ class ViewService:
             mark = self._opened(engine).changed(change)
         self._look_at = float("-inf")
         self._awake.set()
-        return _mark_message(mark)
+        return mark_message(mark)
 
     def _must_be_enabled(self) -> None:
         if self._settings.view == "off":
@@ -557,19 +549,3 @@ def _rules_of(rules: object) -> tuple[Rule, ...]:
     if not isinstance(rules, list) or len(rules) > RULES_MAX:
         raise InvalidArgument(f"rules are a list of at most {RULES_MAX} pairs")
     return tuple(checked_rule(*pair) if len(pair) == 2 else checked_rule("", "") for pair in rules)
-
-
-def _mark_message(mark: Mark | None) -> Message:
-    if mark is None:
-        return {"mode": "none", "through": 0, "keeper": "", "rules": [], "told_at": ""}
-    return {
-        "mode": mark.mode,
-        "through": mark.through,
-        "keeper": mark.author if mark.keeper else "",
-        "rules": [[rule.pattern, rule.policy] for rule in mark.rules],
-        "told_at": mark.time,
-    }
-
-
-def _some(names: Mapping[str, str]) -> Message:
-    return dict(list(names.items())[:_LISTED_MAX])
