@@ -192,6 +192,7 @@ class LogWorld:
             back.was,
             back.edited,
             self.now_ns + seconds * SECOND_NS,
+            max(0, self.now_ns // SECOND_NS + seconds),
             appeared,
         )
 

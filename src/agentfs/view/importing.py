@@ -49,6 +49,7 @@ OBJECTS_MAX = 500
 _BYTES_MAX = COMMIT_BYTES_MAX // 2
 _DETAIL_MAX = 1000
 _FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
+_SET_ID = 0o6000
 _LOCKED = "the file is locked"
 _CANNOT = "changed in the bucket and here, and cannot be merged; the bucket's version was kept aside"
 _BASE_GONE = "changed in the bucket and here, and the version they came from is gone; the bucket's was kept aside"
@@ -90,6 +91,8 @@ class FoundObject:
     edited: bool
     modified_ns: int
     """When it was written, by the store's clock; 0: it says a time that cannot be."""
+    put_s: int
+    """The time that it says, believed or not: it tells one put from another, the same for everybody."""
     appeared: bool = False
     """It was not at this name when the view was last looked at, by somebody who knows."""
     hidden: bool = False
@@ -337,13 +340,16 @@ class _Importing:
         """At a name that has no file."""
         was = self._version(one)
         stood_here = was is not None and self._stood_at(was, one.path)
-        if was is not None and stood_here and not one.edited and not one.appeared and self._is_leftover(one):
+        is_left = not one.edited and not one.appeared and is_leftover(self.tree, one.path, one.modified_ns)
+        if was is not None and stood_here and is_left:
             return Outcome(one.name, Taken.STALE, why="what is left of a file that is not here any more")
         if was is not None and stood_here and one.edited and (place := self.tree.place(was.file)) is not None:
             # the file was renamed meanwhile: it gets the edit where it is now
             return self._found_file(one, place, was.file)
         directory = self._directory(parent, names, self._time(one))
         record = self._new(Kind.FILE, _FILE_MODE, directory, self._time(one))
+        if was is not None:
+            record = _like(record, self.tree.record(was.file), whole=stood_here)
         self._write(record, one.data, self._time(one))
         self.names[directory, names[-1]] = record.id
         self._took(one)
@@ -402,9 +408,9 @@ class _Importing:
     def _keep_aside(self, one: FoundObject, place: tuple[InodeId, bytes], inode: InodeId, *, detail: str) -> Outcome:
         parent, name = place
         copy = conflict_name(
-            name, agent=AUTHOR, at_ns=one.modified_ns, taken=lambda it: self._child(parent, it) is not None
+            name, agent=AUTHOR, at_ns=self._time(one), taken=lambda it: self._child(parent, it) is not None
         )
-        record = self._new(Kind.FILE, _FILE_MODE, parent, self._time(one))
+        record = _like(self._new(Kind.FILE, _FILE_MODE, parent, self._time(one)), self._record(inode), whole=True)
         self._write(record, one.data, self._time(one))
         self.names[parent, copy] = record.id
         self._conflict(place, copy, detail, None)
@@ -447,13 +453,8 @@ class _Importing:
             return False
         return self.tree.collected_ns(was.sequence) is not None
 
-    def _is_leftover(self, one: FoundObject) -> bool:
-        """Whether AgentFS itself may have left it: nobody wrote the object long after the name was gone."""
-        removed = self.tree.removed_at_ns(one.path)
-        return removed is None or one.modified_ns <= removed + LEFTOVER_NS
-
     def _is_known(self, one: FoundObject) -> bool:
-        return self.tree.was_imported(one.name, one.digest, one.modified_ns // 1_000_000_000)
+        return self.tree.was_imported(one.name, one.digest, one.put_s)
 
     def _ignored(self, path: bytes) -> bool:
         parts = path.split(b"/")
@@ -465,7 +466,7 @@ class _Importing:
     # ---- the end ----
 
     def _took(self, one: FoundObject) -> None:
-        self.took.append(Imported(one.name, one.digest, max(0, one.modified_ns // 1_000_000_000)))
+        self.took.append(Imported(one.name, one.digest, one.put_s))
         self.time_ns = max(self.time_ns, one.modified_ns)
 
     def made(self, asked: int) -> Import:
@@ -501,6 +502,15 @@ class _Importing:
         return digest.digest()[:16]
 
 
+def _like(record: InodeRecord, other: InodeRecord | None, *, whole: bool) -> InodeRecord:
+    """As private as the file that it comes from, and as executable; with `whole` also its extended attributes. Never
+    set-user-id: an outsider changed the bytes."""
+    if other is None or other.kind is not Kind.FILE:
+        return record
+    xattrs = other.xattrs if whole else ()
+    return replace(record, mode=other.mode & ~_SET_ID, uid=other.uid, gid=other.gid, xattrs=xattrs)
+
+
 def content_of(tree: LogTree, was: ViewFacts) -> Content | None:
     """The content that this version had; None: the log has none such, or has forgotten it."""
     content = tree.content_at(was.file, was.sequence)
@@ -519,6 +529,12 @@ def bears_out(tree: LogTree, was: ViewFacts, *, edited: bool, modified_ns: int) 
         return True
     collected_ns = None if edited else tree.collected_ns(was.sequence)
     return collected_ns is not None and 0 < modified_ns <= collected_ns + LEFTOVER_NS
+
+
+def is_leftover(tree: LogTree, path: bytes, modified_ns: int) -> bool:
+    """Whether AgentFS itself may have left an object that it wrote: nobody put it long after the name was gone."""
+    removed = tree.removed_at_ns(path)
+    return removed is None or modified_ns <= removed + LEFTOVER_NS
 
 
 class _NoPlace(Exception):

@@ -105,6 +105,23 @@ class LogFiles:
                     found[path] = file
         return found
 
+    def has_place(self, path: bytes) -> bool:
+        """Whether the log has a regular file at the path, or could have one: nothing else is in the way."""
+        *above, _ = parts = path.split(b"/")
+        ino = ROOT
+        with self._reading() as sql:
+            for at, name in enumerate(parts):
+                row = sql.one(
+                    "SELECT d.base, i.kind FROM dentry d JOIN inode i ON i.ino=d.base WHERE d.parent=? AND d.name=?",
+                    (ino, name),
+                )
+                if row is None:
+                    return True
+                if row[1] != (_DIRECTORY if at < len(above) else _FILE):
+                    return False
+                ino = row[0]
+        return True
+
     def path_of(self, parent: InodeId, name: bytes) -> bytes | None:
         """The path of `name` in a directory of the log, whether there is something or not; None: there is no such
         directory."""

@@ -36,7 +36,7 @@ class LogTree(Protocol):
         ...
 
     def record(self, inode: InodeId) -> InodeRecord | None:
-        """The whole state of an inode; None: it is not in the tree."""
+        """The whole state of an inode, of one that was removed its last; None: the log has none such."""
         ...
 
     def place(self, inode: InodeId) -> tuple[InodeId, bytes] | None:

@@ -76,6 +76,10 @@ class Source(Protocol):
         """Whether the log ever had that file at that path, as far as this machine knows."""
         ...
 
+    def may_be_left(self, path: bytes, modified_at: float) -> bool:
+        """Whether an object that was written at that time may be what a keeper left when the path's file went."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -390,12 +394,16 @@ class ViewWriter:
                 begun=self._table.begun(name),
                 has=lambda was: self._source.has(was, found.modified_at),
             )
-            if it.verdict is Verdict.OLD and (row is not None or self._source.had_path(it.row.file, path)):
+            if it.verdict is Verdict.OLD and (row is not None or self._was_left(it.row.file, path, found)):
                 return True
         if done is not None:
             self._table.hold(name, "another tool changed it, and its file has gone")
             done.held.add(name)
         return False
+
+    def _was_left(self, file: InodeId, path: bytes, found: StoredObject) -> bool:
+        """What somebody put there long after the file had gone was put back, and is not a keeper's (V-81)."""
+        return self._source.had_path(file, path) and self._source.may_be_left(path, found.modified_at)
 
     def _tags(self, names: Sequence[str]) -> dict[str, str]:
         """What stands at the names: the tag of each that is there."""

@@ -125,6 +125,8 @@ class BucketImport:
         self._accepted: frozenset[str] = frozenset()
         self._left: dict[tuple[str, str], str] = {}
         """Objects that are no file's, by name and tag: why. They are not read with every look."""
+        self._placeless: dict[tuple[str, str], str] = {}
+        """Likewise, for as long as the log has no place for such a file."""
         self._left_at = clock.monotonic()
 
     # ---- looking ----
@@ -168,8 +170,7 @@ class BucketImport:
     def accept(self, engine: Engine) -> LookReport:
         """Believe the deletions that the brake holds. Raises as `look`."""
         with self._turn:
-            held = self._table.state(BRAKE)
-            self._accepted = frozenset(json.loads(held)["names"]) if held else frozenset()
+            self._accepted = self._braked()
         try:
             return self.look(engine)
         finally:
@@ -183,10 +184,11 @@ class BucketImport:
         now = self._clock.monotonic()
         if now - self._left_at > _LEFT_S:
             self._left.clear()
+            self._placeless.clear()
             self._left_at = now
         left = dict(found.left)
         for it in found.differs:
-            if why := self._left.get((it.name, it.tag)):
+            if why := self._left.get((it.name, it.tag)) or self._placeless.get((it.name, it.tag)):
                 left[it.name] = why
         report.objects, report.left = found.objects, len(left)
         self._table.set_state(LEFT, json.dumps({"count": len(left), "names": dict(list(left.items())[:_TOLD])}))
@@ -225,7 +227,9 @@ class BucketImport:
         got = self._got(engine.ground.store, found.differs, rows, report, rules, appeared=appeared and keeps)
         gone = self._gone(found, rows, got, report, rules, keeps=keeps) if whole else []
         emptied = {it.entry.name for it in got if not self._believed_empty(it, rows, report, whole=whole)}
-        got = [it for it in got if it.entry.name not in emptied]
+        moving = self._moving(found, got, report) if keeps and not report.braked else set[str]()
+        report.waiting += sorted(moving - emptied)
+        got = [it for it in got if it.entry.name not in emptied | moving]
         fresh = [it for it in got if not self._is_ours(it)]
         try:
             if fresh or gone:
@@ -251,7 +255,7 @@ class BucketImport:
         size_bytes = 0
         for entry in entries:
             known = self._table.get(entry.name)
-            if (entry.name, entry.tag) in self._left or (known is not None and is_as_known(entry, known)):
+            if self._is_left(entry) or (known is not None and is_as_known(entry, known)):
                 continue  # known by now: the writer was at it
             fits = not wanted or (size_bytes + entry.size_bytes <= _BYTES_AT_ONCE and len(wanted) < _OBJECTS_AT_ONCE)
             if self._patience.settled(entry, wall_s=wall_s, now_s=now_s) and fits:
@@ -273,6 +277,12 @@ class BucketImport:
                     new = appeared and entry.name not in rows
                     got.append(_Got(entry, self._found(entry, it, rules, appeared=new)))
         return got
+
+    def _is_left(self, entry: Entry) -> bool:
+        key = entry.name, entry.tag
+        if key in self._placeless and self._files.has_place(self._path(entry.name) or b""):
+            del self._placeless[key]  # what was in the way has gone
+        return key in self._left or key in self._placeless
 
     def _read(self, store: Store, entry: Entry) -> StoredObject | str | None:
         """The object; why it cannot be read, which must not keep the others waiting; None: it is gone."""
@@ -299,6 +309,7 @@ class BucketImport:
             means.was,
             means.edited,
             modified_ns,
+            max(0, int(entry.modified_at)),
             appeared,
             self._is_hidden(self._files.files_at([path]).get(path), path, rules),
         )
@@ -359,7 +370,9 @@ class BucketImport:
         if not keeps:
             report.waiting += [row.name for row, _ in missing]
             return []
-        if is_too_much(len(names), len(rows)) and not names <= self._accepted:
+        # What was too much stays so until somebody says what it is: other objects that come are no answer.
+        too_much = is_too_much(len(names), len(rows)) or not names.isdisjoint(self._braked())
+        if too_much and not names <= self._accepted:
             report.braked = len(names)
             self._brake(sorted(names))
             return []
@@ -372,6 +385,19 @@ class BucketImport:
             else:
                 report.waiting.append(row.name)
         return believed
+
+    @staticmethod
+    def _moving(found: Looked, got: list[_Got], report: LookReport) -> set[str]:
+        """Unedited copies of versions whose own objects seem to be gone: until that is believed they wait, so that a
+        file is renamed and keeps what it is."""
+        waiting = set(report.waiting)
+        going = {(row.file, row.digest) for row in found.gone if row.name in waiting}
+        copies = [(it.entry.name, it.found.was) for it in got if not it.found.edited]
+        return {name for name, was in copies if was is not None and (was.file, was.digest) in going}
+
+    def _braked(self) -> frozenset[str]:
+        held = self._table.state(BRAKE)
+        return frozenset(json.loads(held)["names"]) if held else frozenset()
 
     def _brake(self, names: list[str]) -> None:
         before = self._table.state(BRAKE)
@@ -463,6 +489,9 @@ class BucketImport:
         files: set[InodeId] = set()
         for it in report.outcomes:
             got = fresh.get(it.name)
+            if got is None and it.taken is Taken.WAITS:
+                report.waiting.append(it.name)  # a deletion that is not forgotten, and nothing to be written again
+                continue
             if got is None:
                 self._table.forget([it.name])
                 files.add(it.file)
@@ -474,7 +503,8 @@ class BucketImport:
                 report.waiting.append(it.name)
                 continue
             if it.taken is Taken.LEFT_ALONE:
-                self._left[it.name, got.entry.tag] = it.why
+                left = self._left if self._files.has_place(got.found.path) else self._placeless
+                left[it.name, got.entry.tag] = it.why
                 self._settled(it.name)
                 continue
             there = self._files.files_at([got.found.path]).get(got.found.path)

@@ -10,7 +10,7 @@ from agentfs.history.reader import HistoryReader
 from agentfs.model.records import InodeId
 from agentfs.sync.engine import Engine
 from agentfs.view.facts import ViewFacts
-from agentfs.view.importing import bears_out
+from agentfs.view.importing import bears_out, is_leftover
 from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.shown import ShownTable
 from agentfs.volume.history import HistoryService
@@ -58,8 +58,7 @@ class ViewSource:
         reader = self._reader()
         if reader is None:
             return False
-        tree = IndexedTree.at_head(reader.index, self._volume, lambda _content: b"")
-        return bears_out(tree, was, edited=False, modified_ns=int(modified_at * 1e9))
+        return bears_out(self._log_tree(reader), was, edited=False, modified_ns=int(modified_at * 1e9))
 
     def had_path(self, number: InodeId, path: bytes) -> bool:
         """See `writer.Source`."""
@@ -68,6 +67,14 @@ class ViewSource:
             return False
         with reader.index.reading() as sql:
             return had_path(sql, number, tuple(path.split(b"/")))
+
+    def may_be_left(self, path: bytes, modified_at: float) -> bool:
+        """See `writer.Source`."""
+        reader = self._reader()
+        return reader is not None and is_leftover(self._log_tree(reader), path, int(modified_at * 1e9))
+
+    def _log_tree(self, reader: HistoryReader) -> IndexedTree:
+        return IndexedTree.at_head(reader.index, self._volume, lambda _content: b"")
 
     def _reader(self) -> HistoryReader | None:
         """None: nobody knows at the moment."""
