@@ -151,6 +151,28 @@ def test_damaged_rules_are_no_rules_and_can_be_replaced(world: World, keeper: Ma
 # ---- two machines ------------------------------------------------------------------------------------------------
 
 
+def test_a_change_that_the_history_has_not_heard_of_makes_a_file_young(
+    world: World, keeper: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was restored elsewhere while a run was under way here, and the disk had no room for the history."""
+    monkeypatch.setattr("agentfs.volume.lifecycle.BATCH_MAX", 1)
+    ann, bob = keeper(), keeper("bob")
+    ann.rule(LOGS)
+    ann.written("logs/a", "logs/b")
+    bob.node.sync()
+    world.days(40)
+    force = chain(world).newest()
+    work = (it for it in ann.service._asked(ann.node.engine, force, lambda _: None).batches() if it)
+    assert [step.file.path for step in next(work)] == [b"logs/a"]
+    bob.node.write("logs/b", b"as it was\n")
+    bob.dated("logs/b", days_ago=40)
+    bob.node.sync()
+    with monkeypatch.context() as full:
+        full.setattr(type(ann.history.index), "add", lambda *_: None)
+        ann.node.sync()
+    assert list(work) == []
+
+
 def test_two_that_apply_the_same_rule_delete_once(world: World, keeper: Make) -> None:
     ann, bob = keeper("ann"), keeper("bob")
     ann.rule(LOGS)

@@ -396,7 +396,7 @@ class _Work:
                 self.progress({"done": looked})
             if not could_be_due(rules, file, self.now_ns):
                 continue
-            while not self._ready:
+            while not self._knows_all():
                 self._read_history()
                 yield None
             step = self._step(file)
@@ -418,7 +418,7 @@ class _Work:
 
     def times(self, file: Found) -> Times | None:
         """None: the history does not know the file so."""
-        if not self._ready:
+        if not self._knows_all():
             self._read_history()
         names = [(file.directory.id, file.name, file.id)]
         directory: Directory | None = file.directory
@@ -436,6 +436,11 @@ class _Work:
         except AgentFSError as error:
             return f"it cannot be read: {error}"
         return "it is pinned, or a standing instruction" if standing else ""
+
+    def _knows_all(self) -> bool:
+        """Whether the history has every commit that this replica has: a file that came back by the last one, with an
+        old time, is not old."""
+        return self._ready and self.history.index.head()[0] >= int(self.replica.state("head_sequence"))
 
     def _read_history(self) -> None:
         """Bring the history to the replica's head; with `patient` a little further."""
