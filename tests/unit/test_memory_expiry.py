@@ -90,6 +90,30 @@ def test_two_machines_delete_the_same_memory(machine: Make, clock: TestClock) ->
     assert a.node.names() == b.node.names() == []
 
 
+def test_many_machines_that_delete_the_same_memories_make_one_commit(machine: Make, clock: TestClock) -> None:
+    many = [machine(name) for name in "abcd"]
+    for name in ("notes", "old"):
+        many[0].node.mkdir(name)
+        many[0].node.write(f"{name}/code.md", until(clock, 5))
+    many[0].node.write("code.md", until(clock, 5))
+    many[0].node.write("notes/kept.md", b"for ever")
+    for it in many:
+        it.node.sync()
+    clock.now_s += 6
+    assert [turn(it) for it in many] == [3] * 4
+    many[3].node.chmod("old", 0o700)  # what nobody else did is told all the same
+    for it in many:
+        clock.now_s += 1
+        it.node.sync()
+    for it in many:
+        it.node.sync()
+        assert it.node.names() == ["notes", "old"]
+        assert it.node.tree.attributes(it.node.at("old")).mode & 0o777 == 0o700
+    heads = [int(it.node.replica.state("head_sequence")) for it in many]
+    assert heads == [3] * 4  # the files, their deletion, the mode
+    assert len({it.node.tree.attributes(it.node.at("notes")).mtime_ns for it in many}) == 1
+
+
 def test_what_became_over_while_nobody_was_here_goes_first(machine: Make, clock: TestClock) -> None:
     it = machine("a")
     it.node.write("code.md", until(clock, 5))

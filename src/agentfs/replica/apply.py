@@ -29,7 +29,14 @@ from agentfs.replica.journal import ChangeKind
 from agentfs.replica.locks import LockStep, lose_leases, replace_table
 from agentfs.replica.past import KEPT_NS, keep_past
 from agentfs.replica.replica import Replica
-from agentfs.replica.transaction import PENDING_CONTENT, RESIDENCY_LOCAL, ROOT, InodeRow, Transaction
+from agentfs.replica.transaction import (
+    PENDING_ATTRIBUTES,
+    PENDING_CONTENT,
+    RESIDENCY_LOCAL,
+    ROOT,
+    InodeRow,
+    Transaction,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,8 @@ class _Rebase(Forks):
         that is left of one, it comes back."""
         self.dropped_twice: set[int] = set()
         """Inodes that lost a name in the log which we had taken from them, too."""
+        self._also_ours: list[Name] = []
+        """Names that the commit changes and that we had changed."""
 
     def run(self, digest: bytes) -> Applied:
         new = [self._record(record) for record in self.commit.inodes]
@@ -151,6 +160,7 @@ class _Rebase(Forks):
         follow(self, self.files.is_database, replaced=self.replaced)
         orphans = self.retire()
         self.tidy()
+        self._forget_times()
         self._write_conflicts()
         self.set_head(self.commit.sequence, digest, self.commit.time_ns)
         return Applied(tuple(self.stale), tuple(orphans + self.dropped), self.fetched, len(self.met))
@@ -324,6 +334,9 @@ class _Rebase(Forks):
         for link in self.commit.links:
             wanted[self.ino(link.parent), link.name] = self.ino(link.child)
         for (parent, name), ino in wanted.items():
+            row = self.tx.sql.one("SELECT pending FROM dentry WHERE parent=? AND name=?", (parent, name))
+            if row is not None and row[0]:
+                self._also_ours.append((parent, name))
             self.set_base(parent, name, ino)
 
     def _alive(self) -> set[int]:
@@ -437,6 +450,26 @@ class _Rebase(Forks):
         if ino in self.became:
             return
         self.meet("delete", parent, name, b"", "changed by one and deleted by the other; it was kept")
+
+    def _forget_times(self) -> None:
+        """Directories in which the commit did all that we did, as when many machines delete what is over: what is
+        left of ours are the times of doing it, and a commit of these would tell nobody anything."""
+        records = {self.find(it.id): it for it in self.commit.inodes if it.kind is Kind.DIRECTORY}
+        for directory in {parent for parent, _ in self._also_ours}:
+            row, record = self.tx.inode(directory), records.get(directory)
+            if row is None or row.id is None or row.pending != PENDING_ATTRIBUTES or record is None:
+                continue
+            ours = self.tx.sql.one(
+                "SELECT 1 FROM dentry WHERE parent=?1 AND pending!=0 "
+                "UNION ALL SELECT 1 FROM changed_field WHERE ino=?1 LIMIT 1",
+                (directory,),
+            )
+            if ours is None:
+                self.tx.sql.execute(
+                    "UPDATE inode SET mtime_ns=?, ctime_ns=?, pending=0, change=change+1 WHERE ino=?",
+                    (record.mtime_ns, record.ctime_ns, directory),
+                )
+                self.tx.record(ChangeKind.ATTRIBUTES, directory)
 
     # ---- conflicts ----
 
