@@ -215,6 +215,13 @@ class ObjectChanged(StoreError):
     errno, code = _errno.ESTALE, "object-changed"
 
 
+class ObjectBusy(StoreError):
+    """A program has the object's file open for writing, in a directory as a store: what it writes next would be lost.
+    Nothing was changed. Try again when it has closed it."""
+
+    errno, code = _errno.EBUSY, "object-busy"
+
+
 class OutcomeUnknown(StoreError):
     """A put may or may not have taken effect (time-out, dropped connection, 5xx after the body was sent).
     Read the object back before deciding anything."""

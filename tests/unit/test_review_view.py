@@ -558,6 +558,52 @@ def test_a_program_that_writes_on_and_on(folder: tuple[Machine, Path]) -> None:
     assert (view / "log.txt").read_bytes() == wanted + b"the agent's\n"
 
 
+def test_a_program_that_writes_on_and_on_in_markdown(folder: tuple[Machine, Path]) -> None:
+    """The object has a block, so it is another file each time that it is written: not while somebody has it open."""
+    ann, view = folder
+    with open(view / "a.md", "ab", buffering=0) as notes:
+        notes.write(b"four\n")
+        look(ann)
+        ann.keep(100)
+        assert ann.node.read("a.md") == TEXT + b"four\n"
+        assert list(ann.ask(VIEW_STATUS)["stuck"].values()) == [
+            f"a program has spaces/sim/a.md in {ann.world.store.url} open for writing"
+        ]
+        ann.commit("a.md", data=b"top\n" + TEXT + b"four\n")
+        ann.keep(100)
+        notes.write(b"five\n")
+        look(ann)
+        ann.keep(100)
+        notes.write(b"six\n")
+    look(ann)
+    ann.keep(100)
+    wanted = b"top\n" + TEXT + b"four\nfive\nsix\n"
+    assert ann.node.read("a.md") == wanted
+    assert (view / "a.md").read_bytes().endswith(b"---\n" + wanted)
+    assert ann.ask(VIEW_STATUS)["stuck"] == {}
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_program_that_writes_on_where_the_name_goes(folder: tuple[Machine, Path], moved: bool) -> None:
+    ann, view = folder
+    with open(view / "a.md", "ab", buffering=0) as notes:
+        if moved:
+            ann.node.rename("a.md", "c.md")
+        else:
+            ann.node.unlink("a.md")
+        ann.node.unlink("b.txt")
+        ann.node.sync()
+        ann.keep(100)
+        assert names(ann.world.store) == (["a.md", "c.md"] if moved else ["a.md"])
+        notes.write(b"four\n")
+    look(ann)
+    ann.keep(100)
+    assert {name: ann.node.read(name) for name in ann.node.names("")} == {
+        "c.md" if moved else "a.md": TEXT + b"four\n"
+    }
+    assert ann.ask(VIEW_STATUS)["stuck"] == {} and wrong(ann) == []
+
+
 def test_a_file_that_nobody_may_read_keeps_nobody_up(folder: tuple[Machine, Path]) -> None:
     ann, view = folder
     os.mkfifo(view / "pipe.md")

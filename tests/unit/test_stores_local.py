@@ -13,6 +13,7 @@ import pytest
 from agentfs.errors import (
     BucketNotFound,
     NoSpace,
+    ObjectBusy,
     ObjectExists,
     ObjectNotFound,
     OutcomeUnknown,
@@ -20,6 +21,7 @@ from agentfs.errors import (
     StoreError,
     StoreUnavailable,
 )
+from agentfs.stores import open_writers
 from agentfs.stores.directory_sync import DirectorySync
 from agentfs.stores.directory_walk import SELF, TEMPORARY
 from agentfs.stores.local import STALE_SECONDS, LocalStore
@@ -397,3 +399,57 @@ def failing(monkeypatch: pytest.MonkeyPatch, function: str, code: int) -> None:
 def test_other_users_cannot_look_into_a_root_that_we_made(tmp_path: Path) -> None:
     LocalStore(str(tmp_path / "store")).put("agents/a/notes.md", b"private")
     assert stat.S_IMODE((tmp_path / "store").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("mode", ["ab", "r+b"])
+def test_what_a_program_is_writing_is_not_taken_from_under_it(store: LocalStore, root: Path, mode: str) -> None:
+    tag = store.put("a/b", b"one")
+    store.put("a/c", b"")
+    with open(root / "a" / "b", mode, buffering=0) as program:
+        program.seek(0, os.SEEK_END)
+        with pytest.raises(ObjectBusy, match="open for writing"):
+            store.put("a/b", b"two", replacing=tag)
+        with pytest.raises(ObjectBusy):
+            store.delete_many(["a/b", "a/c"])
+        program.write(b", and more")
+    assert [it.name for it in store.list("")] == ["a/b"]
+    assert store.get("a/b").data == b"one, and more"
+    with open(root / "a" / "b", "rb"):  # who reads is in nobody's way
+        store.put("a/b", b"two", replacing=store.head("a/b").tag)
+        store.delete("a/b")
+    assert list(store.list("")) == []
+
+
+def test_where_a_lease_says_nothing_it_is_not_asked(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(open_writers, "_file_system", lambda _device: "nfs4")
+    tag = store.put("a", b"one")
+    with open(root / "a", "ab"):
+        store.put("a", b"two", replacing=tag)
+    assert store.get("a").data == b"two"
+
+
+def test_a_program_that_opens_the_file_meanwhile_is_kept_for_a_moment(root: Path) -> None:
+    """The kernel tells who holds a lease by a signal, which must not end the process."""
+    root.mkdir()
+    (root / "a").touch()
+    stop = threading.Event()
+
+    def open_often() -> None:
+        while not stop.is_set():
+            with open(root / "a", "ab"):
+                pass
+
+    opener = threading.Thread(target=open_often)
+    opener.start()
+    found = {open_writers.has_writer(str(root / "a")) for _ in range(3000)}
+    stop.set()
+    opener.join()
+    assert found <= {True, False}
+    assert not open_writers.has_writer(str(root / "a"))
+
+
+def test_the_kind_of_a_file_system_is_known() -> None:
+    assert open_writers._file_system(os.stat("/proc").st_dev) == "proc"
+    assert open_writers._file_system(0) == ""

@@ -26,6 +26,7 @@ from agentfs.errors import (
     BucketNotFound,
     Corrupt,
     NoSpace,
+    ObjectBusy,
     ObjectChanged,
     ObjectExists,
     ObjectNotFound,
@@ -38,6 +39,7 @@ from agentfs.stores.directory_sync import DirectorySync, fsync_directory
 from agentfs.stores.directory_walk import SELF, TEMPORARY, tag_of, walk
 from agentfs.stores.exchange import exchange
 from agentfs.stores.names import NAME_BYTES_MAX, check_attributes, check_object_name, name_bytes
+from agentfs.stores.open_writers import has_writer
 from agentfs.stores.protocol import Entry, StoredObject
 
 STALE_SECONDS = 24 * 3600
@@ -216,9 +218,11 @@ class LocalStore:
         raise OSError(errno.EAGAIN, "the directory keeps changing")
 
     def _replace(self, temporary: str, path: str, tag: str, name: str) -> str:
-        """Like `_give_name`, if the object is still that version; raises `ObjectChanged`."""
+        """Like `_give_name`, if the object is still that version, and nobody writes it; raises `ObjectChanged` and
+        `ObjectBusy`."""
         with self._names_locked(fcntl.LOCK_EX):
             target = f"{path}/{SELF}" if _is_directory(path) else path
+            self._check_unwritten(target)
             try:
                 found = tag_of(os.lstat(target))
             except (FileNotFoundError, NotADirectoryError):
@@ -298,11 +302,15 @@ class LocalStore:
         self.delete_many([name])
 
     def delete_many(self, names: Sequence[str]) -> None:
-        """See `Store.delete_many`. Each directory is given to the disk once."""
+        """See `Store.delete_many`. Each directory is given to the disk once. What a program is writing stays: raises
+        `ObjectBusy` when the others are gone."""
         directories: set[str] = set()
+        busy: ObjectBusy | None = None
         for name, path in [(name, self._path(name)) for name in names]:
             try:
                 directories.add(self._unlink(path))
+            except ObjectBusy as error:
+                busy = error
             except (FileNotFoundError, NotADirectoryError):
                 self._check_parent()
             except OSError as error:
@@ -312,13 +320,22 @@ class LocalStore:
                 self._make_durable(directory)
             except OSError as error:
                 raise self._translated(error, os.path.relpath(directory, self._root)) from error
+        if busy is not None:
+            raise busy
 
     def _unlink(self, path: str) -> str:
-        """Take the object's name away; the directory that must be made durable."""
+        """Take the object's name away; the directory that must be made durable. Raises `ObjectBusy`."""
         with self._names_locked(fcntl.LOCK_SH):
             target = f"{path}/{SELF}" if _is_directory(path) else path
+            self._check_unwritten(target)
             os.unlink(target)
             return self._prune(os.path.dirname(target))
+
+    def _check_unwritten(self, path: str) -> None:
+        """A program that has the file open would write on in one that has no name any more."""
+        if has_writer(path):
+            name = os.path.relpath(path, self._root)
+            raise ObjectBusy(f"a program has {name} in {self.url} open for writing")
 
     def _prune(self, directory: str) -> str:
         """Remove empty directories upwards; returns the lowest that stays."""

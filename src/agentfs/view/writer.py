@@ -16,6 +16,7 @@ from agentfs.errors import (
     Corrupt,
     InvalidArgument,
     NoSpace,
+    ObjectBusy,
     ObjectChanged,
     ObjectExists,
     ObjectNotFound,
@@ -27,7 +28,7 @@ from agentfs.errors import (
 from agentfs.format.layout import VolumeKind, volume_name
 from agentfs.model.records import InodeId
 from agentfs.stores.protocol import Store, StoredObject
-from agentfs.view.facts import VERSION_MAX, ViewFacts
+from agentfs.view.facts import VERSION_MAX, ViewFacts, facts_in_metadata
 from agentfs.view.judging import Expected, Judged, Verdict, judged, may_be, may_go
 from agentfs.view.log_files import LogFile
 from agentfs.view.naming import place_of, view_prefix
@@ -102,7 +103,7 @@ class Done:
     again: set[InodeId] = field(default_factory=set)
     """These have changed meanwhile."""
     stuck: dict[str, str] = field(default_factory=dict)
-    """Why an object could not be put, by name."""
+    """Why an object could not be put or deleted, by name."""
     held: set[str] = field(default_factory=set)
 
 
@@ -306,10 +307,16 @@ class ViewWriter:
             )
 
         first = verdict(())
+        if first.verdict is Verdict.RIGHT and self._lacks_facts(found):
+            return replace(first, verdict=Verdict.OLD)  # another tool put the same bytes
         other = first.row.file
         if first.verdict is Verdict.OLD and other not in (0, item.file.file) and self._source.files([other]):
             return first if self._source.had_path(other, item.path) else verdict([other])
         return first
+
+    def _lacks_facts(self, found: StoredObject) -> bool:
+        """Whether it has not the metadata that every object of ours has; a directory keeps none (V-21)."""
+        return facts_in_metadata(found.attributes) is None and not self._store.url.startswith("file:")
 
     def _look(self, name: str) -> StoredObject | None:
         """The object; without its bytes if it is larger than any of ours. Raises `StoreError`; it is a plain one if
@@ -325,7 +332,7 @@ class ViewWriter:
     def settled(self, name: str) -> list[Shown]:
         """What stands at a name, if an earlier writer was putting it there when it died. Raises `StoreError`."""
         found = self._look(self.prefix + name)
-        if found is None:
+        if found is None or self._lacks_facts(found):
             return []
         digest = hashlib.sha256(found.data).digest()
         was = restored(path_of(self.prefix, name) or b"", found.data, found.attributes).was
@@ -354,14 +361,25 @@ class ViewWriter:
                 going.append(name)
             elif name not in done.held:
                 gone.append(name)
-        self._table.forget([*going, *gone])
+        self._table.forget(name for name in (*going, *gone) if name not in done.stuck)
 
     def _delete(self, names: Sequence[str], done: Done) -> None:
-        if names:
-            self._failpoint("view.delete")
+        """What a program is writing stays, and is `stuck`."""
+        if not names:
+            return
+        self._failpoint("view.delete")
+        busy: dict[str, str] = {}
+        try:
             self._store.delete_many([self.prefix + name for name in names])
-            self._failpoint("view.deleted")
-        done.deleted += len(names)
+        except ObjectBusy:
+            for name in names:  # the others are gone: this tells which are not
+                try:
+                    self._store.delete(self.prefix + name)
+                except ObjectBusy as error:
+                    busy[name] = str(error)
+        self._failpoint("view.deleted")
+        done.stuck |= busy
+        done.deleted += len(names) - len(busy)
 
     def delete_leftovers(self, names: Iterable[str], done: Done) -> None:
         """Delete the objects at names that no file has, if they are versions that the log has, of files that had

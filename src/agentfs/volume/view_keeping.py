@@ -404,7 +404,7 @@ class Keeper:
         done = Done()
         self.writer.delete(lost, done)
         self.told.deleted += done.deleted
-        self.due.strays.clear()
+        self.due.strays = set(done.stuck)
 
     def _write(self, files: Sequence[InodeId]) -> None:
         log = self.tree.files(files)
@@ -428,13 +428,13 @@ class Keeper:
         finally:
             self.told.put += done.put
             self.told.deleted += done.deleted
-        self._ended(files, log, plan.puts, done)
+        self._ended(files, log, [*plan.puts, *(it.row for it in (*plan.first, *plan.deletes))], done)
 
     def _ended(
-        self, files: Sequence[InodeId], log: Mapping[InodeId, LogFile], puts: Iterable[Put], done: Done
+        self, files: Sequence[InodeId], log: Mapping[InodeId, LogFile], tried: Sequence[Put | Shown], done: Done
     ) -> None:
-        stuck = {put.file for put in puts if put.name in done.stuck}
-        for name in [name for file in log.values() for name, _ in self._names(file)]:
+        stuck = {it.file for it in tried if it.name in done.stuck}
+        for name in [*(it.name for it in tried), *(name for file in log.values() for name, _ in self._names(file))]:
             self.told.stuck.pop(name, None)
         self.told.stuck |= done.stuck
         again = self._clock.monotonic() + _STUCK_S
