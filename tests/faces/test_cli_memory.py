@@ -56,6 +56,8 @@ def test_a_memory_from_the_command_line_and_back(one: Machine) -> None:
 
 
 def test_what_is_refused(one: Machine) -> None:
+    assert "a number of seconds" in one.refused(USAGE, "recall", "x", "--wait", "nan")
+    assert one.run("recall", "x", "--wait", "inf").code == 0
     assert "no text" in one.refused(USAGE, "remember")
     assert "soon" in one.refused(USAGE, "remember", "x", "--ttl", "soon")
     assert "nothing.md" in one.refused(NOT_FOUND, "forget", "nothing.md")

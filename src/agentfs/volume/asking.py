@@ -5,11 +5,12 @@ beside a running engine.
 """
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from agentfs.errors import AgentFSError
+from agentfs.errors import AgentFSError, InvalidArgument
 from agentfs.memory.results import Asked, Found, Recalled, Topic
 from agentfs.volume import memory_words as words
 from agentfs.volume.messages import Message
@@ -137,8 +138,8 @@ def ask_all(
     who: Message | None = None,
 ) -> Sequence[tuple[bytes, Message]]:
     """The answers of those whom a question is for, and the places of these. A space that cannot be asked is left out
-    of a question to all, which is logged."""
-    fields = words.asked_message(asked) | ({} if wait is None else {"wait": wait}) | (who or {})
+    of a question to all, which is logged. `wait`: seconds, at most ten minutes. Raises `InvalidArgument`."""
+    fields = words.asked_message(asked) | ({} if wait is None else {"wait": _seconds(wait)}) | (who or {})
     found = []
     chosen = [(it, inside) for it in memories if (inside := _inside(asked.path, it.place, memories)) is not None]
     for memory, inside in chosen:
@@ -151,6 +152,13 @@ def ask_all(
             continue
         found.append((memory.place, answer))
     return found
+
+
+def _seconds(wait: float) -> float:
+    """What a program may wait at most; no answer may take for ever."""
+    if math.isnan(wait):
+        raise InvalidArgument("wait takes a number of seconds")
+    return min(max(wait, 0.0), SECONDS_MAX)
 
 
 def _inside(path: bytes, place: bytes, memories: Sequence[Memory]) -> bytes | None:
