@@ -176,6 +176,10 @@ def with_keys(
     if they are dates. Raises Unusual: this text is not edited.
     """
     nothing = _says_nothing(text)
+    if nothing and len({key.lower() for key in changes}) == len(changes):
+        for key, value in changes.items():  # none is there yet: nothing has to be parsed
+            text = _with_key(text, None, key, value, ending=ending, date=key in dates)
+        return text
     if not nothing and not isinstance(yaml_source.composed(text).value, dict):
         raise Unusual("not a mapping")
     for key, value in changes.items():

@@ -94,6 +94,20 @@ class BackingFiles:
         except OSError as error:
             raise translate(error, path) from error
 
+    def stage_bytes(self, data: bytes) -> str:
+        """A new temporary file with `data` in it: its path, for `adopt`. Raises `NoSpace`; nothing is left then."""
+        fd, path = self.stage()
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+        except OSError as error:
+            os.unlink(path)
+            raise translate(error, path) from error
+        finally:
+            os.close(fd)
+        return path
+
     def adopt(self, staged: str, ino: int) -> None:
         """Make a staged file the backing file of `ino`, atomically."""
         os.rename(staged, self.path(ino))

@@ -83,8 +83,9 @@ _NUMBERS_RESERVED = 256
 # One statement for each common case, with no column of an index in its SET list where the value cannot change:
 # SQLite rewrites the entries of an index whose columns are set, equal or not, and each index is a page of WAL.
 _INSERT_INODE = (
-    "INSERT INTO inode(ino,kind,mode,uid,gid,rdev,nlink,atime_ns,mtime_ns,ctime_ns,birth_ns,target,residency,"
-    "used_at_ns,local,pending,pending_at_ns) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?8,?8,?8,?9,?10,?8,?11,?12,?8)"
+    "INSERT INTO inode(ino,kind,mode,uid,gid,rdev,nlink,size_bytes,atime_ns,mtime_ns,ctime_ns,birth_ns,target,"
+    "residency,used_at_ns,local,pending,pending_at_ns) "
+    "VALUES(?1,?2,?3,?4,?5,?6,?7,?13,?8,?14,?8,?8,?9,?10,?8,?11,?12,?8)"
 )
 _PLACE = (
     "SELECT p.kind, p.mode, p.gid, p.nlink, p.local, d.ino, d.base, d.local FROM inode p "
@@ -278,8 +279,10 @@ class Transaction:
         rdev: int = 0,
         target: bytes | None = None,
         nlink: int = 0,
+        size_bytes: int = 0,
+        mtime_ns: int | None = None,
     ) -> int:
-        """A new inode, with no dentry yet. Files are resident (the caller makes the backing file)."""
+        """A new inode, with no dentry yet. Files are resident (the caller makes the backing file, of this size)."""
         ino = self.new_ino()
         is_file = kind is Kind.FILE
         pending = 0 if local else PENDING_ATTRIBUTES | (PENDING_CONTENT if is_file else 0)
@@ -287,7 +290,8 @@ class Transaction:
             _INSERT_INODE,
             (
                 ino, int(kind), mode, uid, gid, rdev, nlink, self.now_ns, target,
-                RESIDENCY_LOCAL if is_file else RESIDENCY_REMOTE, int(local), pending,
+                RESIDENCY_LOCAL if is_file else RESIDENCY_REMOTE, int(local), pending, size_bytes,
+                self.now_ns if mtime_ns is None else mtime_ns,
             ),
         )  # fmt: skip
         return ino
@@ -305,12 +309,23 @@ class Transaction:
         local: bool,
         rdev: int = 0,
         target: bytes | None = None,
+        size_bytes: int = 0,
+        mtime_ns: int | None = None,
     ) -> int:
         """A new inode at a name that is free here (`place` is what `place()` said of it): `insert_inode` and `link`
         in fewer statements."""
         directory = 1 if kind is Kind.DIRECTORY else 0
         ino = self.insert_inode(
-            kind, mode=mode, uid=uid, gid=gid, local=local, rdev=rdev, target=target, nlink=1 + directory
+            kind,
+            mode=mode,
+            uid=uid,
+            gid=gid,
+            local=local,
+            rdev=rdev,
+            target=target,
+            nlink=1 + directory,
+            size_bytes=size_bytes,
+            mtime_ns=mtime_ns,
         )
         self._execute(
             _INSERT_DENTRY if place.local is None else _LINK, (parent, name, ino, 1 if local else 0, self.now_ns)

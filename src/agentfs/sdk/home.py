@@ -44,7 +44,7 @@ from agentfs.sdk.volumes import Volumes
 from agentfs.sdk.watching import watch
 from agentfs.tree.values import Attributes, Caller, Handle
 from agentfs.volume.reading import open_resident
-from agentfs.volume.replacing import create, replace
+from agentfs.volume.replacing import replace
 from agentfs.volume.spaces import DIRECTORY as SPACES
 from agentfs.volume.spaces import Attachment, open_space
 from agentfs.volume.status import Status, SyncResult
@@ -255,13 +255,11 @@ class Home(HomeHistory, HomeStates, HomeMemory, HomeCurating, HomeLifecycle):
         Text is UTF-8. `parents` makes missing directories. Raises `IsADirectory`, `NoSpace`, `NotFound`, and without
         `overwrite` `Exists` when anything is there.
         """
-        place = self._place(path, parents=parents)
-        if not overwrite and place.attributes is not None:
-            raise Exists(f"{shown(os.fsencode(path)) or '/'} exists")
-        self._must_be_file(place, path)
         if not overwrite:
-            create(place.tree, parent=place.parent, name=place.name, data=_bytes(data))
+            self._make(path, _bytes(data), parents=parents)
             return
+        place = self._place(path, parents=parents)
+        self._must_be_file(place, path)
         replace(
             place.volume.replica,
             place.tree,
@@ -541,6 +539,14 @@ class Home(HomeHistory, HomeStates, HomeMemory, HomeCurating, HomeLifecycle):
                 with contextlib.suppress(Exists):  # another process was faster: as good
                     above.tree.mkdir(above.parent, above.name, 0o755, Caller.process())
         return resolve(self._volumes, path, follow=follow)
+
+    def _make(self, path: Path, data: bytes, *, parents: bool) -> Entry:
+        """A new file, with its content at once. Raises `Exists`, and as `write`."""
+        place = self._place(path, parents=parents)
+        if place.attributes is not None:
+            raise Exists(f"{shown(os.fsencode(path)) or '/'} exists")
+        self._must_be_file(place, path)
+        return self._entry(place.tree.make_file(place.parent, place.name, data, 0o644, Caller.process()), parts(path))
 
     def _must_be_file(self, place: Place, path: Path) -> None:
         if not place.name or (place.attributes is not None and place.attributes.kind is Kind.DIRECTORY):

@@ -15,8 +15,7 @@ from agentfs.sdk.exporting import Told
 from agentfs.sdk.file_home import FileHome
 from agentfs.sdk.paths import parts
 from agentfs.sdk.sources import Kind, Source
-from agentfs.tree.values import AttributeChange
-from agentfs.volume.replacing import create
+from agentfs.tree.values import Caller
 from agentfs.volume.spaces import DIRECTORY as SPACES
 
 ImportedWhat: TypeAlias = Literal["added", "beside", "there"]
@@ -123,14 +122,14 @@ def _brought_in(home: FileHome, file: ImportedFile, incoming: Incoming) -> Impor
         place = home._place(path, parents=True)
         if place.attributes is not None:
             continue
-        change = AttributeChange(mtime_ns=incoming.modified_ns, mode=incoming.mode)
         with contextlib.suppress(Exists):  # another program was faster
-            create(
-                place.tree,
-                parent=place.parent,
-                name=place.name,
-                data=incoming.data,
-                change=change,
+            place.tree.make_file(
+                place.parent,
+                place.name,
+                incoming.data,
+                0o644 if incoming.mode is None else incoming.mode,
+                Caller.process(),
+                mtime_ns=incoming.modified_ns,
                 xattrs=incoming.xattrs,
             )
             break

@@ -4,6 +4,7 @@ A memory is a file. `remember` writes one, and whatever else is written to the h
 written before a question is found by it. A home's attached spaces are asked too, each its own index.
 """
 
+import contextlib
 import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -40,8 +41,7 @@ class HomeMemory:
     if TYPE_CHECKING:  # what a `Home` has besides
 
         def read(self, path: Path) -> bytes: ...
-        def write(self, path: Path, data: bytes | str, *, parents: bool = True, overwrite: bool = True) -> None: ...
-        def stat(self, path: Path, *, follow: bool = True) -> Entry: ...
+        def _make(self, path: Path, data: bytes, *, parents: bool) -> Entry: ...
         def delete(self, path: Path, *, recursive: bool = False, missing_ok: bool = False) -> None: ...
         def _since_ns(self, since: Moments | None) -> int | None: ...
 
@@ -76,18 +76,13 @@ class HomeMemory:
         if path is not None:
             place = above + b"/".join(parts(path))
             try:
-                self.write(place, data, overwrite=False)
+                return self._make(place, data, parents=True)
             except Exists:
                 raise Exists(f"{shown(place)} exists, and remember makes new files: choose another path") from None
-            return self.stat(place)
         directory = above + directory_of(now_ns)
         for name in names(text, title):
-            place = directory + b"/" + name
-            try:
-                self.write(place, data, overwrite=False)
-            except Exists:
-                continue
-            return self.stat(place)
+            with contextlib.suppress(Exists):
+                return self._make(directory + b"/" + name, data, parents=True)
         raise Exists(f"{shown(directory)} has ten thousand memories that are called so: give a title, or a path")
 
     def _space_place(self, space: str) -> bytes:

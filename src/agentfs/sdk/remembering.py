@@ -59,7 +59,7 @@ def memory_bytes(text: str, facts: Mapping[str, object], *, now_ns: int) -> byte
         raise InvalidArgument("the text has a NUL: a memory is text (put stores any bytes)")
     said = {key: value for key, value in facts.items() if value not in (None, (), "")}
     created = moments.written(now_ns // 10**9 * 10**9)
-    changes = parse_meta(meta_text({"created": created} | said), now_ns=now_ns)
+    changes = {"created": created} | (parse_meta(meta_text(said), now_ns=now_ns) if said else {})
     made = with_facts(b"memory.md", data if data.endswith(b"\n") else data + b"\n", changes)
     if made is None:
         raise InvalidArgument(

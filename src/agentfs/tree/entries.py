@@ -115,7 +115,7 @@ class Entries:
                     os.close(ground.files.create(ino))
         except BaseException:
             if ino:
-                ground.files.remove(ino)
+                ground.remove_unmade(ino)
             raise
         return made
 
@@ -207,10 +207,13 @@ def add_inode(  # noqa: PLR0917 - as `_make`
     *,
     rdev: int = 0,
     target: bytes | None = None,
+    size_bytes: int = 0,
+    mtime_ns: int | None = None,
     reader: int = 0,
 ) -> Attributes:
     """A new inode at a free name, with the owner and mode that POSIX gives it: in a set-group-id directory the
-    group is the directory's, and a new directory there is set-group-id as well."""
+    group is the directory's, and a new directory there is set-group-id as well. `size_bytes` is that of the backing
+    file that it is about to have."""
     mode = mode & ~caller.umask & 0o7777
     gid = caller.gid
     directory = kind is Kind.DIRECTORY
@@ -229,12 +232,18 @@ def add_inode(  # noqa: PLR0917 - as `_make`
         local=ground.stays_local(place, parent, name, directory=directory),
         rdev=rdev,
         target=target,
+        size_bytes=size_bytes,
+        mtime_ns=mtime_ns,
     )
     if place.base is not None and kind is Kind.FILE:
         succeed(tx, parent, name, ino, seen=ground.seen_by(reader))  # what it leaves without a name the engine purges
     now = tx.now_ns
-    size = len(target) if target is not None else 0
-    return Attributes(ino, kind, mode, 2 if directory else 1, caller.uid, gid, rdev, size, 0, now, now, now, now, 1)
+    modified = now if mtime_ns is None else mtime_ns
+    size = len(target) if target is not None else size_bytes
+    blocks = (size_bytes + 511) // 512
+    return Attributes(
+        ino, kind, mode, 2 if directory else 1, caller.uid, gid, rdev, size, blocks, now, modified, now, now, 1
+    )
 
 
 def _never_ignored(_parent: int, _name: bytes, _directory: bool) -> bool:

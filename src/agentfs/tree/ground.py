@@ -6,6 +6,7 @@ last attributes of inodes that are gone while the kernel may still ask for them.
 **Lock order:** `OpenInode.lock`, then `Replica.lock`. The dictionaries are guarded by `Replica.lock`.
 """
 
+import contextlib
 import itertools
 import os
 import threading
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from agentfs.clock import Clock
-from agentfs.errors import NotADirectory, NotFound
+from agentfs.errors import AgentFSError, NotADirectory, NotFound
 from agentfs.model.records import Kind
 from agentfs.replica.database import Row, translated
 from agentfs.replica.replica import Replica
@@ -173,6 +174,13 @@ class Ground:
         )
 
     # ---- the end of an inode ----
+
+    def remove_unmade(self, ino: int) -> None:
+        """Remove the backing file of an inode whose transaction was not committed, unless another process has the
+        number by now: a block of numbers that was reserved in that transaction is free again."""
+        with contextlib.suppress(AgentFSError), self.transaction() as tx:  # what stays is found as a stray some time
+            if tx.inode(ino) is None:
+                self.files.remove(ino)
 
     def purge(self, tx: Transaction, ino: int) -> bool:
         """Forget an inode without names, unless it is open here or still needed. When it went, the caller removes the

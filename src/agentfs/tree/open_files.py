@@ -82,7 +82,7 @@ class OpenFiles:
             except BaseException:
                 if fd >= 0:
                     os.close(fd)
-                    self._files.remove(ino)
+                    ground.remove_unmade(ino)
                 raise
             if fd >= 0:
                 if flags & os.O_APPEND:

@@ -18,6 +18,7 @@ from agentfs.tree.hydration import Hydrator
 from agentfs.tree.open_files import OpenFiles
 from agentfs.tree.options import TreeOptions
 from agentfs.tree.renames import Renames
+from agentfs.tree.whole_files import WholeFiles
 from agentfs.tree.xattrs import ExtendedAttributes
 
 
@@ -47,6 +48,7 @@ class Tree:
         entries, renames, files = Entries(ground), Renames(ground), OpenFiles(ground)
         bytes_io, directories, xattrs = BytesIO(ground, files), Directories(ground), ExtendedAttributes(ground)
         attributes = AttributeOperations(ground, bytes_io)
+        whole = WholeFiles(ground, xattrs)
         self._files = files
 
         self.lookup = entries.lookup
@@ -58,6 +60,7 @@ class Tree:
         self.unlink = entries.unlink
         self.rmdir = entries.rmdir
         self.rename = renames.rename
+        self.make_file = whole.make_file
 
         self.attributes = attributes.attributes
         self.set_attributes = attributes.set_attributes

@@ -55,27 +55,31 @@ class ExtendedAttributes:
 
     def set_xattr(self, ino: int, name: bytes, value: bytes, flags: int) -> None:
         """Set a value. `XATTR_CREATE` wants a new name, `XATTR_REPLACE` an existing one."""
-        self._check_name(name)
         if flags & ~(XATTR_CREATE | XATTR_REPLACE):
             raise InvalidArgument(f"xattr flags {flags:#x} are unknown")
+        with self._ground.transaction() as tx:
+            self.set_in(tx, ino, name, value, flags)
+
+    def set_in(self, tx: Transaction, ino: int, name: bytes, value: bytes, flags: int = 0) -> None:
+        """`set_xattr` as a part of a transaction."""
+        self._check_name(name)
         if len(value) > _VALUE_BYTES_MAX:
             raise TooBig(f"the value has {len(value)} bytes; {_VALUE_BYTES_MAX} are the most")
-        with self._ground.transaction() as tx:
-            self._check_kind(tx, ino, name)
-            known = self._exists(tx, ino, name)
-            if flags & XATTR_CREATE and known:
-                raise Exists(f"{name!r} is set already")
-            if flags & XATTR_REPLACE and not known:
-                raise NoAttribute(f"there is no {name!r}")
-            total = tx.sql.one(
-                "SELECT total(length(name)+length(value)), count(*) FROM xattr WHERE ino=? AND name!=?", (ino, name)
-            )
-            assert total is not None
-            if total[1] >= XATTRS_MAX:
-                raise NoSpace(f"one file has room for {XATTRS_MAX} extended attributes")
-            if total[0] + len(name) + len(value) > _TOTAL_BYTES_MAX:
-                raise NoSpace(f"one file has room for {_TOTAL_BYTES_MAX} bytes of extended attributes")
-            tx.set_xattr(ino, name, value)
+        self._check_kind(tx, ino, name)
+        known = self._exists(tx, ino, name)
+        if flags & XATTR_CREATE and known:
+            raise Exists(f"{name!r} is set already")
+        if flags & XATTR_REPLACE and not known:
+            raise NoAttribute(f"there is no {name!r}")
+        total = tx.sql.one(
+            "SELECT total(length(name)+length(value)), count(*) FROM xattr WHERE ino=? AND name!=?", (ino, name)
+        )
+        assert total is not None
+        if total[1] >= XATTRS_MAX:
+            raise NoSpace(f"one file has room for {XATTRS_MAX} extended attributes")
+        if total[0] + len(name) + len(value) > _TOTAL_BYTES_MAX:
+            raise NoSpace(f"one file has room for {_TOTAL_BYTES_MAX} bytes of extended attributes")
+        tx.set_xattr(ino, name, value)
 
     def remove_xattr(self, ino: int, name: bytes) -> None:
         """Remove a value. Raises `NoAttribute`."""

@@ -101,6 +101,12 @@ class EngineDesk:
         answer = self.answer({"do": METRICS}, lambda _facts: None)
         return str(answer["content_type"]), str(answer["text"])
 
+    def changed(self) -> None:
+        """A process changed something: its journal rows are news to the others, too. Looks again a moment later."""
+        self._engine.wake()
+        self._announcer.announce()
+        self._echo.set()
+
     def close(self) -> None:
         self._closed.set()
         self._echo.set()
@@ -117,10 +123,7 @@ class EngineDesk:
             self._announcer.announce()
 
     def _wake(self, _request: Message, _progress: Progress) -> Message:
-        """Of another process: its journal rows are news to the others, too."""
-        self._engine.wake()
-        self._announcer.announce()
-        self._echo.set()
+        self.changed()
         return {}
 
     def _touch(self, _request: Message, _progress: Progress) -> Message:

@@ -164,8 +164,8 @@ class EngineHost:
         return cls(lock, replica, engine, services, clock=clock, stop=stop, problem=problem)
 
     def wake(self) -> None:
-        """Something changed in this process. Never waits."""
-        self._engine.wake()
+        """Something changed in this process, and may go on changing for some moments. Never waits."""
+        self.desk.changed()
 
     def touch(self) -> None:
         """Somebody in this process reads and wants news soon. Never waits."""

@@ -44,7 +44,7 @@ class EngineLink:
         self._host: EngineHost | None = None
         self._closed = threading.Event()
         self._poking = threading.Lock()
-        self._poked_at = 0.0
+        self._poked_at = -POKE_SECONDS_MIN
         self._touched_at = -TOUCH_SECONDS_MIN
         self._poke_again_at = 0.0
         self._poke_stream: socket.socket | None = None
@@ -138,17 +138,18 @@ class EngineLink:
     # ---- poking (the hot path: called after each transaction, under the replica's lock) ----
 
     def poke(self) -> None:
-        """Say that something changed here. Never waits: at most one non-blocking send every 50 ms; the engine looks
-        again a little later, so that the last change is not forgotten."""
+        """Say that something changed here. Never waits: at most every 50 ms, by a non-blocking send where the engine
+        is another process; the engine looks again a little later, so that the last change is not forgotten."""
+        now = self._clock.monotonic()
+        if now - self._poked_at < POKE_SECONDS_MIN:
+            return
         host = self._host
         if host is not None:
+            self._poked_at = now
             host.wake()
-            return
-        now = self._clock.monotonic()
-        if now - self._poked_at < POKE_SECONDS_MIN or now < self._poke_again_at:
-            return
-        self._poked_at = now
-        self._say(_WAKE, now)
+        elif now >= self._poke_again_at:
+            self._poked_at = now
+            self._say(_WAKE, now)
 
     def touch(self) -> None:
         """Say that somebody reads here and wants to see news soon. Never waits; at most one a second is sent."""

@@ -8,18 +8,14 @@ the writer's bytes are not pulled from under it.
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from agentfs.errors import NoSpace, NotFound
+from agentfs.errors import Exists, NoSpace, NotFound
 from agentfs.model.records import Kind
-from agentfs.replica.backing import translate
 from agentfs.replica.replica import Replica
 from agentfs.replica.transaction import Transaction
-from agentfs.tree.renames import RENAME_NOREPLACE
 from agentfs.tree.tree import Tree
 from agentfs.tree.values import AttributeChange, Attributes, Caller
-
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 def replace(
@@ -30,30 +26,12 @@ def replace(
     `existing` is what stands there, a regular file, or None. Raises `NoSpace`, and `NotFound` when the directory
     is gone.
     """
+    if existing is None:
+        with contextlib.suppress(Exists):  # somebody was faster: what was written last stays
+            tree.make_file(parent, name, data, 0o644, Caller.process())
+            return
     if existing is None or not _in_place(replica, existing.ino, data):
-        mode = 0o644 if existing is None else existing.mode
-        _by_name(tree, (parent, name), data, mode=mode, dress=lambda ino: _like(tree, ino, existing))
-
-
-def create(
-    tree: Tree,
-    *,
-    parent: int,
-    name: bytes,
-    data: bytes,
-    change: AttributeChange | None = None,
-    xattrs: Mapping[bytes, bytes] | None = None,
-) -> None:
-    """Make a file with this content and these attributes, at once: nobody sees it empty, or without them, and neither
-    does `kill -9` leave it so. Raises `Exists` when the name was taken, be it a moment ago."""
-
-    def dress(ino: int) -> None:
-        for attribute, value in (xattrs or {}).items():
-            tree.set_xattr(ino, attribute, value, 0)
-        if change is not None:
-            tree.set_attributes(ino, change)
-
-    _by_name(tree, (parent, name), data, mode=0o644, dress=dress, flags=RENAME_NOREPLACE)
+        _by_name(tree, (parent, name), data, existing)
 
 
 def replace_version(replica: Replica, *, parent: int, name: bytes, ino: int, version: int, data: bytes) -> bool:
@@ -69,7 +47,7 @@ def replace_version(replica: Replica, *, parent: int, name: bytes, ino: int, ver
 
 def _in_place(replica: Replica, ino: int, data: bytes, may: Callable[[Transaction], bool] | None = None) -> bool:
     """Replace the backing file, if `may` says so. False: the file is being written, or gone."""
-    staged = _staged(replica, data)
+    staged = replica.files.stage_bytes(data)
     before: str | None = None
     try:
         with replica.lock:
@@ -122,48 +100,21 @@ def _undo(replica: Replica, ino: int, before: str) -> None:
         tx.clear_write_open(ino)
 
 
-def _staged(replica: Replica, data: bytes) -> str:
-    fd, path = replica.files.stage()
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-    except OSError as error:
-        os.unlink(path)
-        raise translate(error, path) from error
-    finally:
-        os.close(fd)
-    return path
-
-
-def _by_name(
-    tree: Tree, place: tuple[int, bytes], data: bytes, *, mode: int, dress: Callable[[int], None], flags: int = 0
-) -> None:
-    """Write beside it, `dress` that with what else it has, and rename it over what is there.
+def _by_name(tree: Tree, place: tuple[int, bytes], data: bytes, existing: Attributes | None) -> None:
+    """Write beside it, with the attributes of what is there, and rename that over it.
     The name meanwhile is an ignored one: it never leaves this machine."""
     parent, name = place
     temporary = b".agentfs-%s.swp" % secrets.token_hex(8).encode()
-    made, handle = tree.create(parent, temporary, mode, Caller.process(), _FLAGS)
+    mode, xattrs = 0o644, {}
+    if existing is not None:
+        mode = existing.mode
+        xattrs = {it: tree.get_xattr(existing.ino, it) for it in tree.list_xattrs(existing.ino)}
+    made = tree.make_file(parent, temporary, data, mode, Caller.process(), xattrs=xattrs)
     try:
-        try:
-            offset = 0
-            while offset < len(data):
-                offset += tree.write(handle, offset, memoryview(data)[offset:])
-            tree.flush(handle)
-        finally:
-            tree.release(handle)
-        dress(made.ino)
-        tree.rename(parent, temporary, parent, name, flags)
+        if existing is not None and (existing.uid, existing.gid) != (made.uid, made.gid) and os.geteuid() == 0:
+            tree.set_attributes(made.ino, AttributeChange(uid=existing.uid, gid=existing.gid))
+        tree.rename(parent, temporary, parent, name)
     except BaseException:
         with contextlib.suppress(NotFound):  # somebody took the directory away with all that was in it
             tree.unlink(parent, temporary)
         raise
-
-
-def _like(tree: Tree, ino: int, existing: Attributes | None) -> None:
-    if existing is None:
-        return
-    for attribute in tree.list_xattrs(existing.ino):
-        tree.set_xattr(ino, attribute, tree.get_xattr(existing.ino, attribute), 0)
-    if (existing.uid, existing.gid) != (os.geteuid(), os.getegid()) and os.geteuid() == 0:
-        tree.set_attributes(ino, AttributeChange(uid=existing.uid, gid=existing.gid))
