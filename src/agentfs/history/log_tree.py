@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from agentfs.errors import ContentGone, ObjectNotFound
 from agentfs.history.index import HistoryIndex
 from agentfs.history.latest import had_path
-from agentfs.history.names import last_seen
+from agentfs.history.names import last_seen, resolve
 from agentfs.history.past import inode_at
 from agentfs.history.places import COLUMNS, of_columns
 from agentfs.history.trees import check_known
@@ -130,6 +130,18 @@ class IndexedTree:
             if seen is None or seen >= self.sequence:
                 return None
             row = sql.one("SELECT time_ns FROM entry WHERE sequence>? ORDER BY sequence LIMIT 1", (seen,))
+        return None if row is None else int(row[0])
+
+    def came_back_ns(self, path: bytes) -> int | None:
+        """The time of the commit from which on the path means what it does, where it had meant something before and
+        nothing in between; None: it was never gone, or is."""
+        names = tuple(path.split(b"/"))
+        with self.index.reading() as sql:
+            now = resolve(sql, names, self.sequence)
+            before = None if now is None else last_seen(sql, names, now.since - 1)
+            if now is None or before is None or before == now.since - 1:
+                return None
+            row = sql.one("SELECT time_ns FROM entry WHERE sequence>=? ORDER BY sequence LIMIT 1", (now.since,))
         return None if row is None else int(row[0])
 
     def collected_ns(self, sequence: int) -> int | None:

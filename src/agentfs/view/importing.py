@@ -43,7 +43,11 @@ AUTHOR = "bucket"
 REPLICA = "view"
 BASE_AGE_NS = 30 * 1_000_000_000
 """An edit that does not say what it is of comes from what was in the log so long before it was written."""
-LEFTOVER_NS = 600 * 1_000_000_000
+LEFTOVER_NS = 20 * 60 * 1_000_000_000
+"""An object that was written so long after its file had gone was put back by somebody. The store's clock may be a
+quarter of an hour ahead: S3 refuses who is further away."""
+LATE_NS = 3600 * 1_000_000_000
+"""So long after a name has come back, a deletion of our own may still arrive, of the time when it was free."""
 OBJECTS_MAX = 500
 """Of one commit; the rest comes in the next."""
 _BYTES_MAX = COMMIT_BYTES_MAX // 2
@@ -140,10 +144,11 @@ def imported(
     gone: Iterable[GoneObject] = (),
     *,
     ignore: IgnorePatterns | None = None,
+    now_ns: int | None = None,
 ) -> Import:
-    """The commit that takes in what was found. The same for the same arguments, on every machine. Raises
-    `StoreError`."""
-    importing = _Importing(tree, ignore or IgnorePatterns(()))
+    """The commit that takes in what was found. The same for the same arguments, on every machine. `now_ns`: this
+    machine's clock; None: every deletion is believed. Raises `StoreError`."""
+    importing = _Importing(tree, ignore or IgnorePatterns(()), now_ns)
     objects = sorted(found, key=lambda it: it.name)
     missing = sorted(gone, key=lambda it: it.name)
     importing.moved(objects, missing)
@@ -162,6 +167,7 @@ def imported(
 class _Importing:
     tree: LogTree
     ignore: IgnorePatterns
+    now_ns: int | None
     records: dict[InodeId, InodeRecord] = field(default_factory=dict)
     """New states, by inode."""
     inline: dict[InodeId, bytes] = field(default_factory=dict)
@@ -310,6 +316,10 @@ class _Importing:
             return Outcome(it.name, Taken.RIGHT)
         if inode != it.file or not self._holds(inode, it.digest):
             return Outcome(it.name, Taken.STALE, inode, "it was changed since: it is written again")
+        back_ns = None if self.now_ns is None else self.tree.came_back_ns(it.path)
+        if back_ns is not None and self.now_ns is not None and self.now_ns < back_ns + LATE_NS:
+            why = "its name was free not long ago, and the deletion may be of then: it is written again"
+            return Outcome(it.name, Taken.STALE, inode, why)
         if self.tree.is_locked(inode):
             return Outcome(it.name, Taken.WAITS, inode, _LOCKED)
         self.names[parent, names[0]] = None

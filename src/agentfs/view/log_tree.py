@@ -67,6 +67,11 @@ class LogTree(Protocol):
         """The time of the commit after which the path meant nothing any more; None: it never did, or it does."""
         ...
 
+    def came_back_ns(self, path: bytes) -> int | None:
+        """The time of the commit from which on the path means what it does, where it had meant something before and
+        nothing in between; None: it was never gone, or is."""
+        ...
+
     def collected_ns(self, sequence: int) -> int | None:
         """The commit was collected: the time of the entry that stands for it. None: the log has it, or never did."""
         ...

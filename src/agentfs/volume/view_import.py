@@ -439,7 +439,8 @@ class BucketImport:
         while tries < _TRIES_MAX:
             engine.pull_now()  # an object may be of a commit that came since
             tree = self._tree(engine)
-            made = imported(tree, objects, gone, ignore=self._ignore)
+            now_ns = None if self._accepted else self._clock.wall_ns()
+            made = imported(tree, objects, gone, ignore=self._ignore, now_ns=now_ns)
             if made.commit is not None:
                 if not engine.in_turn(functools.partial(self._put, tree=tree, made=made)):
                     tries += 1
