@@ -219,8 +219,25 @@ def test_a_new_frontmatter() -> None:
     assert with_facts(b"a.md", b"text", {"title": None}) == b"text"
     assert with_facts(b"a.md", b"---\n---\ntext", {"title": "t"}) == b"---\ntitle: t\n---\ntext"
     assert with_facts(b"a.md", b"---\n# c\n---\ntext", {"title": "t"}) == b"---\n# c\ntitle: t\n---\ntext"
-    assert with_facts(b"a.md", b"---\ntitle: t\n---\ntext", {"title": None}) == b"---\n---\ntext"
     assert with_facts(b"a.md", b"---\nprose\n\n---\n", {"title": "t"}) == b"---\ntitle: t\n---\n---\nprose\n\n---\n"
+
+
+@pytest.mark.parametrize(
+    ("note", "without"),
+    [
+        (b"---\nttl: 7d\n---\ntext", b"text"),
+        (b"---\nttl: 7d  # a week\n\n---\n\ntext\n", b"\ntext\n"),
+        (b"\xef\xbb\xbf---\r\nttl: 7d\r\n---\r\ntext", b"\xef\xbb\xbftext"),
+        (b"---\nttl: 7d\n---", b""),
+        (b"---\n---\ntext", b"---\n---\ntext"),
+        (b"---\n\n---\ntext", b"---\n\n---\ntext"),
+        (b"---\n# mine\nttl: 7d\n---\ntext", b"---\n# mine\n---\ntext"),
+        (b"---\nttl: 7d\n---\n---\na: b\n---\ntext", b"---\n---\n---\na: b\n---\ntext"),
+    ],
+)
+def test_a_block_that_has_nothing_left_to_say_goes(note: bytes, without: bytes) -> None:
+    """One that was empty before, or has a comment, is the writer's; and what comes behind does not become one."""
+    assert with_facts(b"a.md", note, {"ttl": None, "expires": None}) == without
 
 
 def test_one_expiry() -> None:
@@ -324,6 +341,9 @@ def test_all_but_the_keys_is_as_it_was(
     data = bom + opening + b"".join(text for _, text in inner) + closing
     edited = with_facts(b"a.md", data, changes)
     assert edited is not None
+    if edited == bom + body and not edited.startswith(bom + opening):  # nothing was left to say
+        assert all(not text.strip() or (key in changes and changes[key] is None) for key, text in inner)
+        return
     assert edited.startswith(bom + opening)
     assert edited.endswith(closing)
     rest = edited[len(bom + opening) : len(edited) - len(closing)]

@@ -265,6 +265,24 @@ def test_frontmatter_that_is_odd() -> None:
     assert merged("n.md", base, "---\na: 1\n\ntext\n", base + "more\n") is not None, "not closed"
 
 
+@pytest.mark.parametrize("gone", ["text\n", "---\n---\ntext\n"])
+def test_frontmatter_that_one_took_away(gone: str) -> None:
+    """What the other said meanwhile never lies in the text without its lines; what nobody changed goes."""
+    base, wanted = "---\nttl: 7d\n---\ntext\n", "---\ntags: [a]\n---\ntext\nmore\n"
+    kept = ("line 2: one changed the frontmatter, the other emptied it; it was kept",)
+    for one, other, text, clashes in (
+        (gone, "---\nttl: 7d\ntags: [a]\n---\ntext\nmore\n", wanted, ()),
+        (gone, wanted, wanted, kept),
+        (gone, base + "more\n", gone + "more\n", ()),
+        (gone, gone + "more\n", gone + "more\n", ()),
+    ):
+        assert merged("n.md", base, one, other) == (text, clashes)
+        assert merged("n.md", base, other, one) == (text, clashes)
+    assert merged("n.md", "---\nttl: 7d\n---\n", "", "---\ntags: [a]\n---\n") == ("---\ntags: [a]\n---\n", kept)
+    bom = "\ufeff---\nttl: 7d\n---\ntext\n"
+    assert merged("n.md", bom, "\ufefftext\n", bom + "more\n") == ("\ufefftext\nmore\n", ())
+
+
 def test_a_rule_in_the_text_is_no_frontmatter() -> None:
     base = "# Title\n\n---\na: 1\n---\n"
     assert merged("n.md", base, base.replace("1", "2"), base + "end\n") == (base.replace("1", "2") + "end\n", ())

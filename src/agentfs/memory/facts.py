@@ -142,7 +142,8 @@ def with_facts(name: bytes, data: bytes, changes: Mapping[str, object]) -> bytes
     """Markdown with keys of its frontmatter set (None: removed), the rest byte for byte.
 
     A value is a string, a number, a bool, a date, or a list of strings. Of `expires` and `ttl`, setting one removes
-    the other. None: this file cannot hold them (no Markdown, or a frontmatter that is not plain YAML).
+    the other. Where nothing is left to say the block goes; one that was written empty stays. None: this file cannot
+    hold them (no Markdown, or a frontmatter that is not plain YAML).
     Raises TypeError for a value of another kind.
     """
     name = name.rpartition(b"/")[2]
@@ -155,19 +156,24 @@ def with_facts(name: bytes, data: bytes, changes: Mapping[str, object]) -> bytes
     text = data.decode("utf-8", "surrogateescape")
     yaml, body = front(name, text)
     ending = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
+    bom = "\ufeff" if text.startswith("\ufeff") else ""
     if body:
         opening, _, closing, _ = divided(text)
     else:
-        bom = "\ufeff" if text.startswith("\ufeff") else ""
         opening, closing, body = f"{bom}---{ending}", f"---{ending}", len(bom)
         if all(value is None for value in settings.values()):
             return data
+    before = yaml
     known = said(yaml, frozenset(key.lower() for key in settings))
     needed = {key: value for key, value in settings.items() if not _says(known, key, value)}
     try:
         yaml = with_keys(yaml, needed, ending=ending, dates=_DATES)
     except Unusual:
         return None
+    if before.strip() and not yaml.strip():
+        bare = bom + text[body:]
+        if not divided(bare)[0]:  # else what follows would be read as frontmatter
+            return bare.encode("utf-8", "surrogateescape")
     edited = (opening + yaml + closing + text[body:]).encode("utf-8", "surrogateescape")
     return edited if front(name, edited.decode("utf-8", "surrogateescape"))[0] == yaml else None
 

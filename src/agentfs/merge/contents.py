@@ -59,7 +59,7 @@ def _merge_texts(name: bytes, base: str | None, earlier: str, later: str, *, mar
         from agentfs.merge.structured import merge_structured  # noqa: PLC0415
 
         return merge_structured(base, earlier, later, format_of(form))
-    if may_have_frontmatter(name) and earlier.lstrip("\ufeff").startswith("---"):
+    if may_have_frontmatter(name) and any(it.lstrip("\ufeff").startswith("---") for it in (earlier, later)):
         from agentfs.merge.formats import format_of  # noqa: PLC0415
         from agentfs.merge.frontmatter import merge_fronted  # noqa: PLC0415
 
