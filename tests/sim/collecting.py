@@ -5,7 +5,7 @@ anything may come between; it is paused, killed and overtaken. `collect_bare` is
 format allows: no packs, no pins, no grace. A world has one or the other.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -19,6 +19,7 @@ from agentfs.format.snapshot import inode_record
 from agentfs.log.contents import Contents
 from agentfs.log.log import Log
 from agentfs.log.pins import Pins
+from agentfs.model.lifecycle import NO_RULES, Rules
 from agentfs.model.retention import Policy
 from agentfs.retention.collector import Collector
 from agentfs.retention.options import CollectorOptions
@@ -51,6 +52,8 @@ class Collections:
     random: Random
     oracle: Oracle
     running: list[tuple[Machine, Collector, Iterator[None]]] = field(default_factory=list)
+    rules: Callable[[], Rules] = lambda: NO_RULES
+    """Lifecycle rules in force."""
     pins: list[Pin] = field(default_factory=list)
     """That must be whole in the end."""
     _number: int = 0
@@ -88,6 +91,7 @@ class Collections:
             entropy=random.randbytes,
             author=machine.name.split("+")[0],
             policy=Policy(False, 0, random.choice([1, 1, 3])),
+            rules=self.rules(),
             options=CollectorOptions(
                 whole_s=random.choice([2.0, 10.0]),
                 chunk_grace_s=random.choice([0.0, 20.0]),

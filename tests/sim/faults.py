@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from agentfs.errors import ObjectChanged, ObjectExists, OutcomeUnknown, StoreUnavailable
+from agentfs.errors import ObjectChanged, ObjectExists, ObjectNotFound, OutcomeUnknown, StoreUnavailable
 from agentfs.stores.memory import MemoryStore
 from agentfs.stores.protocol import Entry, StoredObject
+from agentfs.view.naming import view_prefix
+
+VIEW = view_prefix("space", "sim")
+"""Deletions of the view's objects are not late: no request can say which object it means (docs/view.md, V-53)."""
 
 
 @dataclass
@@ -28,17 +32,41 @@ class Network:
     late: list[Callable[[], object]] = field(default_factory=list)
     written: Callable[[str, bytes], None] = lambda _name, _data: None
     """Hears of every object that was put."""
+    replaced: Callable[[str], None] = lambda _name: None
+    """Hears of every object that is to be put over, or deleted, right before."""
+    between: Callable[[str], None] = lambda _name: None
+    """Called between two requests of one machine; `_name`: what the next one is about."""
+    delivering: bool = False
+    """What arrives now was sent some time ago."""
 
     def put(self, name: str, data: bytes, **options: Any) -> str:
+        if self._will_stand(name, **options):
+            self.replaced(name)
         tag = self.store.put(name, data, **options)
         self.written(name, data)
         return tag
 
+    def delete(self, name: str) -> None:
+        self.replaced(name)
+        self.store.delete(name)
+
+    def _will_stand(self, name: str, *, create_only: bool = False, replacing: str | None = None, **_: Any) -> bool:
+        try:
+            tag = self.store.head(name).tag
+        except ObjectNotFound:
+            return replacing is None
+        return not create_only and replacing in (None, tag)
+
     def deliver(self) -> None:
         """One request that is under way arrives."""
-        if self.late:
+        if not self.late:
+            return
+        self.delivering = True
+        try:
             with contextlib.suppress(ObjectExists, ObjectChanged):
                 self.late.pop(self.random.randrange(len(self.late)))()
+        finally:
+            self.delivering = False
 
 
 class FaultyStore:
@@ -54,6 +82,7 @@ class FaultyStore:
         return self._network.random.random() < self._network.fault_chance
 
     def get(self, name: str, *, start: int = 0, length: int | None = None) -> StoredObject:
+        self._network.between(name)
         if self._fault():
             raise StoreUnavailable("refused")
         return self._network.store.get(name, start=start, length=length)
@@ -66,6 +95,7 @@ class FaultyStore:
     def put(self, name: str, data: bytes, **options: Any) -> str:
         """See `Store.put`."""
         network = self._network
+        network.between(name)
         conditional = bool(options.get("create_only")) or options.get("replacing") is not None
         if not self._fault():
             return network.put(name, data, **options)
@@ -88,13 +118,13 @@ class FaultyStore:
     def delete(self, name: str) -> None:
         network = self._network
         if not self._fault():
-            network.store.delete(name)
+            network.delete(name)
             return
         fate = network.random.randrange(4)
-        if fate in (1, 2):
-            network.late.append(lambda: network.store.delete(name))
+        if fate in (1, 2) and not name.startswith(VIEW):
+            network.late.append(lambda: network.delete(name))
         if fate in (2, 3):
-            network.store.delete(name)
+            network.delete(name)
         if fate != 2:
             raise StoreUnavailable("refused, late or answer lost")
 
@@ -103,6 +133,7 @@ class FaultyStore:
             self.delete(name)
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000, foreign: bool = False) -> Sequence[Entry]:
+        self._network.between(prefix)
         if self._fault():
             raise StoreUnavailable("refused")
         return self._network.store.list(prefix, after=after, limit=limit, foreign=foreign)

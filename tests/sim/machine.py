@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from faults import FaultyStore
+from keeping import Keeping
 from node import Node, TestClock
 from oracle import Deed, Oracle
 from programs import Program
@@ -38,7 +39,10 @@ class Machine:
     contents: Callable[[bytes], bytes]
     """The bytes of a digest that was committed."""
     failpoint: Callable[[str], None]
+    look_s: float = 0.0
+    """It keeps the view, and looks at the bucket so often; 0: there is none."""
     node: Node | None = None
+    keeping: Keeping | None = None
     programs: list[Program] = field(default_factory=list)
     paused: int = 0
     gone: set[int] = field(default_factory=set)
@@ -65,6 +69,7 @@ class Machine:
             connection.commit()
             connection.close()
         small = self.random.random() < 0.3
+        keeping = Keeping() if self.look_s else None
         self.checked = -1
         self.node = Node(
             self.directory,
@@ -77,12 +82,17 @@ class Machine:
                 cache_bytes=200 if small else 1 << 30, open_long_s=self.random.choice([0.5, 5.0]),
             ),
             failpoint=self.failpoint,
+            observers=() if keeping is None else (keeping.observe,),
         )  # fmt: skip
         self.node.replica.connection.execute("PRAGMA synchronous=OFF")
-        self.node.replica.connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # saves a tenth of a run
+        if keeping is None:  # who keeps the view reads with a connection of its own
+            self.node.replica.connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # saves a tenth of a run
         if is_new:  # else each run of a seed, by each user, would be another
             self.node.replica.set_state("replica_id", hashlib.sha256(self.name.encode()).hexdigest()[:32])
             self.node.replica.connection.execute("UPDATE inode SET uid=0, gid=0 WHERE ino=1")
+        self.keeping = keeping
+        if keeping is not None:
+            keeping.begin(self.node, self.directory, author=self.name.split("+")[0], look_s=self.look_s)
 
     def holds_locks(self) -> bool:
         assert self.node is not None
@@ -103,6 +113,8 @@ class Machine:
                 if handle.fd >= 0:
                     os.close(handle.fd)
         self.programs.clear()
+        if self.keeping is not None:
+            self.keeping.drop()
         node.replica.connection.close()
         self.node = None
 

@@ -10,6 +10,7 @@ from texts import is_text, kind_of, tokens, units
 
 from agentfs.merge.contents import Merged, merge_contents
 from agentfs.sync import converge
+from agentfs.view import importing
 
 
 @contextmanager
@@ -21,11 +22,11 @@ def judged(oracle: Oracle) -> Iterator[None]:
         _judge(oracle, name, base, earlier, later, merged)
         return merged
 
-    converge.merge_contents = merge
+    converge.merge_contents = importing.merge_contents = merge
     try:
         yield
     finally:
-        converge.merge_contents = merge_contents
+        converge.merge_contents = importing.merge_contents = merge_contents
 
 
 def _judge(

@@ -2,8 +2,10 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from logged import Logged
 from oracle import Oracle
 from texts import kind_of, tokens
 
@@ -11,7 +13,7 @@ from agentfs.errors import Corrupt
 from agentfs.format import layout
 from agentfs.format.commit import decode_commit, inline_bytes
 from agentfs.format.framing import ObjectKind, peek
-from agentfs.model.records import ChunkedContent, Content, InlineContent, InodeId
+from agentfs.model.records import ChunkedContent, Commit, Content, InlineContent, InodeId
 
 VOLUME = layout.volume_name("space", "sim")
 PREFIX = layout.volume_prefix("space", "sim")
@@ -24,6 +26,11 @@ class Record:
     """Digest of a content or a chunk → its bytes."""
     names: dict[InodeId, str] = field(default_factory=dict)
     """The last name that each inode got."""
+    committed: set[bytes] = field(default_factory=set)
+    """Tokens of all contents of all commits."""
+    logged: Logged = field(default_factory=Logged)
+    judges: list[Callable[[Commit], None]] = field(default_factory=list)
+    """Each is asked of a commit before it is part of `logged`."""
 
     def written(self, name: str, data: bytes) -> None:
         """An object was put."""
@@ -40,9 +47,12 @@ class Record:
             self.names[link.child] = link.name.decode()
         for record in commit.inodes:
             content = record.content
+            if isinstance(content, ChunkedContent):
+                self.committed |= tokens(self.content(content))
             if isinstance(content, InlineContent) and content.sequence == sequence:
                 found = self.bytes_of[content.digest] = inline_bytes(data, content)
                 name = self.names.get(record.id, "")
+                self.committed |= tokens(found)
                 self.oracle.judge_content(found, kind_of(name), f"commit {sequence} by {commit.author}, {name}")
         for conflict in commit.conflicts:
             kept = " (kept aside)" if conflict.kept_as else ""
@@ -54,6 +64,9 @@ class Record:
             for side in (sides.base, sides.earlier, sides.later):
                 if side is not None:
                     self.oracle.sides |= tokens(self.content(side))
+        for judge in self.judges:
+            judge(commit)
+        self.logged.apply(commit)
 
     def content(self, content: Content) -> bytes:
         """Raises `Corrupt` when it was never put."""

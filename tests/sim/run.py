@@ -22,17 +22,19 @@ from world import World
 from agentfs.replica import backing
 
 STEPS = 150
+VIEW_EVERY = 4
+"""One seed of so many has a view."""
 _TELL_EVERY_S = 60.0
 
 
-def run_seed(seed: int, steps: int = STEPS, *, verbose: bool = False) -> Counter[str]:
+def run_seed(seed: int, steps: int = STEPS, *, verbose: bool = False, view_every: int = VIEW_EVERY) -> Counter[str]:
     """One history; what happened how often. Raises `oracle.Broken`, or whatever the code under test should not have
     raised."""
     directory = Path(tempfile.mkdtemp(prefix="agentfs-sim-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     world, backing.DIRECTORIES = None, 4  # to make, copy and remove 256 for every machine took a quarter of a run
     try:
         with steady(directory):
-            world = World(seed, directory, verbose=verbose)
+            world = World(seed, directory, verbose=verbose, view=seed % view_every == view_every - 1)
             world.run(steps)
         return world.oracle.counts
     finally:
@@ -43,9 +45,9 @@ def run_seed(seed: int, steps: int = STEPS, *, verbose: bool = False) -> Counter
         backing.DIRECTORIES = 256
 
 
-def _tried(steps: int, verbose: bool, seed: int) -> tuple[int, Counter[str], str]:
+def _tried(steps: int, verbose: bool, view_every: int, seed: int) -> tuple[int, Counter[str], str]:
     try:
-        return seed, run_seed(seed, steps, verbose=verbose), ""
+        return seed, run_seed(seed, steps, verbose=verbose, view_every=view_every), ""
     except Exception as error:
         if verbose:
             traceback.print_exc()
@@ -58,7 +60,7 @@ def _quiet() -> None:
 
 def _results(arguments: argparse.Namespace) -> Iterator[tuple[int, Counter[str], str]]:
     seeds = range(arguments.first, arguments.first + arguments.seeds)
-    try_one = partial(_tried, arguments.steps, arguments.verbose)
+    try_one = partial(_tried, arguments.steps, arguments.verbose, arguments.view_every)
     if arguments.processes == 1:
         _quiet()
         yield from map(try_one, seeds)
@@ -73,6 +75,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--view-every", type=int, default=VIEW_EVERY, help="one seed of so many has a view; 1: all")
     parser.add_argument("--verbose", action="store_true")
     arguments = parser.parse_args()
     started = told = time.monotonic()

@@ -11,7 +11,9 @@ from random import Random
 from changes import FILES, Changes
 from collecting import Collections, collect_bare
 from faults import FaultyStore, Network
+from in_turn import one_thread
 from invariants import broken
+from keeping import WorldClock
 from machine import Crash, Machine
 from merges import judged
 from node import TestClock
@@ -19,6 +21,7 @@ from oracle import Broken, Oracle
 from programs import LOCKED, Program
 from record import Record
 from texts import kind_of, tokens
+from viewed import Viewed
 
 from agentfs.errors import AgentFSError
 from agentfs.format import layout
@@ -37,7 +40,8 @@ _DECLARED = {"blob-unused", "pin-unheld"}
 
 
 class World:
-    def __init__(self, seed: int, directory: Path, *, verbose: bool = False) -> None:
+    def __init__(self, seed: int, directory: Path, *, verbose: bool = False, view: bool = False) -> None:
+        """`view`: the machines keep one, and apply lifecycle rules."""
         self.random = Random(seed)
         self.directory = directory
         self.verbose = verbose
@@ -57,18 +61,22 @@ class World:
         self.machines: list[Machine] = []
         self.calm = False
         self.history: list[str] = []
+        self.viewed = Viewed(self, Random(f"view {seed}")) if view else None
         for number in range(self.random.choice([2, 2, 3, 4])):
             self._add(f"m{number}")
 
     # ---- machines ----
 
     def _add(self, name: str) -> Machine:
-        clock = TestClock()
+        clock = TestClock() if self.viewed is None else WorldClock(self.clock)
         clock.skew_ns = self.random.randrange(-12 * _HOUR_NS, 12 * _HOUR_NS)
+        if self.viewed is not None and self.viewed.exact:
+            clock.skew_ns = 0
         machine = Machine(
             name, self.directory / name, FaultyStore(self.network), clock, self.random, self.oracle, self.fresh,
             self.record.by_digest, self._failpoint,
         )  # fmt: skip
+        machine.look_s = self.viewed.look_s() if self.viewed is not None else 0.0
         self.machines.append(machine)
         self._start(machine)
         return machine
@@ -76,7 +84,7 @@ class World:
     def _start(self, machine: Machine) -> None:
         machine.start()
         assert machine.node is not None
-        self._guarded(machine, machine.node.engine.bootstrap)
+        self.guarded(machine, machine.node.engine.bootstrap)
 
     def _failpoint(self, name: str) -> None:
         if not self.calm and self.random.random() < self.crash_chance:
@@ -87,7 +95,7 @@ class World:
         machine.crash()
         self._start(machine)
 
-    def _guarded(self, machine: Machine, do, *arguments) -> bool:
+    def guarded(self, machine: Machine, do, *arguments) -> bool:
         """Returns whether it succeeded."""
         try:
             do(*arguments)
@@ -111,7 +119,7 @@ class World:
     # ---- the run ----
 
     def run(self, steps: int) -> None:
-        with judged(self.oracle):
+        with judged(self.oracle), one_thread():
             self._run(steps)
 
     def _run(self, steps: int) -> None:
@@ -127,11 +135,14 @@ class World:
         if machine.paused:
             machine.paused -= 1
             return
+        if self.viewed is not None and self.viewed.random.random() < 0.45:
+            self.viewed.step(machine, self.viewed.random.random())
+            return
         dice = self.random.random()
         if dice < 0.40:
             self.advance(machine)
         elif dice < 0.60:
-            self._guarded(machine, self.change, machine)
+            self.guarded(machine, self.change, machine)
         elif dice < 0.87:
             self.tick(machine)
         else:
@@ -154,13 +165,15 @@ class World:
             self.clone(machine)
         elif dice < 0.55:
             self.back_up_or_restore(machine)
+        elif dice < 0.60 and self.viewed is not None and self.viewed.exact:
+            self.clock.now_s += 60.0
         elif dice < 0.60:
             machine.clock.skew_ns += self.random.randrange(-6 * _HOUR_NS, 6 * _HOUR_NS)
             self.log(f"{machine.name} clock jumps to {machine.clock.skew_ns / _HOUR_NS:+.1f} h")
         elif dice < 0.66:
-            self._guarded(machine, lambda: engine.evict(cache_bytes=0))
+            self.guarded(machine, lambda: engine.evict(cache_bytes=0))
         elif dice < 0.75:
-            self._guarded(machine, engine.snapshot)
+            self.guarded(machine, engine.snapshot)
         else:
             self.collect(machine)
 
@@ -170,7 +183,7 @@ class World:
             collected = collect_bare(self.network.store, self.machines, bases=self.random.random() < 0.8)
             self.log(f"collected {collected}")
         elif self.random.random() < 0.15:
-            self._guarded(machine, lambda: self.log(collections.pin(machine)))
+            self.guarded(machine, lambda: self.log(collections.pin(machine)))
         else:
             self.log(collections.step(machine))
 
@@ -180,7 +193,7 @@ class World:
         if len(programs) < PROGRAMS_MAX and (not programs or self.random.random() < 0.3):
             program = Program(machine, self.oracle, self.random, "")
             programs.append(program)
-            if not self._guarded(machine, self._begin, machine, program):
+            if not self.guarded(machine, self._begin, machine, program):
                 if program in machine.programs:
                     machine.end(program)
                 return
@@ -199,7 +212,7 @@ class World:
             if next(program.steps, self) is self:
                 machine.end(program)
 
-        if not self._guarded(machine, step) and program in machine.programs:
+        if not self.guarded(machine, step) and program in machine.programs:
             machine.end(program)
 
     def change(self, machine: Machine) -> None:
@@ -210,7 +223,7 @@ class World:
         machine.clock.now_s += self.random.choice([0.0, 0.3, 1.0, 5.0])
         assert machine.node is not None
         before = machine.head
-        self._guarded(machine, machine.node.engine.tick)
+        self.guarded(machine, machine.node.engine.tick)
         after = machine.head
         if after != before:
             self.log(f"{machine.name} head {before} -> {after}")
@@ -236,7 +249,7 @@ class World:
             return
         assert machine.node is not None
         engine, deadline = machine.node.engine, machine.clock.monotonic() + 3
-        remote = self.random.random() < 0.6 and self._guarded(machine, engine.push_until_clean, deadline)
+        remote = self.random.random() < 0.6 and self.guarded(machine, engine.push_until_clean, deadline)
         self.log(f"{machine.name} restored, {'all' if remote else 'not all'} was remote")
         machine.crash()
         if not remote:
@@ -278,6 +291,9 @@ class World:
         while self.collections is not None and self.collections.running and self.random.random() < 0.9:
             self.log(self.collections.step(self.random.choice(self.machines)))
         self._sync_all()
+        if self.viewed is not None:
+            self.viewed.settle()
+            self._sync_all()
         self.judge()
 
     def _sync_all(self) -> None:
@@ -286,8 +302,8 @@ class World:
                 assert machine.node is not None
                 if machine.holds_locks():  # a program ended without giving one back: its engine does it
                     self.tick(machine)
-                if not self._guarded(machine, machine.node.sync):
-                    self._guarded(machine, machine.node.engine.pull_now)  # before it can push, behind a collection
+                if not self.guarded(machine, machine.node.sync):
+                    self.guarded(machine, machine.node.engine.pull_now)  # before it can push, behind a collection
                 self.check(machine)
             states = [machine.node.engine.status() for machine in self.machines if machine.node is not None]
             if len({it.head_digest for it in states}) == 1 and not any(
@@ -314,7 +330,11 @@ class World:
         locked = tokens(first.get(LOCKED.encode(), ("", 0, b""))[2])
         if not self.oracle.sections <= locked:
             raise Broken(f"written under the lock and not there: {self.oracle.sections - locked}")
-        self.oracle.judge_lost({token for _, _, data in first.values() for token in tokens(data)})
+        present = {token for _, _, data in first.values() for token in tokens(data)}
+        if self.viewed is not None:
+            self.viewed.judge({path: data for path, (kind, _, data) in first.items() if kind == "FILE"})
+            present |= self.viewed.kept_outside()
+        self.oracle.judge_lost(present)
         for machine in self.machines:
             machine.checked = -1
             self.check(machine)
@@ -339,6 +359,8 @@ class World:
 
     def close(self) -> None:
         for machine in self.machines:
+            if machine.keeping is not None:
+                machine.keeping.drop()
             if machine.node is not None:
                 machine.node.close()
 
