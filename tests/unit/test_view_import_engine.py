@@ -1,7 +1,9 @@
 """What other tools do in the bucket, taken in by real engines (docs/view.md, V-80 ff.)."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from outside_world import PREFIX, Looker, changes, get, put
@@ -11,6 +13,8 @@ from view_world import Machine, names, wrong
 from agentfs.errors import StoreUnavailable
 from agentfs.stores.counted import CountedStore
 from agentfs.stores.memory import MemoryStore
+from agentfs.stores.protocol import Store
+from agentfs.volume.view_words import VIEW_LOOK
 
 Make = Callable[..., Looker]
 TEXT = b"# Plan\n\none\ntwo\nthree\n"
@@ -299,3 +303,47 @@ def test_a_lock_that_came_while_the_commit_was_made_is_kept(
         report = ann.look()
     assert int(ann.replica.state("head_sequence")) == head, "nothing was committed past the lock"
     assert report.waiting == ["a.md"]
+
+
+class Blobs:
+    """A store that calls `at_put` before each put of a chunk."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.at_put: Callable[[], object] = lambda: None
+        self.put_names: list[str] = []
+
+    def put(self, name: str, data: bytes, **how: Any) -> str:
+        if "/blobs/" in name:
+            self.at_put()
+            self.put_names.append(name)
+        return self._store.put(name, data, **how)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_who_writes_does_not_wait_for_a_large_object(world: World) -> None:
+    """Its chunks are put while others have their turn, and once, also if the log has gone on meanwhile."""
+    store = Blobs(world.store)
+    ann = Machine(world, "ann", store=cast(Store, store))
+    ann.commit("plan.md", data=TEXT)
+    ann.keep(10)
+    written: list[str] = []
+
+    def write() -> None:
+        if len(written) < 3:
+            written.append(f"note-{len(written)}.md")
+            writer = threading.Thread(target=ann.commit, args=(written[-1],), kwargs={"data": TEXT})
+            writer.start()
+            writer.join(30)
+            assert not writer.is_alive(), "it waits for its turn"
+
+    store.at_put = write
+    data = bytes(range(256)) * 4096 * 3 + b"end"
+    put(world, "large.bin", data, keep=False)
+    world.clock.now_s += 6
+    assert [it["name"] for it in ann.ask(VIEW_LOOK)["imported"]] == ["large.bin"]
+    assert sorted(ann.node.names("")) == sorted([*written, "large.bin", "plan.md"])
+    assert ann.node.read("large.bin") == data
+    assert len(store.put_names) == len(set(store.put_names)) == 2  # three chunks are the same

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +19,7 @@ from agentfs.errors import BucketNotFound, Corrupt, ObjectNotFound, StoreError, 
 from agentfs.format.commit import encode_commit
 from agentfs.format.layout import volume_name
 from agentfs.history.log_tree import IndexedTree
+from agentfs.log.chunk_names import ChunkNames
 from agentfs.log.contents import Contents
 from agentfs.log.log import Appended
 from agentfs.model.ignore import DEFAULT_PATTERNS, IgnorePatterns
@@ -435,6 +436,7 @@ class BucketImport:
 
     def _import(self, engine: Engine, fresh: list[_Got], gone: list[GoneObject], report: LookReport) -> None:
         objects = [it.found for it in fresh]
+        names = ChunkNames(engine.ground.store, self._volume)
         tries = 0
         while tries < _TRIES_MAX:
             engine.pull_now()  # an object may be of a commit that came since
@@ -442,9 +444,11 @@ class BucketImport:
             now_ns = None if self._accepted else self._clock.wall_ns()
             made = imported(tree, objects, gone, ignore=self._ignore, now_ns=now_ns)
             if made.commit is not None:
+                _put_chunks(engine.ground.store, made.chunks, names, head=tree.sequence)
                 if not engine.in_turn(functools.partial(self._put, tree=tree, made=made)):
                     tries += 1
                     continue
+                names.forget_stored()
                 engine.pull_now()
                 _LOG.info("entry %d takes in %d objects of the bucket", made.commit.sequence, len(made.outcomes))
             report.outcomes += made.outcomes
@@ -469,14 +473,13 @@ class BucketImport:
             return frozenset(row[0] for row in self._replica.connection.rows("SELECT id FROM lock"))
 
     def _put(self, ground: EngineGround, tree: IndexedTree, made: Import) -> bool:
-        """Put the commit right after the tree's entry; False: something else stands there, or may come to."""
+        """Put the commit right after the tree's entry, its chunks are there; False: something else stands there, or may come to."""
         assert made.commit is not None
         replica = self._replica
         if (int(replica.state("head_sequence")), bytes(replica.state("head_digest"))) != (tree.sequence, tree.digest):
             return False
         if self._locked() != tree.locked:
             return False  # they were read of an earlier head: only a lock's holder may change its file (F-93)
-        ground.put_all(made.chunks.items())
         encoded = encode_commit(made.commit, made.contents)
         ground.failpoint("import.put")
         result = ground.log.append(made.commit.sequence, encoded.data, encoded.digest)
@@ -524,6 +527,22 @@ class BucketImport:
 
     def _settled(self, name: str) -> None:
         self._table.release(name)
+
+
+def _put_chunks(store: Store, chunks: Mapping[bytes, bytes], names: ChunkNames, *, head: int) -> None:
+    """Put what is not there yet for a commit after `head`; on return all is durable. Not in the engine's turn: it may
+    be much, and who writes here waits for that. If the log goes on meanwhile, it need not be put again."""
+
+    def put(digest: bytes) -> None:
+        name = names.name(digest, head=head)
+        store.put(name, chunks[digest])
+        names.stored(digest, name)
+
+    missing = [it for it in chunks if not names.is_stored(it, head=head)]
+    if missing:
+        with ThreadPoolExecutor(min(_PARALLEL, len(missing)), "agentfs-take") as pool:
+            for _ in pool.map(put, missing):
+                pass
 
 
 def seconds_until_again(report: LookReport, interval_s: float) -> float:
