@@ -184,14 +184,36 @@ def test_init_says_when_the_other_homes_get_another_store(me: Machine) -> None:
     assert me.run("init", "--agent-id", "ada", "--store", str(one)).err == ""
     assert me.run("init", "--agent-id", "ada", "--store", str(one)).err == ""
     me.ok("put", "-", "x", stdin=b"1")
-    told = me.run("init", "--agent-id", "bob", "--store", str(two))
+    told = me.run("init", "--agent-id", "bob", "--store", str(two), "--default")
     assert told.code == 0
     assert f"agentfs config set store '{one}' --agent-id ID" in told.err
+    assert me.ok("config", "get", "agent_id").text == "bob\n"
     assert me.ok("ls", "--agent-id", "ada").text == ""
     assert str(me.root) not in me.ok("status", "--agent-id", "bob").text
     assert me.ok("status", "--agent-id", "ada").text.count("home-ada in /") == 2
     me.ok("config", "set", "store", str(one), "--agent-id", "ada")
     assert me.ok("ls", "--agent-id", "ada").text == "x\n"
+
+
+def test_init_with_another_store_is_for_this_agent(me: Machine) -> None:
+    """As the README begins: a folder first, then a bucket. What others rely on stays, and the output says so."""
+    me.extra = {"AGENTFS_STORE": "", "AGENTFS_AGENT_ID": ""}
+    one, two = me.root / "one", me.root / "two"
+    me.ok("init", "--agent-id", "ada", "--store", str(one))
+    me.ok("put", "-", "x", stdin=b"1")
+    lines = me.ok("init", "--agent-id", "bob", "--store", str(two)).text.splitlines()
+    assert lines[1].endswith("[agents.bob]")
+    assert lines[2].startswith(f"others  keep {one} ")
+    assert lines[3].startswith("agent   ada where no --agent-id is given ")
+    assert lines[4] == "next    agentfs mount DIRECTORY --agent-id bob"
+    assert me.ok("ls").text == "x\n"
+    assert me.ok("config", "get", "store", "--agent-id", "bob").text == f"{two}\n"
+    again = me.ok("init", "--agent-id", "ada", "--store", str(two), "--json").json
+    assert (again["table"], again["default_store"], again["default_agent_id"]) == ("agents.ada", str(one), "ada")
+    assert again["next"] == "agentfs mount DIRECTORY"
+    assert me.ok("ls").text == ""
+    assert me.ok("init", "--agent-id", "ada", "--store", str(one), "--default").text.count("\n") == 3
+    assert me.ok("ls").text == "x\n"
 
 
 def test_a_newer_store_is_left_alone(me: Machine) -> None:
