@@ -411,6 +411,29 @@ def test_nobody_hears_what_they_may_not_read(texts: Path) -> None:
         (texts / "food/secret.md").chmod(0o600)
 
 
+def test_nobody_hears_where_a_file_was_hidden(home: Path, on: Machine) -> None:
+    """It came from a directory that others may not enter, or went there: neither that place is said, nor what the
+    file was then, although everybody may read what it is."""
+    private = home / "private"
+    private.mkdir(mode=0o700)
+    (private / "draft-of-zeus.md").write_text("the merger\n")
+    (home / "gone.md").write_text("to go\n")
+    on.ok("sync")
+    (private / "draft-of-zeus.md").write_text("nothing to see\n")
+    on.ok("sync")
+    (private / "draft-of-zeus.md").rename(home / "out.md")
+    (home / "gone.md").rename(private / "hera.md")
+    on.ok("sync")
+    assert "zeus" in said(home / "out.md:history")
+    assert "hera" in said(home / "gone.md:history")
+    for name in ("out.md:history", "gone.md:history", ":history", ":changes"):
+        assert not {"zeus", "hera"} & set(re.split(r"[-./ ]", said(home / name, user=SOMEBODY)))
+    assert said(home / "out.md@v1") == "the merger\n"
+    assert shell('cat "$1"', home / "out.md@v1", user=SOMEBODY).returncode != 0
+    assert said(home / "out.md@v2", user=SOMEBODY) == said(home / "out.md", user=SOMEBODY)
+    assert said(home / "gone.md@v1", user=SOMEBODY) == "to go\n"
+
+
 def test_tags_of_a_directory(texts: Path) -> None:
     (texts / "food/tea.md:tags").write_text("drink, hot")
     (texts / "food/secret.md:tags").write_text("drink, hidden")

@@ -143,7 +143,7 @@ class VirtualNames:
 
     def _word_of_deleted(self, request: Request, key: _Key, word: WordName) -> bytes:
         state = self._nodes.state()
-        asked = Asked(self._nodes.path_of(request.node, word.base), is_directory=False)
+        asked = Asked(self._nodes.path_of(request.node, word.base), is_directory=False, who=key[2])
         text = self._nodes.text(word.word, asked, word.query)
         about = self._tree.attributes(request.node)
         ino = self.still.add_text(self._text_like(about, asked, word), lambda: text)

@@ -1,5 +1,5 @@
-"""Words of the engine's desk: what changed lately at or below a path, and what met there, as far as somebody may
-know of it.
+"""Words of the engine's desk: what became of a file, what changed lately at or below a path, and what met there, as
+far as somebody may know of it.
 
 Of a file that is there somebody may know who may read it; of what is gone or is no file, who may list where it was.
 """
@@ -12,15 +12,23 @@ from agentfs.errors import InvalidArgument
 from agentfs.history.changes import Change
 from agentfs.history.names import PathNames
 from agentfs.history.reader import CommitLine
-from agentfs.history.rendering import conflicts_text
+from agentfs.history.rendering import conflicts_text, history_text
 from agentfs.memory.access import Reader
 from agentfs.memory.sources import Sources
 from agentfs.model.records import Kind
 from agentfs.replica.replica import ROOT, Replica
 from agentfs.sync.engine import Engine
-from agentfs.volume.history import TEXT_CHARACTERS_MAX, Answer, HistoryService, Progress, commit_message, names_of
+from agentfs.volume.history import (
+    TEXT_CHARACTERS_MAX,
+    Answer,
+    HistoryService,
+    Progress,
+    commit_message,
+    is_pending,
+    names_of,
+)
 from agentfs.volume.messages import Message
-from agentfs.volume.virtual_words import CHANGES, CONFLICTS
+from agentfs.volume.virtual_words import CHANGES, CONFLICTS, HISTORY
 
 _COMMITS_MAX = 200
 _PATHS_MAX = 100
@@ -43,7 +51,24 @@ class ChangesAnswer:
 
     def answers(self) -> dict[str, Answer]:
         """By the word in `{"do": word}`."""
-        return {CHANGES: self._changes, CONFLICTS: self._conflicts}
+        return {CHANGES: self._changes, CONFLICTS: self._conflicts, HISTORY: self._history_of}
+
+    def _history_of(self, engine: Engine, request: Message, progress: Progress) -> Message:
+        """`path`, and who asks, as for `changes`. `text`: what `:history` says of a file. Where it came from and went
+        to is said only to who may know of that place."""
+        reader, behind = self._history.reader(engine, progress)
+        path = names_of(request.get("path"))
+        known = _Known(self._replica, reader_of(self._sources, request))
+        events = [
+            it if it.other is None or known.may_know(it.other) else replace(it, other=None)
+            for it in reader.events(path)
+        ]
+        notes = []
+        if behind:
+            notes.append(f"The store cannot be reached: the last {behind} commits are not known here.")
+        if is_pending(self._replica, path):
+            notes.append("It has changed here since; that is not in the log yet.")
+        return {"text": history_text(path, events, note=" ".join(notes))[:TEXT_CHARACTERS_MAX]}
 
     def _conflicts(self, engine: Engine, request: Message, progress: Progress) -> Message:
         """`path`, and who asks, as for `changes`. `text`: what `:conflicts` says."""

@@ -18,7 +18,6 @@ from agentfs.history.index import HistoryIndex
 from agentfs.history.moments import Moment, MomentKind
 from agentfs.history.names import PathNames
 from agentfs.history.reader import At, CommitLine, HistoryReader, SnapshotNames
-from agentfs.history.rendering import history_text
 from agentfs.history.trees import TreeRow
 from agentfs.history.versions import Versions
 from agentfs.log.contents import Contents
@@ -127,7 +126,6 @@ class HistoryService:
         """By the word in `{"do": word}`."""
         return {
             "history": self._history,
-            "history-text": self._history_text,
             "history-at": self._at,
             "history-list": self._list,
             "history-file": self._file,
@@ -153,18 +151,6 @@ class HistoryService:
         page = _page(newest, event_message)
         more = len(page) < len(newest)
         return {"events": page, "more": more, "behind": behind, "pending": changed}
-
-    def _history_text(self, engine: Engine, request: Message, progress: Progress) -> Message:
-        reader, behind = self.reader(engine, progress)
-        path = names_of(request.get("path"))
-        events = reader.events(path)
-        notes = []
-        if behind:
-            notes.append(f"The store cannot be reached: the last {behind} commits are not known here.")
-        if is_pending(self._replica, path):
-            notes.append("It has changed here since; that is not in the log yet.")
-        text = history_text(path, events, note=" ".join(notes))
-        return {"text": text[:TEXT_CHARACTERS_MAX]}
 
     def _at(self, engine: Engine, request: Message, progress: Progress) -> Message:
         """`path`, `moment`, `bytes`: what it was; with `bytes` also a `file` that has its content."""

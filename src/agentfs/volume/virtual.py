@@ -21,7 +21,7 @@ from agentfs.volume.past_messages import PAST_DIRECTORY, PAST_FILE, PAST_TREE, p
 from agentfs.volume.virtual_memory import MemoryWords, Spaces, no_spaces
 from agentfs.volume.virtual_names import MomentName, Query, WordName, parse_moment_name, parse_word
 from agentfs.volume.virtual_texts import commit_line
-from agentfs.volume.virtual_words import CHANGES, CONFLICTS, Asked, Who, Word
+from agentfs.volume.virtual_words import CHANGES, CONFLICTS, HISTORY, Asked, Who, Word
 from agentfs.volume.volume import Volume
 
 _LOG = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ class VirtualNodes:
     def _history(self, asked: Asked, _query: Query) -> str:
         if asked.is_directory:
             return self._lately(asked)
-        return str(self._ask("history-text", path=os.fsdecode(asked.path))["text"])
+        return str(self._ask(HISTORY, path=os.fsdecode(asked.path), **_who(asked))["text"])
 
     def _lately(self, asked: Asked) -> str:
         path = asked.path

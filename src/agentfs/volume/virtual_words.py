@@ -8,6 +8,7 @@ from agentfs.volume.virtual_names import Query
 
 CHANGES = "changes"
 CONFLICTS = "conflicts-text"
+HISTORY = "history-text"
 """Words of the engine's desk (`volume.changes`)."""
 
 
