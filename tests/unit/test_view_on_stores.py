@@ -1,5 +1,6 @@
 """The view on real stores, as other programs see it: an S3 server read with another client, a plain directory."""
 
+import gzip
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -78,6 +79,50 @@ def test_a_burst_edits_a_rename_and_an_edit_from_outside(
     assert {name for name in found if "/" in name} == {
         "minutes/plain.md", "minutes/crlf.md", "minutes/bom.md", "minutes/broken.md",
     }  # fmt: skip
+
+
+def test_what_another_tool_put_in_gzip_is_what_a_browser_sees(
+    world: World, ministack_server: S3Server, bucket: str
+) -> None:
+    client = ministack_server.client()
+
+    def put(name: str, data: bytes, encoding: str, **more: Any) -> None:
+        key = f"a/root/{PREFIX}{name}"
+        client.put_object(Bucket=bucket, Key=key, Body=data, ContentEncoding=encoding, **more)
+
+    ann = Machine(world, "ann")
+    ann.commit("plan.md", "same.md", "other.md", data=b"# Plan\n\none\ntwo\n")
+    ann.keep(3)
+    found = objects(ministack_server, bucket)
+    plan, same = found["plan.md"]["Body"].read(), found["same.md"]["Body"].read()
+    put("plan.md", gzip.compress(plan.replace(b"two", b"2")), "gzip")
+    put("same.md", gzip.compress(same), "gzip", Metadata=found["same.md"]["Metadata"])
+    put("page.html", gzip.compress(b"<p>one") + gzip.compress(b"two"), "gzip")
+    put("old.tar.gz", gzip.compress(b"tar", mtime=0), "gzip")
+    put("plain.txt", b"no gzip at all", "gzip")
+    put("bad.txt", gzip.compress(b"damaged" * 100)[:-9], "gzip")
+    put("brotli.txt", b"\x0b\x02\x80x\x03", "br")
+    world.clock.now_s += 60
+    report = ann.ask(VIEW_LOOK)
+    world.clock.now_s += 60
+    report["imported"] += ann.ask(VIEW_LOOK)["imported"]
+    assert {it["name"]: it["what"] for it in report["imported"]} == {
+        "plan.md": "edited", "page.html": "created", "old.tar.gz": "created", "plain.txt": "created",
+    }  # fmt: skip
+    ann.keep(3)
+    wanted = {
+        "plan.md": b"# Plan\n\none\n2\n", "same.md": b"# Plan\n\none\ntwo\n", "other.md": b"# Plan\n\none\ntwo\n",
+        "page.html": b"<p>onetwo", "old.tar.gz": gzip.compress(b"tar", mtime=0), "plain.txt": b"no gzip at all",
+    }  # fmt: skip
+    assert {name: ann.node.read(name) for name in ann.node.names("")} == wanted
+    assert wrong(ann) == ["bad.txt is too much", "brotli.txt is too much"]
+    found = objects(ministack_server, bucket)
+    assert {name for name, it in found.items() if it.get("ContentEncoding")} == {"bad.txt", "brotli.txt"}
+    assert restored(b"same.md", found["same.md"]["Body"].read(), {}).data == wanted["same.md"]
+    assert ann.ask(VIEW_STATUS)["left_alone"] == {
+        "bad.txt": "its content encoding is gzip, and its end is missing",
+        "brotli.txt": "its content encoding is br: put it without",
+    }
 
 
 class Between:

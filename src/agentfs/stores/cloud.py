@@ -42,9 +42,7 @@ PAGE_ENTRIES = 1000
 _DELETES_AT_ONCE = 8
 _NOT_IMPLEMENTED = 501
 Client: TypeAlias = S3Store | GCSStore | AzureStore
-_PUBLISHED_ATTRIBUTES = frozenset(
-    ("Content-Disposition", "Content-Encoding", "Content-Language", "Cache-Control", "Storage-Class")
-)
+_PUBLISHED_ATTRIBUTES = frozenset(("Content-Disposition", "Content-Language", "Cache-Control", "Storage-Class"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ class StoredObject:
     modified_at: float
     """When it was written, in seconds since 1970 *by the store's clock*."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """User metadata and `content-type`, where the backend keeps them (see `Store.put`)."""
+    """User metadata and `content-type`, where the backend keeps them (see `Store.put`); `content-encoding`, where
+    another tool gave one: the bytes are as they are stored."""
     tag: str = ""
     """The version: differs whenever the bytes differ. The same bytes put again may have the same (S3) or another. An
     ETag without its quotes; of a directory's file: inode, time and size. The same in `get`, `head`, `list`, `put`."""

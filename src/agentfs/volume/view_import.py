@@ -28,6 +28,7 @@ from agentfs.replica.replica import Replica
 from agentfs.stores.protocol import Entry, Store, StoredObject
 from agentfs.sync.engine import Engine
 from agentfs.sync.ground import EngineGround
+from agentfs.view.content_encoding import ENCODING, EncodingUnknownError, decoded
 from agentfs.view.importing import FoundObject, GoneObject, Import, Outcome, Taken, imported
 from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.looking import CONFIRM_S, YOUNG_S, Looked, Patience, is_as_known, is_too_much, looked
@@ -91,6 +92,8 @@ class _Got:
 
     entry: Entry
     found: FoundObject
+    encoded: bool
+    """It stands there in another encoding."""
 
 
 class BucketImport:
@@ -268,15 +271,23 @@ class BucketImport:
         got: list[_Got] = []
         if not wanted:
             return got
+        room = max(size_bytes, _BYTES_AT_ONCE)  # also for what is small in its encoding only
         with ThreadPoolExecutor(min(_PARALLEL, len(wanted)), "agentfs-look") as pool:
             for entry, it in zip(wanted, pool.map(lambda entry: self._read(store, entry), wanted), strict=True):
                 if isinstance(it, str):
                     self._left[entry.name, entry.tag] = it
-                elif it is None or (it.tag and entry.tag and it.tag != entry.tag):
+                elif it is None or room <= 0 or (it.tag and entry.tag and it.tag != entry.tag):
                     report.waiting.append(entry.name)
                 else:
                     new = appeared and entry.name not in rows
-                    got.append(_Got(entry, self._found(entry, it, rules, appeared=new)))
+                    try:
+                        data = decoded(entry.name, it.data, it.attributes.get(ENCODING, ""), bytes_max=FILE_BYTES_MAX)
+                    except EncodingUnknownError as error:
+                        self._left[entry.name, entry.tag] = str(error)
+                        continue
+                    room -= len(data)
+                    found = self._found(entry, it, data, rules, appeared=new)
+                    got.append(_Got(entry, found, encoded=data is not it.data))
         return got
 
     def _is_left(self, entry: Entry) -> bool:
@@ -296,9 +307,9 @@ class BucketImport:
         except (StoreError, Corrupt) as error:
             return f"it cannot be read: {error}"
 
-    def _found(self, entry: Entry, it: StoredObject, rules: Rules, *, appeared: bool) -> FoundObject:
+    def _found(self, entry: Entry, it: StoredObject, data: bytes, rules: Rules, *, appeared: bool) -> FoundObject:
         path = self._path(entry.name) or b""
-        means = restored(path, it.data, it.attributes)
+        means = restored(path, data, it.attributes)
         modified_ns = max(0, int(entry.modified_at)) * _SECOND_NS
         if modified_ns > self._clock.wall_ns() + _FUTURE_NS:
             modified_ns = 0  # a time that somebody made up must not become the log's
@@ -331,7 +342,7 @@ class BucketImport:
         was = found.was
         if begun is not None:
             row = begun
-        elif was is not None and not found.edited and was.whole and was.volume == self._volume:
+        elif was is not None and not found.edited and was.whole and was.volume == self._volume and not it.encoded:
             there = self._files.files_at([found.path]).get(found.path)
             if there is None or there.file != was.file or there.content.digest != digest:
                 return False
@@ -473,7 +484,8 @@ class BucketImport:
             return frozenset(row[0] for row in self._replica.connection.rows("SELECT id FROM lock"))
 
     def _put(self, ground: EngineGround, tree: IndexedTree, made: Import) -> bool:
-        """Put the commit right after the tree's entry, its chunks are there; False: something else stands there, or may come to."""
+        """Put the commit right after the tree's entry; its chunks are there. False: something else stands there, or
+        may come to."""
         assert made.commit is not None
         replica = self._replica
         if (int(replica.state("head_sequence")), bytes(replica.state("head_digest"))) != (tree.sequence, tree.digest):
