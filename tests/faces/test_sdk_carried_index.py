@@ -1,5 +1,6 @@
 """An index that one machine put answers on another: real engines, a real S3 server, requests counted."""
 
+import os
 import time
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def test_a_new_machine_answers_with_what_another_made(
     with Home.open("me", settings=settings("one", "on")) as one:
         for n in range(25):
             one.write(f"notes/{n}.md", f"# Note {n}\n\nThe parrot number {n} speaks Portuguese.\n")
+        one.write("photo.bin", os.urandom(200_000))  # a blob: a new machine fetches it ahead
         one.sync()
         deadline = time.monotonic() + 30
         while not one.memory_stats()["carried_at"]:
@@ -42,6 +44,12 @@ def test_a_new_machine_answers_with_what_another_made(
     assert fault_proxy.count("PUT", "/indexes/") == 1
     fault_proxy.forget_requests()
     with Home.open("me", settings=settings("two", "auto")) as two:
+        while not fault_proxy.count("GET", "/blobs/"):
+            assert time.monotonic() < deadline + 30, "nothing is fetched ahead"
+            time.sleep(0.05)
+        gets = [it.path for it in fault_proxy.requests() if it.method == "GET"]
+        (index,) = (at for at, path in enumerate(gets) if "/indexes/" in path)
+        assert index < next(at for at, path in enumerate(gets) if "/blobs/" in path), "the index comes first"
         found = two.recall("which parrot speaks Portuguese, number 7", max_tokens=300, wait=20)
         stats = two.memory_stats()
         assert (stats["carried"], stats["documents"], stats["behind"]) == (25, 25, 0)

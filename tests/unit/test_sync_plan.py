@@ -52,5 +52,12 @@ def test_a_store_that_fails_is_not_asked() -> None:
     assert plan(pending(broken=True, look_at=0.5), 1.0, OPTIONS).steps == ()
 
 
+def test_nothing_is_fetched_ahead_before_its_time() -> None:
+    state = PlanState(prefetch=True, prefetch_at=0.3, polled_at=0.0, active_at=0.0, housekeeping_at=60.0)
+    assert plan(state, 0.25, OPTIONS).steps == ()
+    assert 0 < plan(state, 0.25, OPTIONS).wait_s <= 0.05 + 1e-9
+    assert plan(state, 0.3, OPTIONS).steps == (Step.PREFETCH,)
+
+
 def test_doubt_is_settled_before_anything_is_put() -> None:
     assert plan(pending(unsettled=True), 0.5, OPTIONS).steps == (Step.PULL, Step.PUSH)

@@ -111,6 +111,8 @@ class Worker:
         self._coming: Future[CarriedIndex | None] | None = None
         self._coming_until = 0.0
         self._taking: Taking | None = None
+        self.may_take = True
+        """What another machine made may be worth having, is on its way, or is being taken in."""
         self._turn = threading.RLock()
         self._position = 0
         """The index's."""
@@ -207,12 +209,14 @@ class Worker:
         self._started = True
         if same and position > 0 and oldest - 1 <= position <= newest:
             self._read_to = position
+            self.may_take = False
             return
         self._index.set_facts({"era": self._era})
         known = self._compare_all(newest)
         if self._carrier is not None and len(self._backlog) > known:
             self._coming = self._carrier.bring(len(self._backlog))
             self._coming_until = self._clock.monotonic() + _COMING_SECONDS
+        self.may_take = self._coming is not None
 
     def _compare_all(self, newest: int) -> int:
         """Find what differs between the tree and the index. What happens after row `newest` is heard of. Returns how
@@ -333,6 +337,7 @@ class Worker:
             coming, self._coming = self._coming, None
             carried = coming.result()
             self._taking = Taking(self._index, self._sources, carried) if carried is not None else None
+            self.may_take = carried is not None
         if self._taking is None:
             return False
         before = self._taking.documents
@@ -343,7 +348,7 @@ class Worker:
                 self._carrier.unusable(str(error))
             done = None
         if done is None:
-            self._taking = None
+            self._taking, self.may_take = None, False
             return False
         for ino in done:
             self._backlog.pop(ino, None)

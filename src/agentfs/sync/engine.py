@@ -41,6 +41,8 @@ T = TypeVar("T")
 
 _RETRY_FIRST_S = 0.5
 _STUCK_S = 1.0
+_AHEAD_LOOK_S = 0.1
+"""Between two looks whether something goes before what is fetched ahead."""
 _CLEAN_LOOK_S = 0.05
 _SECOND_NS = 1_000_000_000
 
@@ -71,9 +73,11 @@ class Engine:
         met: bool = False,
         observers: Sequence[Observer] = (),
         chores: Sequence[Chore] = (),
+        may_fetch_ahead: Callable[[], bool] = lambda: True,
     ) -> None:
         """`met`: the store was just seen to hold what the replica has (`Pull.meet`). `observers` hear of every
-        commit, `chores` are done when there is time."""
+        commit, `chores` are done when there is time. `may_fetch_ahead`: whether nothing else goes first; it is asked
+        again soon, and must not wait."""
         self.options = options or EngineOptions()
         self._store = CountedStore(store)
         self._ground = EngineGround(
@@ -89,6 +93,7 @@ class Engine:
             observers=tuple(observers),
         )
         self._chores = tuple(chores)
+        self._may_fetch_ahead = may_fetch_ahead
         self._replica = replica
         self._clock = clock
         self._hydration = Hydration(self._ground)
@@ -310,7 +315,10 @@ class Engine:
         self._worked()
 
     def _prefetch_step(self) -> None:
-        self._state.prefetch = self._upkeep.fetch_ahead()
+        if self._may_fetch_ahead():
+            self._state.prefetch = self._upkeep.fetch_ahead()
+        else:
+            self._state.prefetch_at = self._clock.monotonic() + _AHEAD_LOOK_S
 
     def _housekeeping_step(self) -> None:
         self._state.housekeeping_at = self._clock.monotonic() + self.options.housekeeping_s

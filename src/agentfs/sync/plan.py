@@ -44,6 +44,8 @@ class PlanState:
     snapshot_due: bool = False
     prefetch: bool = False
     """There are contents to fetch in the background."""
+    prefetch_at: float = float("-inf")
+    """Not before."""
     housekeeping_at: float = 0.0
 
 
@@ -68,7 +70,7 @@ def plan(state: PlanState, now: float, options: EngineOptions) -> Plan:
     if online and not steps:
         if state.snapshot_due and not state.pending:
             steps.append(Step.SNAPSHOT)
-        elif state.prefetch:
+        elif state.prefetch and now >= state.prefetch_at:
             steps.append(Step.PREFETCH)
     if now >= state.housekeeping_at:
         steps.append(Step.HOUSEKEEPING)
@@ -119,6 +121,8 @@ def next_look(state: PlanState, now: float, options: EngineOptions) -> float:
             due = max(due_at(state, options), state.retry_at)
             times.append(max(due, min(state.turn_at, state.look_at)))
         times.append(max(state.polled_at + poll_every(state, now, options), state.retry_at))
-        if (state.prefetch or state.snapshot_due) and now >= state.retry_at:
+        if state.snapshot_due and now >= state.retry_at:
             times.append(now)
+        if state.prefetch and now >= state.retry_at:
+            times.append(max(now, state.prefetch_at))
     return max(0.0, min(times) - now)

@@ -38,6 +38,11 @@ KEPT = 2
 _LISTED = 100
 
 
+def documents_min(settings: Settings) -> int:
+    """How many are worth it."""
+    return 1 if settings.index_carry == "on" else DOCUMENTS_MIN
+
+
 @dataclass(frozen=True, slots=True)
 class _Standing:
     """One on the store."""
@@ -58,7 +63,7 @@ class CarriedIndexes:
         self._tag = layout.parse_index_name("", layout.index_name("", 1, rules))[1]
         self._wish = settings.index_carry
         self._may_put = self._wish != "off" and not settings.read_only
-        self._least = 1 if self._wish == "on" else DOCUMENTS_MIN
+        self._least = documents_min(settings)
         first = 0.0 if self._wish == "on" else _FIRST_LOOK_SECONDS
         self._look_at = ground.clock.monotonic() + first
         self._newest: _Standing | None = None

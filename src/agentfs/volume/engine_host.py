@@ -244,6 +244,7 @@ def _engine(
         met=met,
         observers=services.observers,
         chores=services.chores,
+        may_fetch_ahead=services.may_fetch_ahead,
     )
 
 

@@ -60,6 +60,8 @@ _USED_SECONDS = 0.1
 _USED_SECONDS_MAX = 3.0
 """Beside a program that writes all the time, a few files are indexed so often; all of them when somebody asks."""
 _TROUBLE_SECONDS = 5.0
+_INDEX_FIRST_SECONDS = 20.0
+"""So long, at most, nothing is fetched ahead because an index may be on its way."""
 _TOLD_SECONDS = 0.3
 """Between two lines of progress."""
 _VECTORS_ASKED = 32
@@ -109,6 +111,8 @@ class MemoryService:
         """Who makes vectors: an embedder may take its time, and no question waits long for that."""
         self._opened: Opened | None = None
         self._thread: threading.Thread | None = None
+        self._index_first_until: float | None = None
+        """Until when nothing is fetched ahead; None: not known yet."""
         self._problem = ""
         self._embedder_problem = ""
         """Why there is no embedder, though the settings name one."""
@@ -172,6 +176,28 @@ class MemoryService:
         if over_ns is None:
             return _LOOK_SECONDS
         return min(max((over_ns - it.time.now_ns()) / _NS, 0.001), _LOOK_SECONDS)
+
+    def may_fetch_ahead(self) -> bool:
+        """Not while a new machine waits for the index that another made: its first questions are answered with it,
+        and files that are opened meanwhile are fetched all the same."""
+        now = self._clock.monotonic()
+        if self._index_first_until is None:
+            self._index_first_until = now + _INDEX_FIRST_SECONDS if self._is_index_worth_waiting() else now
+        if now < self._index_first_until and self._opened is not None and not self._opened.worker.may_take:
+            self._index_first_until = now
+        return now >= self._index_first_until
+
+    def _is_index_worth_waiting(self) -> bool:
+        settings = self._settings
+        if not (settings.index and self._plan.prefetch) or settings.index_carry == "off":
+            return False
+        if os.path.exists(index_path(self._replica.directory)):
+            return False
+        from agentfs.volume.carried_index import documents_min  # noqa: PLC0415 - see above
+
+        with self._replica.lock:
+            row = self._replica.connection.one("SELECT count(*) FROM inode WHERE kind=1")
+        return row is not None and row[0] >= documents_min(settings)
 
     def _give_way(self, engine: Engine) -> None:
         """Wait while the engine pushes or pulls, for a moment, and while the program whose process this is writes,

@@ -43,6 +43,8 @@ class EngineServices:
     chores: list[Chore] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     """By the word in `{"do": word}`."""
+    may_fetch_ahead: Callable[[], bool] = lambda: True
+    """Whether nothing goes before what the engine fetches ahead."""
     starters: list[Callable[[Engine], None]] = field(default_factory=list)
     """Called once, when the engine can be asked."""
     facts: list[Callable[[], Message]] = field(default_factory=list)
@@ -63,6 +65,7 @@ def engine_services(
     memory = MemoryService(plan, replica, clock)
     services.answers.update(memory.answers())
     services.starters.append(memory.start)
+    services.may_fetch_ahead = memory.may_fetch_ahead
     services.facts.append(memory.facts)
     services.closers.append(memory.close)
     services.chores.append(RetentionChore(plan.settings, volume, author=plan.agent, clock=clock))
