@@ -215,6 +215,13 @@ class ObjectChanged(StoreError):
     errno, code = _errno.ESTALE, "object-changed"
 
 
+class NameNotListed(StoreError):
+    """A name that another tool gave an object keeps the store's client from listing all those beside it (GCS and
+    Azure). Rename or remove that object."""
+
+    code = "name-not-listed"
+
+
 class ObjectBusy(StoreError):
     """A program has the object's file open for writing, in a directory as a store: what it writes next would be lost.
     Nothing was changed. Try again when it has closed it."""

@@ -18,6 +18,7 @@ from obstore.exceptions import (
 
 from agentfs.errors import (
     BucketNotFound,
+    NameNotListed,
     ObjectChanged,
     ObjectExists,
     ObjectNotFound,
@@ -128,7 +129,7 @@ def read_error(error: Exception, *, name: str, url: str) -> StoreError:
     if isinstance(error, InvalidPathError):
         bad = _BAD_PATH.search(str(error))
         shown = bad[1] if bad else f"something below {name!r}"
-        return StoreError(f"{url} holds {shown}, a name that cannot be listed there: rename or remove it")
+        return NameNotListed(f"{url} holds {shown}, a name that cannot be listed there: rename or remove it")
     failure = failure_of(error)
     if isinstance(error, FileNotFoundError) and _common(failure, url) is None:
         return ObjectNotFound(f"{url} has no object {name}")

@@ -1,6 +1,6 @@
 """Which files' objects must be looked at again, by what the log's commits changed (docs/view.md, V-63)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from agentfs.format.limits import SEQUENCE_MAX
@@ -8,8 +8,21 @@ from agentfs.model.records import INDEX_BITS, Commit, InodeId, Kind
 from agentfs.view.log_files import LogFiles
 from agentfs.view.shown import ContentFact, ShownTable
 
+_PAGE = 1000
 NameOf = Callable[[bytes], str | None]
 """The object's name, below the view's prefix, of the file at a path; None: it has none."""
+
+
+def expected(tree: LogFiles, table: ShownTable, name_of: NameOf) -> Iterator[str]:
+    """The names of all objects that stand there as far as is known, and of those that should."""
+    after = ""
+    while page := table.page(after):
+        yield from (row.name for row in page)
+        after = page[-1].name
+    numbers = tree.below()
+    for start in range(0, len(numbers), _PAGE):
+        for file in tree.files(numbers[start : start + _PAGE]).values():
+            yield from (name for path in file.paths if (name := name_of(path)) is not None)
 
 
 @dataclass(slots=True)

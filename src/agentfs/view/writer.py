@@ -15,6 +15,7 @@ from agentfs.errors import (
     BucketNotFound,
     Corrupt,
     InvalidArgument,
+    NameNotListed,
     NoSpace,
     ObjectBusy,
     ObjectChanged,
@@ -129,10 +130,13 @@ class ViewWriter:
         *,
         table: ShownTable,
         source: Source,
+        expected: Callable[[], Iterable[str]] = tuple,
         pause: Callable[[], None] = lambda: None,
         failpoint: Failpoint = lambda _name: None,
     ) -> None:
-        """`pause` is called before each request and may wait a moment: others come first."""
+        """`expected`: all names at which something may be known to stand. `pause` is called before each request and
+        may wait a moment: others come first."""
+        self._expected = expected
         self._store = store
         self._volume = volume_name(kind, volume_id)
         self.prefix = view_prefix(kind, volume_id)
@@ -431,7 +435,10 @@ class ViewWriter:
             wanted = set(names)
             after = ""
             for _ in range(1 + len(names) // _HEADS_MAX):
-                page = self._store.list(self.prefix + common, after=after, limit=_PAGE, foreign=True)
+                try:
+                    page = self._store.list(self.prefix + common, after=after, limit=_PAGE, foreign=True)
+                except NameNotListed:
+                    break
                 found |= {it.name.removeprefix(self.prefix): it.tag for it in page}
                 if len(page) < _PAGE or page[-1].name >= self.prefix + names[-1]:
                     return {name: tag for name, tag in found.items() if name in wanted}
@@ -439,12 +446,23 @@ class ViewWriter:
             names = [name for name in names if self.prefix + name > after]
         else:
             found, wanted = {}, set(names)
-        for name in names:
+        return {name: tag for name, tag in (found | self._heads(names)).items() if name in wanted}
+
+    def _heads(self, names: Sequence[str]) -> dict[str, str]:
+        """The tags of those that are there; one request for each."""
+
+        def tag_of(name: str) -> str | None:
             try:
-                found[name] = self._store.head(self.prefix + name).tag
+                return self._store.head(self.prefix + name).tag
             except ObjectNotFound:
-                continue
-        return {name: tag for name, tag in found.items() if name in wanted}
+                return None
+
+        if len(names) <= _HEADS_MAX:
+            tags = [tag_of(name) for name in names]
+        else:
+            with ThreadPoolExecutor(PARALLEL, "agentfs-heads") as pool:
+                tags = list(pool.map(tag_of, names))
+        return {name: tag for name, tag in zip(names, tags, strict=True) if tag is not None}
 
     def names_at(self, name: str) -> list[str]:
         """The objects that stand at a name and, as in a directory, below it; with "" all. One request for a
@@ -452,11 +470,16 @@ class ViewWriter:
         return [it for it in self.listed(name) if it == name or not name or it.startswith(f"{name}/")]
 
     def listed(self, start: str = "") -> dict[str, str]:
-        """Everything whose name starts so, with its tag."""
+        """Everything whose name starts so, with its tag. Where another tool's name keeps the store's client from
+        listing them: what is expected, with one request for each."""
         found: dict[str, str] = {}
         after = ""
         while True:
-            page = self._store.list(self.prefix + start, after=after, limit=_PAGE, foreign=True)
+            try:
+                page = self._store.list(self.prefix + start, after=after, limit=_PAGE, foreign=True)
+            except NameNotListed:
+                names = {name for name in (start, *self._expected()) if name and name.startswith(start)}
+                return self._heads(sorted(names))
             found |= {it.name.removeprefix(self.prefix): it.tag for it in page}
             if len(page) < _PAGE:
                 return found

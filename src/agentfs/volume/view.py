@@ -301,8 +301,9 @@ class ViewService:
         with self._news:
             commits = list(self._commits)
             self._commits.clear()
+        soon_s = self._soon(_LOOK_SECONDS)  # also if the store goes away in the middle
         if not keeper.take_over(commits):
-            return self._soon(_LOOK_SECONDS)
+            return soon_s
         self._heard = self._lagging_since = None
         return 0.0
 
@@ -408,7 +409,7 @@ class ViewService:
                 "stuck": len(keeper.told.stuck) if keeper is not None else 0,
                 "put": keeper.told.put if keeper is not None else 0,
                 "deleted": keeper.told.deleted if keeper is not None else 0,
-                "problem": self._problem,
+                "problem": self._problem or self._looks.problem,
             }
         }
 
@@ -427,7 +428,7 @@ class ViewService:
             mark = mark if keeper.keeping else now
         except AgentFSError as error:
             away = str(error)
-        problem = away or problem
+        problem = away or problem or self._looks.problem
         objects, size_bytes = self.table.counts()
         answer: Message = {
             "volume": keeper.volume,

@@ -14,7 +14,7 @@ from agentfs.log.log import WINDOW_MAX
 from agentfs.model.records import Commit, InodeId
 from agentfs.replica.replica import Replica
 from agentfs.sync.engine import Engine
-from agentfs.view.due import Due
+from agentfs.view.due import Due, expected
 from agentfs.view.facts import time_text
 from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.mark import SIGN_S, Mark, MarkFile, encode
@@ -88,6 +88,7 @@ class Keeper:
             plan.volume_id,
             table=table,
             source=self._source,
+            expected=lambda: expected(self.tree, table, self._name_of),
             pause=pause,
             failpoint=ground.failpoint,
         )

@@ -1,10 +1,12 @@
 """When the keeper of a view looks for what other tools did, and what it says of it (docs/view.md, V-80, V-84)."""
 
+import contextlib
 import json
+import logging
 from collections.abc import Callable, Iterable
 
 from agentfs.clock import Clock
-from agentfs.errors import AgentFSError, ReadOnly
+from agentfs.errors import AgentFSError, NameNotListed, ReadOnly
 from agentfs.format.layout import volume_name
 from agentfs.model.records import InodeId
 from agentfs.replica.replica import Replica
@@ -19,6 +21,8 @@ from agentfs.volume.history import HistoryService
 from agentfs.volume.messages import Message
 from agentfs.volume.usage import usage_of
 from agentfs.volume.view_import import BRAKE, LEFT, LOOKED_AT, BucketImport, LookReport, seconds_until_again
+
+_LOG = logging.getLogger(__name__)
 
 _FIRST_S = 5.0
 """After the keeper began: what happened while nobody looked."""
@@ -51,6 +55,8 @@ class BucketLooks:
         self._bucket = BucketImport(plan, replica, table, self._files, history, clock=clock, due=due, showing=showing)
         self._look_at = clock.monotonic() + _FIRST_S
         self._held_at = float("-inf")
+        self.problem = ""
+        """Why other tools' changes cannot be looked for."""
 
     @property
     def interval_s(self) -> float:
@@ -64,7 +70,8 @@ class BucketLooks:
             return _NEVER_S
         if now >= self._look_at:
             self._look_at = now + max(self.interval_s, _HELD_S)  # also when it fails
-            self.look(engine)
+            with contextlib.suppress(NameNotListed):  # it is said; all else goes on
+                self.look(engine)
         elif now >= self._held_at:
             held = self._table.held()
             if held:
@@ -79,15 +86,24 @@ class BucketLooks:
         """Look at everything now. Raises `ReadOnly`, and as `BucketImport.look`."""
         if self._plan.settings.read_only:
             raise ReadOnly("this home is open for reading only: what is in the bucket is taken in on another machine")
-        return self._ended(self._bucket.look(engine))
+        return self._ended(lambda: self._bucket.look(engine))
 
     def accept(self, engine: Engine) -> LookReport:
         """As `look`, and believe what the brake holds."""
         if self._plan.settings.read_only:
             raise ReadOnly("this home is open for reading only: accept the deletions on another machine")
-        return self._ended(self._bucket.accept(engine))
+        return self._ended(lambda: self._bucket.accept(engine))
 
-    def _ended(self, report: LookReport) -> LookReport:
+    def _ended(self, look: Callable[[], LookReport]) -> LookReport:
+        try:
+            report = look()
+        except NameNotListed as error:
+            problem = f"{error}; until then nothing is taken in that other tools do in the bucket"
+            if problem != self.problem:
+                _LOG.warning("the view: %s", problem)
+            self.problem = problem
+            raise
+        self.problem = ""
         self._look_at = self._clock.monotonic() + seconds_until_again(report, self.interval_s or _NEVER_S)
         return report
 
