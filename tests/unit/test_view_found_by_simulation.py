@@ -7,6 +7,10 @@ import pytest
 from retention_world import World, world_in
 from view_world import PREFIX, Machine, wrong
 
+from agentfs.errors import StoreUnavailable
+from agentfs.view.shown import Begun, Shown
+from agentfs.volume.view_words import VIEW_REBUILD
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -14,13 +18,87 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield world
 
 
+def end(machine: Machine) -> None:
+    """Its engine ends in good order."""
+    assert machine.view._keeper is not None
+    machine.view._keeper.tell(ended=True)
+
+
 def test_the_same_bytes_without_our_facts_get_them(world: World) -> None:
-    """Another tool put again what stood there, without its metadata, and another machine kept the view since."""
+    """Another tool put again what stood there, without its metadata."""
     ann = Machine(world, "ann")
     ann.commit("a.txt")
     ann.keep()
     world.store.put(PREFIX + "a.txt", world.store.get(PREFIX + "a.txt").data)
-    ann.drop()
-    bob = Machine(world, "bob", view_look=20)
-    bob.keep(2000)
-    assert wrong(bob) == []
+    ann.ask(VIEW_REBUILD)
+    assert wrong(ann) == []
+    assert world.store.get(PREFIX + "a.txt").attributes["agentfs-file"]
+
+
+def test_what_was_forgotten_is_written_by_who_takes_over(world: World) -> None:
+    """A keeper that finds objects gone at its start, or when it is told to write all again, dies before it does."""
+    for rebuilds in (True, False):
+        ann, bob = Machine(world, "ann"), Machine(world, "bob")
+        ann.commit("a.txt", "b.md", data=b"%d" % rebuilds)
+        ann.keep()
+        end(ann)
+        if not rebuilds:
+            bob.keep(70)
+            end(bob)
+        keeper = ann.view._opened(ann.node.engine)
+        keeper.look()
+        if rebuilds:
+            keeper.take_over(())
+            world.store.delete(PREFIX + "a.txt")
+            keeper.again()
+        else:
+            world.store.delete(PREFIX + "a.txt")
+            keeper.take_over(())
+        ann.drop()
+        bob.drop()
+        ann = Machine(world, "ann")
+        ann.keep(70)
+        assert wrong(ann) == [], f"rebuilds: {rebuilds}"
+        ann.drop()
+
+
+def test_a_keeper_that_could_not_begin_begins_again(world: World) -> None:
+    """The store goes away after the mark was put."""
+    ann, bob = Machine(world, "ann"), Machine(world, "bob")
+    ann.commit("a.txt", "b.md")
+    ann.keep()
+    end(ann)
+    bob.node.engine.pull_now()
+    bob.keep(70)
+    bob.commit("c.txt")
+    end(bob)
+    world.store.delete(PREFIX + "a.txt")
+    ann.node.engine.pull_now()
+    keeper = ann.view._opened(ann.node.engine)
+    world.clock.now_s += 600
+
+    def away(_begun: object) -> list[Shown]:
+        raise StoreUnavailable("away")
+
+    keeper.writer.settled, settled = away, keeper.writer.settled  # type: ignore[method-assign]
+    ann.view.table.begin([Begun(Shown("c.txt", 1, 1, b"", "", 0, None, 0.0), b"")])
+    with pytest.raises(StoreUnavailable):
+        ann.step()
+    keeper.writer.settled = settled  # type: ignore[method-assign]
+    ann.keep(70)
+    assert wrong(ann) == []
+
+
+def test_an_object_that_was_held_and_has_gone_is_written_again(world: World) -> None:
+    """Another tool changed it, and took it away before anybody took that in; then another machine kept the view."""
+    ann = Machine(world, "ann", view_look=60)
+    ann.commit("a.txt")
+    ann.keep()
+    row = ann.view.table.get("a.txt")
+    assert row is not None
+    ann.view.table.hold("a.txt", "another tool changed it")
+    world.store.delete(PREFIX + "a.txt")
+    ann.view.table.forget(["a.txt"])
+    ann.view.due([row.file])
+    ann.keep(200)
+    assert wrong(ann) == []

@@ -169,6 +169,8 @@ class BucketImport:
             for name in wanted:
                 if name not in there:
                     self._settled(name)
+                    if name not in rows:  # no look at all will miss it
+                        self._due(it.file for it in self._files.files_at([self._path(name) or b""]).values())
         return report
 
     def accept(self, engine: Engine) -> LookReport:
