@@ -164,6 +164,15 @@ def test_what_is_stored_is_measured_priced_and_budgeted(me: Machine, fault_proxy
     )
     text = usage(me, "--by", "day")
     assert "other machines count their own" in text and "Amazon S3 Standard" in text
+    assert "this machine's requests" in text
+    # Another machine, which has written nothing of it, tells the same of what is stored, and only its own requests.
+    with machine(me.root, name="two", store=me.store, extra=me.extra) as other:
+        other.ok("ls")
+        other.ok("usage", "--measure", "--json")
+        theirs = volumes(other)[0]
+        for part in ("live", "history", "view"):
+            assert theirs["stored"][part] | {"seen": ""} == stored[part] | {"seen": ""}, part
+        assert theirs["requests"]["put"] == 0 < home["requests"]["put"]
     # Budgets warn, and stop nothing.
     me.extra = me.extra | {"AGENTFS_BUDGET_REQUESTS_PER_DAY": "1"}
     assert "OVER THE BUDGET" in usage(me)

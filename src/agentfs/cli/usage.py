@@ -63,8 +63,9 @@ def usage(
 ) -> None:
     """Show what the store was asked and holds, and what that costs.
 
-    Counts the requests of this machine; other machines count theirs. Days are days in UTC, as providers bill. Costs
-    are estimates at list prices, before free allowances and taxes. Only --measure needs the store.
+    What is stored is that of the home or space, whichever machine wrote it; requests and transfer are those of this
+    machine, and others count theirs. Days are days in UTC, as providers bill. Costs are estimates at list prices,
+    before free allowances and taxes. Only --measure needs the store.
     """
     settings = settings_of(options)
     if days is not None and month is not None:
@@ -226,7 +227,7 @@ def _document(
     return {
         "from": first,
         "to": last,
-        "counted": "requests of this machine only",
+        "counted": "requests of this machine only; what is stored is that of all machines",
         "by": by,
         "volumes": [_fields(it, settings, days, by, now_ns) for it in found],
     }
@@ -359,7 +360,11 @@ def _cost(it: "VolumeUsage", days: range) -> str:
     cost = it.cost(days)
     if cost is None or it.provider is None:
         return _no_prices()
-    parts = (("storage", cost.storage), ("requests", cost.requests), ("transfer", cost.transfer))
+    parts = (
+        ("storage", cost.storage),
+        ("this machine's requests", cost.requests),
+        ("its transfer", cost.transfer),
+    )
     currency = it.provider.currency
     shown = ", ".join(f"{name} {money(amount, currency)}" for name, amount in parts)
     at = f"at {it.provider.title or it.provider.name}'s list prices"
