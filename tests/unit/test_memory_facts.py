@@ -96,6 +96,7 @@ def test_importance(said: str, meant: float | None) -> None:
         ("expires: 2027", None), ("ttl: 7 lives", None),
         ("expires: 2027-02-30", None), ("expires: 9999-12-31", None), ("expires: [2020-01-01]", None),
         ("expires: tomorrow", None), ("expires: 0", None), ("ttl: 0", None), ("ttl: -5d", None),
+        ("expires: 9999999999", None), ("expires: 9999999999999", None), ("ttl: 290y", None),
         ("ttl: 999999999999y", None), ("expires: {at: 2020-01-01}", None), ("expires: v1.2", None),
         ("expires: 12/11/2020", None), ("expires: not before 2020-01-01", None),
     ],

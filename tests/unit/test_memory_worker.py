@@ -65,6 +65,29 @@ def test_what_is_written_is_indexed_and_what_changes_is_indexed_anew(machine: Ma
     assert it.says() == it.should_say() == {}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\nexpires: 9999999999\n---\ntea\n",
+        "---\nexpires: 9999999999999\n---\ntea\n",
+        "---\ncreated: 9999999999999\n---\ntea\n",
+        "---\nttl: 105000d\n---\ntea\n",
+        "---\nttl: 290y\n---\ntea\n",
+        "---\nexpires: 2262-04-11\n---\ntea\n",
+        "2262-04-10 23:59 -99:59 tea\n",
+        "# 2262-04-10\n\n23:59 -9959 ann: tea\n",
+        "# 1677-09-22\n\n00:00 +9959 ann: tea\n",
+    ],
+)
+def test_a_time_beyond_all_others_keeps_no_document_out(machine: Make, text: str) -> None:
+    """A number of 64 bits does not hold it. `9999999999` is how some programs write `never`."""
+    it = machine("a")
+    it.node.write("never.md", text.encode())
+    it.node.write("other.md", b"coffee\n")
+    it.catch_up()
+    assert paths(it) == ["never.md", "other.md"]
+
+
 def test_nothing_is_read_twice(machine: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     it = machine("a")
     for n in range(40):

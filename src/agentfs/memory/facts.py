@@ -263,7 +263,7 @@ def _expiry(keys: Mapping[str, Said], mtime_ns: int) -> int | None:
     if at is not None:
         return at.ns + (moments.DAY_NS if at.day_only else 0)
     lasts = moments.duration_ns(_text(keys.get("ttl")))
-    return None if lasts is None else mtime_ns + lasts
+    return None if lasts is None or mtime_ns + lasts > moments.NS_MAX else mtime_ns + lasts
 
 
 def _created(name: bytes, *sources: Mapping[str, Said]) -> int | None:

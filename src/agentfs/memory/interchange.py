@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -173,7 +174,7 @@ def time_of(row: Mapping[str, Any], *keys: str) -> int | None:
     """The first of these keys that is a time, as nanoseconds since 1970."""
     for key in keys:
         value = row.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             value = str(int(value))
         found = moment(value) if isinstance(value, str) else None
         if found is not None:

@@ -8,8 +8,10 @@ from functools import lru_cache
 _NS = 1_000_000_000
 DAY_NS = 24 * 3600 * _NS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NS_MAX = 2**63 - 1
+NS_MAX = 2**63 - 1
 """What SQLite holds: the year 2262. A later date is not read."""
+_MARGIN_NS = 3 * DAY_NS
+"""What a time, its zone and the end of the day add to a date."""
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = (
@@ -108,7 +110,8 @@ def moment(value: str) -> Moment | None:
     if len(value) > _WORD_MAX:
         return None
     if value.isdecimal() and value.isascii() and len(value) in (9, 10, 12, 13):
-        return Moment(int(value) * (_NS if len(value) <= 10 else 1_000_000), False, 0, len(value))
+        ns = int(value) * (_NS if len(value) <= 10 else 1_000_000)
+        return Moment(ns, False, 0, len(value)) if ns <= NS_MAX else None
     found = moment_in(value)
     if found is not None and found.start == 0 and found.end == len(value):
         return found
@@ -138,7 +141,7 @@ def duration_ns(value: str) -> int | None:
                 return None
             seconds += float(found[1]) * _UNITS[found[2]]
             at = found.end()
-    return int(seconds * _NS) if 0 < seconds * _NS <= _NS_MAX else None
+    return int(seconds * _NS) if 0 < seconds * _NS <= NS_MAX else None
 
 
 def _moment(text: str, found: re.Match[str]) -> Moment | None:
@@ -178,6 +181,8 @@ def _time_ns(found: re.Match[str]) -> int | None:
     minute, second = int(found["minute"] or 0), int(found["second"] or 0)
     if minute > 59 or second > 60 or hour > 24 or (half and not 1 <= hour <= 12):
         return None
+    if (found["zone"] or "Z")[0] in "+-" and (found["zone"][1:3] > "14" or found["zone"][-2:] > "59"):
+        return None
     if half:
         hour = hour % 12 + (12 if half == "p" else 0)
     zone = found["zone"] or "Z"
@@ -190,7 +195,7 @@ def _time_ns(found: re.Match[str]) -> int | None:
 
 def _ns(then: datetime) -> int | None:
     ns = (then - _EPOCH) // timedelta(microseconds=1) * 1000
-    return ns if abs(ns) <= _NS_MAX - DAY_NS else None
+    return ns if abs(ns) <= NS_MAX - _MARGIN_NS else None
 
 
 def written(ns: int) -> str:
