@@ -143,22 +143,24 @@ class Keeper:
         wanted = replace(wanted, keeper=token, author=self._plan.agent, time=self._now())
         # What is known of the objects is all there is to know, if nobody else kept the view since we did.
         same = self._table.state("mark") == encode(before) if before is not None else True
-        trusted = before is None or (same and self._table.state("leftovers") == 0)
-        if not trusted:
-            self._table.set_state("leftovers", 1)
+        unfinished = self._table.state("leftovers") == 1
+        trusted = before is None or (same and not unfinished)
+        if not trusted or before is None:
+            self._table.set_state("leftovers", int(not trusted))
         self._token = token
         if not self._put(wanted, over=self._tag if before is not None else None):
             return False
         self._table.set_state("keeper", token)
         lost = [] if trusted else self._unlearn()
-        self.keeping = True
-        since = wanted.through
+        # What an earlier keeper of this replica forgot, and died before it wrote it, nobody knows any more.
+        since = 0 if unfinished else wanted.through
         if trusted and before is not None:
             since = max(since, int(self._table.state("through") or 0))
         self._begin(since, commits, listing=before is not None, trusted=trusted)
         if before is None and self._table.counts()[0]:
             self.again()  # there was a view, and somebody has taken its mark away
         self.due.add(lost, now=self._clock.monotonic())
+        self.keeping = True
         return True
 
     def _unlearn(self) -> list[InodeId]:
@@ -268,8 +270,6 @@ class Keeper:
                     self.due.commit(commit, now=now)
                     if not trusted:
                         self._leftovers += self._lost(commit)
-        if self._leftovers == []:
-            self._table.set_state("leftovers", 0)
         self._begun_at = self.due.seen
 
     def follow(self, commits: Iterable[Commit]) -> None:
@@ -389,6 +389,8 @@ class Keeper:
             return False
         if self.due.through >= self._begun_at:
             self._clear_leftovers()
+            if self._leftovers == [] and self._table.state("leftovers") != 0:
+                self._table.set_state("leftovers", 0)
         if self.due.through == self.due.seen and self._table.state("through") != self.due.seen:
             self._table.set_state("through", self.due.seen)
         return len(files) == limit
@@ -559,11 +561,11 @@ class Keeper:
         self.writer.delete_leftovers(lost, done)
         self.told.deleted += done.deleted
         self._leftovers = []
-        self._table.set_state("leftovers", 0)
 
     def again(self) -> None:
         """Look at every name on the store, and make everything due: what is missing is written again, what is not
         what it was is looked at. Raises `StoreError`."""
+        self._table.set_state("leftovers", 1)
         self._forget_others(self.writer.listed())
         self._all_due()
         self._leftovers = None
