@@ -339,10 +339,10 @@ def test_neighbours(index: Index) -> None:
     both = np.sort(asking.by_words(2)[0])[::-1]
     near_slots = asking.around(both, 1)
     near = asking.weighed(near_slots)
-    assert near.ids.tolist() == [first.id, first.id + 1, third.id - 1, third.id, third.id + 1]
-    assert (np.diff(near.places)[[0, 2, 3]].tolist(), set(near.inos.tolist())) == ([1, 1, 1], {1, 2})
+    assert near.ids_of(np.arange(len(near))) == [first.id, first.id + 1, third.id - 1, third.id, third.id + 1]
+    assert (np.diff(near.places)[[0, 2, 3]].tolist(), set(near.inos_of(np.arange(len(near))))) == ([1, 1, 1], {1, 2})
     ordered = asking.weighed(asking.in_order(both, near_slots))
-    assert ordered.ids.tolist() == [third.id - 1, third.id, third.id + 1, first.id, first.id + 1]
+    assert ordered.ids_of(np.arange(len(ordered))) == [third.id - 1, third.id, third.id + 1, first.id, first.id + 1]
     assert (np.diff(ordered.places) > 0).all()
 
 

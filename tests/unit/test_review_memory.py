@@ -24,7 +24,7 @@ from agentfs.memory.access import Hidden, Reader
 from agentfs.memory.curation import Action, Plan, Seen
 from agentfs.memory.documents import document
 from agentfs.memory.embedding_remote import OpenAICompatible
-from agentfs.memory.packing import Offer, Piece, packed
+from agentfs.memory.packing import Given, packed
 from agentfs.memory.results import Found
 from agentfs.memory.sources import Source
 from agentfs.memory.tokens import default_counter
@@ -276,9 +276,8 @@ def test_a_full_disk_keeps_nobody_from_what_is_indexed(machine: Make, clock: Tes
 # ---- recall -------------------------------------------------------------------------------------------------
 
 
-def piece(path: str, text: str, score: float) -> Piece:
-    found = Found(path, 1, 1, text, 0, score, {"words": score}, tokens=COUNTER.count(text))
-    return Piece(found, score, 0, len(text.encode()))
+def piece(path: str, text: str, score: float) -> Found:
+    return Found(path, 1, 1, text, 0, score, {"words": score}, tokens=COUNTER.count(text))
 
 
 def test_a_small_budget_is_not_filled_with_what_hardly_matters() -> None:
@@ -286,7 +285,7 @@ def test_a_small_budget_is_not_filled_with_what_hardly_matters() -> None:
         piece("deploy.md", "We deploy to the cluster in Frankfurt. " * 8, 0.9),
         piece("z.md", "茶を飲む。", 0.16),
     ]
-    offers = [Offer(it.found.score, COUNTER.count(it.found.text), it.found.path, lambda it=it: it) for it in pieces]
+    offers = Given(pieces)
     small = packed(offers, max_tokens=50, counter=COUNTER, scanned=2)
     assert (small.found, small.relevant) == ((), True)
     large = packed(offers, max_tokens=500, counter=COUNTER, scanned=2)

@@ -69,7 +69,7 @@ class Asking:
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
 
     def authors_of(self, slots: Slots) -> set[str]:
-        """Who says what stands there; "": nobody in particular."""
+        """Who says what stands there; who is nobody in particular is left out."""
         with self._lock:
             return self.image.authors_of(slots)
 
@@ -91,7 +91,7 @@ class Asking:
         with self._lock:
             return self.image.weighed(slots)
 
-    def having(self, terms: Sequence[str], slots: Slots) -> Mapping[str, Mask] | None:
+    def having(self, terms: Sequence[str], slots: Slots) -> Mapping[str, Sequence[bool]] | None:
         """Of each term, which of the slots have it anywhere; None where the terms are not all at hand."""
         with self._lock:
             return self.image.having(terms, slots)

@@ -1,6 +1,5 @@
 """Looking around in a memory: what is like a file, what came when, what it is about."""
 
-import itertools
 import math
 import os
 import re
@@ -79,7 +78,7 @@ def timeline(index: Index, embedder: Embedder | None, counter: TokenCounter, ask
         wanted = frozenset(words.query(asked.query).terms)
         if looked.strength <= 0:
             return []
-        best = list(itertools.islice(looked.listed, asked.limit))
+        best = list(looked.listed(asked.limit))
         found = [snippet(found_of(it), wanted, counter) for it in best]
     else:
         found = []

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from agentfs.memory.learned import PASSAGES_MAX, Learned
 from agentfs.memory.names import is_archived
 from agentfs.memory.places import Places
 from agentfs.memory.speakers import is_role
-from agentfs.memory.weighing import Weighed
+from agentfs.memory.weighing import Documents, Passages, Weighed, roomier
 from agentfs.replica.database import Connection, Row
 
 COLUMNS = {"author": 1.0, "date": 1.0, "place": 1.0, "tags": 1.0, "text": 1.0}
@@ -30,15 +30,11 @@ _K1, _B = 1.2, 0.75
 _POSTINGS_MAX = 400_000
 """Of one query."""
 _KEPT_POSTINGS_MAX = 8_000_000
-"""12 bytes each."""
+"""16 bytes each."""
 _DEAD_SHARE_MAX = 0.3
 _DEAD_MIN = 1024
 _ORDINAL_BITS = 22
 _NEVER = np.iinfo(np.int64).max
-_OF_SLOTS = (
-    "_ids", "_documents", "_ordinals", "_dates", "_lengths", "_characters", "_tokens", "_authors", "_asking",
-    "_alive", "_vectored",
-)  # fmt: skip
 _COLUMN_NAMES = " ".join(COLUMNS)
 _WEIGHT_AT = np.zeros(len(_COLUMN_NAMES) + 1, np.float32)
 for _name, _weight in COLUMNS.items():
@@ -67,6 +63,8 @@ class PassageNow:
     length: int
     characters: int
     tokens: int
+    first_line: int
+    last_line: int
     author: str
     asks: bool
     terms: Mapping[str, float]
@@ -84,6 +82,7 @@ class DocumentNow:
     importance: float | None
     pinned: bool
     superseded: bool
+    tags: tuple[str, ...]
     passages: list[PassageNow]
     """In order."""
 
@@ -99,6 +98,10 @@ class _Term:
     """`Image._deaths` up to which dead slots were taken out."""
     more: list[tuple[int, float]] = field(default_factory=list)
     """Of passages that came since."""
+    worth: Floats | None = None
+    """What it adds to the score of each slot."""
+    worth_at: tuple[int, int] = (-1, 0)
+    """As of which of the image's changes, and of how many passages."""
 
 
 class Image:
@@ -108,34 +111,20 @@ class Image:
         """Read everything (about 5 µs a passage)."""
         self.count = 0
         """Of slots."""
-        self._ids = np.zeros(1024, np.int64)
-        self._documents = np.zeros(1024, np.int64)
-        self._ordinals = np.zeros(1024, np.int64)
-        self._dates = np.zeros(1024, np.int64)
-        self._lengths = np.zeros(1024, np.float32)
-        self._characters = np.zeros(1024, np.int64)
-        self._tokens = np.zeros(1024, np.int64)
-        self._authors = np.zeros(1024, np.int64)
-        """By their numbers."""
+        self._passages = Passages()
         self._author_numbers: dict[str, int] = {}
-        self._author_names: list[str] = []
-        self._asking = np.zeros(1024, np.bool_)
-        self._alive = np.zeros(1024, np.bool_)
-        self._vectored = np.zeros(1024, np.bool_)
         self._matrix: Vectors = np.zeros((0, 0), np.float32)
         self._slot_of: dict[int, int] = {}
         self._places: dict[int, int] = {}
         """By the document's id: its place in what follows."""
         self._order = Places()
-        self._inos = np.zeros(1024, np.int64)
+        self._documents = Documents()
         self._slots_of: list[list[int]] = []
         """In the document's order."""
-        self._expires = np.zeros(1024, np.int64)
-        self._importances = np.zeros(1024, np.float64)
-        """NaN: not said."""
-        self._pinned = np.zeros(1024, np.bool_)
-        self._archived = np.zeros(1024, np.bool_)
+        self._first_expiry = _NEVER
         self._deaths = 0
+        self._changes = 0
+        """Of what norms are made of."""
         self._terms: dict[str, _Term] = {}
         """The last asked for is the last."""
         self._postings = 0
@@ -163,18 +152,24 @@ class Image:
         """Take a document in as it is now. Passages that were here, and bring no vector, keep theirs."""
         kept = self._vectors_of(now.id)
         self.document_gone(now.id)
-        self._add_document((now.id, now.ino, now.path, now.expires_ns, now.importance, now.pinned, now.superseded))
-        self._order.add(now.path)
+        of = (now.id, now.ino, now.path, now.expires_ns, now.importance, now.pinned, now.superseded)
+        self._add_document(of, now.tags)
+        if self._order.add(now.path):  # all have other places
+            self._place_all()
         for it in now.passages:
             self._add(
-                (it.id, now.id, it.ordinal, it.date_ns, it.length, it.characters, it.tokens, it.author, it.asks)
-            )
+                (
+                    it.id, now.id, it.ordinal, it.date_ns, it.length, it.characters, it.tokens, it.first_line,
+                    it.last_line, it.author, it.asks,
+                )
+            )  # fmt: skip
             if it.vector is not None:
                 self._set_vector(self.count - 1, it.vector)
             elif it.id in kept:
-                self._matrix = _roomy(self._matrix, self.count - 1)
+                while len(self._matrix) < self.count:
+                    self._matrix = roomier(self._matrix)
                 self._matrix[self.count - 1] = kept[it.id]
-                self._vectored[self.count - 1] = True
+                self._passages.vectored[self.count - 1] = True
             for term in it.terms.keys() & self._terms.keys():
                 self._terms[term].more.append((self.count - 1, it.terms[term]))
             self._learned.came(
@@ -184,19 +179,22 @@ class Image:
     def _vectors_of(self, document: int) -> dict[int, Vectors]:
         place = self._places.get(document)
         slots = [] if place is None else self._slots_of[place]
-        return {int(self._ids[it]): self._matrix[it].copy() for it in slots if self._vectored[it]}
+        of = self._passages
+        return {int(of.ids[it]): self._matrix[it].copy() for it in slots if of.vectored[it]}
 
     def document_gone(self, document: int) -> None:
         """Repeating it is harmless."""
         place = self._places.pop(document, None)
         if place is None:
             return
+        of = self._passages
         for slot in self._slots_of[place]:
-            self._alive[slot] = self._vectored[slot] = False
-            self._slot_of.pop(int(self._ids[slot]), None)
+            of.alive[slot] = of.vectored[slot] = False
+            self._slot_of.pop(int(of.ids[slot]), None)
             self._deaths += 1
         self._slots_of[place] = []
         self._norms = self._by_id = None
+        self._changes += 1
 
     def vector(self, passage: int, data: bytes) -> None:
         """A passage has this vector now, as the database holds it."""
@@ -205,13 +203,16 @@ class Image:
             self._set_vector(slot, data)
 
     def around(self, slots: Slots, distance: int) -> Slots:
-        """The slots of the same documents at most so many places before and behind; each may be there often. A
-        document's slots follow each other, as its passages do."""
-        steps = np.arange(-distance, distance + 1)
-        near = (slots[:, None] + steps).ravel()
-        np.clip(near, 0, self.count - 1, out=near)
-        apart = self._keys(near) - np.repeat(self._keys(slots), len(steps))
-        found: Slots = near[np.abs(apart) <= distance]
+        """The slots of the same documents at most so many places before and behind; each may be there often, and
+        what has no neighbours is not. A document's slots follow each other, as its passages do."""
+        slots = slots[self._documents.sizes[self._passages.documents[slots]] > 1]
+        if not len(slots):
+            return slots
+        near = slots[:, None] + np.arange(-distance, distance + 1)
+        np.maximum(near, 0, out=near)
+        np.minimum(near, self.count - 1, out=near)
+        places = self._passages.places
+        found: Slots = near[np.abs(places[near] - places[slots][:, None]) <= distance]
         return found
 
     def in_order(self, *some: Slots) -> Slots:
@@ -219,115 +220,123 @@ class Image:
         wanted = np.zeros(self.count, np.bool_)
         for it in some:
             wanted[it] = True
-        slots = np.flatnonzero(wanted)
-        return slots[np.argsort(self._keys(slots))]
+        return self._by_place(wanted.nonzero()[0])
 
-    def _keys(self, slots: Slots) -> Slots:
-        """Numbers that grow with path and line."""
-        return (self._order.of[self._documents[slots]] << _ORDINAL_BITS) + self._ordinals[slots]
+    def _by_place(self, slots: Slots) -> Slots:
+        return slots[self._passages.places[slots].argsort()]
 
     def since(self, slots: Slots, since_ns: int) -> Slots:
         """Those of that date or later."""
-        return slots[self._dates[slots] >= since_ns]
+        return slots[self._passages.dates[slots] >= since_ns]
 
     def authors_of(self, slots: Slots) -> set[str]:
-        """Who says what stands there; "": nobody in particular."""
-        names = self._author_names
-        return {names[it] for it in np.flatnonzero(np.bincount(self._authors[slots])).tolist()}
+        """Who says what stands there; who is nobody in particular is left out."""
+        names = self._passages.author_names
+        if not any(names[:2]):  # one of the first two is nobody
+            return set()
+        return {names[it] for it in np.bincount(self._passages.authors[slots]).nonzero()[0].tolist()} - {""}
 
     def inos_of(self, slots: Slots) -> list[int]:
-        found: list[int] = self._inos[self._documents[slots]].tolist()
+        found: list[int] = self._documents.inos[self._passages.documents[slots]].tolist()
         return found
 
     def weighed(self, slots: Slots) -> Weighed:
         """Of slots as `in_order` gives them."""
-        documents = self._documents[slots]
-        return Weighed(
-            ids=self._ids[slots],
-            documents=documents,
-            inos=self._inos[documents],
-            places=self._keys(slots),
-            dates=self._dates[slots],
-            characters=self._characters[slots],
-            tokens=self._tokens[slots],
-            authors=self._authors[slots],
-            author_names=self._author_names,
-            asking=self._asking[slots],
-            importances=self._importances[documents],
-            pinned=self._pinned[documents],
-            archived=self._archived[documents],
-        )
+        return Weighed(slots, self._passages, self._documents)
 
     def _load(self, sql: Connection) -> None:
         documents = sql.rows("SELECT id, ino, path, expires_ns, importance, pinned, superseded FROM document")
+        tags: dict[int, list[str]] = {}
+        for document, tag in sql.execute("SELECT document, tag FROM tag ORDER BY document, place"):
+            tags.setdefault(document, []).append(tag)
+        alike: dict[tuple[str, ...], tuple[str, ...]] = {}
         for row in documents:
-            self._add_document(row)
+            of = tuple(tags.pop(row[0], ()))
+            self._add_document(row, alike.setdefault(of, of))
         self._order.start([row[2] for row in documents])
         rows = sql.execute(
             "SELECT p.id, p.document, p.ordinal, coalesce(p.said_ns, d.created_ns, d.mtime_ns), p.length, "
-            "length(p.text), p.tokens, p.author, substr(p.text,-1), v.data "
+            "length(p.text), p.tokens, p.first_line, p.last_line, p.author, substr(p.text,-1), v.data "
             "FROM passage p JOIN document d ON d.id=p.document LEFT JOIN vector v ON v.passage=p.id ORDER BY p.id"
         )
-        for *of, author, end, data in rows:
-            self._add((*of, author, asks(author, end)))
+        for *of_passage, author, end, data in rows:
+            self._add((*of_passage, author, asks(author, end)))
             if data is not None:
                 self._set_vector(self.count - 1, data)
 
-    def _add_document(self, row: Row) -> None:
+    def _add_document(self, row: Row, tags: tuple[str, ...]) -> None:
         document, ino, path, expires_ns, importance, pinned, superseded = row
         place = self._places[document] = len(self._slots_of)
         self._slots_of.append([])
-        for name in ("_inos", "_expires", "_importances", "_pinned", "_archived"):
-            setattr(self, name, _roomy(getattr(self, name), place))
-        self._inos[place] = ino
-        self._importances[place] = math.nan if importance is None else importance
-        self._pinned[place] = pinned
-        self._archived[place] = superseded or is_archived(path)
-        self._expires[place] = _NEVER if expires_ns is None else expires_ns
+        of = self._documents
+        of.make_room(place)
+        of.inos[place] = ino
+        of.importances[place] = math.nan if importance is None else importance
+        of.pinned[place] = pinned
+        of.archived[place] = archived = bool(superseded) or is_archived(path)
+        of.expires[place] = _NEVER if expires_ns is None else expires_ns
+        of.paths.append(path)
+        of.tags.append(tags)
+        of.some_important = of.some_important or importance is not None
+        of.some_pinned = of.some_pinned or bool(pinned)
+        of.some_archived = of.some_archived or archived
+        self._first_expiry = min(self._first_expiry, of.expires[place])
 
     def _add(self, row: Row) -> None:
-        passage, document, ordinal, date_ns, length, characters, tokens, author, asking = row
-        slot, place = self.count, self._places[document]
-        if slot == len(self._ids):
-            for name in _OF_SLOTS:
-                setattr(self, name, _roomy(getattr(self, name), slot))
-            self._slots = np.arange(len(self._ids))
-        self._ascending = self._ascending and (slot == 0 or passage > self._ids[slot - 1])
-        self._ids[slot], self._documents[slot], self._ordinals[slot] = passage, place, ordinal
-        self._dates[slot], self._lengths[slot], self._alive[slot] = date_ns, length, True
-        self._characters[slot], self._tokens[slot], self._asking[slot] = characters, tokens, asking
-        number = self._authors[slot] = self._author_numbers.setdefault(author, len(self._author_numbers))
-        if number == len(self._author_names):
-            self._author_names.append(author)
+        (
+            passage, document, ordinal, date_ns, length, characters, tokens, first_line, last_line, author, asking
+        ) = row  # fmt: skip
+        slot, place, of = self.count, self._places[document], self._passages
+        if slot >= len(of):
+            of.make_room(slot)
+            self._slots = np.arange(len(of))
+        self._ascending = self._ascending and (slot == 0 or passage > of.ids[slot - 1])
+        of.ids[slot], of.documents[slot], of.ordinals[slot] = passage, place, ordinal
+        of.places[slot] = (int(self._order.of[place]) << _ORDINAL_BITS) + ordinal
+        of.dates[slot], of.lengths[slot], of.alive[slot] = date_ns, length, True
+        of.characters[slot], of.tokens[slot], of.asking[slot] = characters, tokens, asking
+        of.first_lines[slot], of.last_lines[slot] = first_line, last_line
+        of.somebody_asks = of.somebody_asks or asking
+        number = of.authors[slot] = self._author_numbers.setdefault(author, len(self._author_numbers))
+        if number == len(of.author_names):
+            of.author_names.append(author)
         self._slot_of[passage] = slot
         self._slots_of[place].append(slot)
+        self._documents.sizes[place] += 1
         self._norms = self._by_id = None
+        self._changes += 1
         self.count += 1
+
+    def _place_all(self) -> None:
+        of, count = self._passages, self.count
+        placed = of.places.copy()  # a question may be reading the others
+        placed[:count] = (self._order.of[of.documents[:count]] << _ORDINAL_BITS) + of.ordinals[:count]
+        of.places = placed
 
     def _set_vector(self, slot: int, data: bytes) -> None:
         vector = np.frombuffer(data, "<f2")
         if self._matrix.shape[1] != len(vector):
-            self._matrix = np.zeros((len(self._ids), len(vector)), np.float32)
-            self._vectored[:] = False
+            self._matrix = np.zeros((len(self._passages), len(vector)), np.float32)
+            self._passages.vectored[:] = False
         while len(self._matrix) <= slot:  # the newest passages have theirs first
-            self._matrix = _roomy(self._matrix, len(self._matrix))
+            self._matrix = roomier(self._matrix)
         self._matrix[slot] = vector
-        self._vectored[slot] = True
+        self._passages.vectored[slot] = True
 
     # ---- what may be found ----
 
     def allowed(self, *, now_ns: int, since_ns: int | None, documents: Sequence[int] | None) -> Mask:
         """By slot. `documents`: only these, by id; None: all."""
-        mask = self._alive[: self.count].copy()
-        over = self._expires[: len(self._slots_of)] <= now_ns
-        if over.any():
-            mask &= ~over[self._documents[: self.count]]
+        of = self._passages
+        mask = of.alive[: self.count].copy()
+        if self._first_expiry <= now_ns:
+            mask &= self._documents.expires[of.documents[: self.count]] > now_ns
         if since_ns is not None:
-            mask &= self._dates[: self.count] >= since_ns
+            mask &= of.dates[: self.count] >= since_ns
         if documents is not None:
             wanted = np.zeros(len(self._slots_of), np.bool_)
             wanted[[self._places[it] for it in documents if it in self._places]] = True
-            mask &= wanted[self._documents[: self.count]]
+            mask &= wanted[of.documents[: self.count]]
         return mask
 
     # ---- words ----
@@ -336,9 +345,9 @@ class Image:
         """By slot: what is here and is not of these inodes; None: they are none."""
         if not hidden:
             return None
-        of = np.asarray(self._inos, np.int64)
-        shown = ~np.isin(of, np.fromiter(hidden, np.int64, len(hidden)))
-        return np.asarray(self._alive[: self.count] & shown[self._documents[: self.count]], np.bool_)
+        shown = ~np.isin(self._documents.inos, np.fromiter(hidden, np.int64, len(hidden)))
+        of = self._passages
+        return np.asarray(of.alive[: self.count] & shown[of.documents[: self.count]], np.bool_)
 
     def learn(self, sql: Connection) -> bool:
         """Read where a few more terms stand, in a memory that is small. Returns whether there is more."""
@@ -362,12 +371,16 @@ class Image:
             if spent > _POSTINGS_MAX and spent > frequency:
                 break  # the most common words tell least
             found = self._term(sql, term)
-            weight = np.float32(math.log1p((many - frequency + 0.5) / (frequency + 0.5)) * (_K1 + 1))
-            slots, often = found.slots, found.frequencies
-            scores[slots] += weight * often / (often + norms[slots])
+            worth = found.worth if seen is None and found.worth_at == (self._changes, frequency) else None
+            if worth is None:
+                weight = np.float32(math.log1p((many - frequency + 0.5) / (frequency + 0.5)) * (_K1 + 1))
+                worth = weight * found.frequencies / (found.frequencies + norms[found.slots])
+                if seen is None:
+                    found.worth, found.worth_at = worth, (self._changes, frequency)
+            scores[found.slots] += worth
         return scores
 
-    def having(self, terms: Iterable[str], slots: Slots) -> dict[str, Mask] | None:
+    def having(self, terms: Iterable[str], slots: Slots) -> dict[str, list[bool]] | None:
         """Of each term, which of the slots have it; None where not all of the terms are at hand."""
         found = {}
         for term in terms:
@@ -375,7 +388,7 @@ class Image:
                 return None
             here = np.zeros(self.count, np.bool_)
             here[known.slots] = True
-            found[term] = here[slots]
+            found[term] = here[slots].tolist()
         return found
 
     def frequencies(self, sql: Connection | None, terms: Sequence[str], seen: Mask | None = None) -> list[int]:
@@ -395,11 +408,11 @@ class Image:
     def _normed(self) -> Floats:
         """What the length of each passage makes of a frequency."""
         if self._norms is None:
-            self._norms = self._norms_of(self._alive[: self.count])
+            self._norms = self._norms_of(self._passages.alive[: self.count])
         return self._norms
 
     def _norms_of(self, slots: Mask) -> Floats:
-        lengths = self._lengths[: self.count]
+        lengths = self._passages.lengths[: self.count]
         mean = float(lengths[slots].sum(dtype=np.float64)) / max(int(slots.sum()), 1)
         return np.asarray(_K1 * (1 - _B + _B * lengths / max(mean, 1.0)), np.float32)
 
@@ -417,10 +430,10 @@ class Image:
             return found
         before = len(found.slots)
         if found.deaths != self._deaths:
-            alive = self._alive[found.slots]
+            alive = self._passages.alive[found.slots]
             found.slots, found.frequencies, found.deaths = found.slots[alive], found.frequencies[alive], self._deaths
         if found.more:
-            more = [it for it in found.more if self._alive[it[0]]]
+            more = [it for it in found.more if self._passages.alive[it[0]]]
             found.slots = np.concatenate((found.slots, np.asarray([it[0] for it in more], np.int64)))
             found.frequencies = np.concatenate((found.frequencies, np.asarray([it[1] for it in more], np.float32)))
             found.more = []
@@ -446,7 +459,7 @@ class Image:
             return _Term(np.zeros(0, np.int64), np.zeros(0, np.float32), self._deaths)
         at = np.minimum(np.searchsorted(ids, passages), len(ids) - 1)
         slots = slots_by_id[at]
-        known = (ids[at] == passages) & self._alive[slots] & (slots < slots_then)
+        known = (ids[at] == passages) & self._passages.alive[slots] & (slots < slots_then)
         slots, weights = slots[known], weights[known]
         first = np.ones(len(slots), np.bool_)
         np.not_equal(slots[1:], slots[:-1], out=first[1:])
@@ -457,10 +470,10 @@ class Image:
     def _slots_by_id(self) -> tuple[Slots, Slots]:
         """Ids, ascending, and their slots; all that are alive are among them."""
         if self._ascending:
-            return self._ids[: self.count], self._slots[: self.count]
+            return self._passages.ids[: self.count], self._slots[: self.count]
         if self._by_id is None:
-            slots = np.flatnonzero(self._alive[: self.count])
-            ids = self._ids[slots]
+            slots = self._passages.alive[: self.count].nonzero()[0]
+            ids = self._passages.ids[slots]
             order = np.argsort(ids, kind="stable")
             self._by_id = ids[order], slots[order]
         return self._by_id
@@ -471,27 +484,24 @@ class Image:
         """The cosine of each slot with `vector`, and which slots have one that can be compared with it."""
         if self._matrix.shape[1] != len(vector):
             return np.zeros(self.count, np.float32), np.zeros(self.count, np.bool_)
-        return self._matrix[: self.count] @ vector, self._vectored[: self.count]
+        return self._matrix[: self.count] @ vector, self._passages.vectored[: self.count]
 
     # ---- the best ----
 
     def best(self, scores: Floats, mask: Mask, limit: int) -> tuple[Slots, Floats]:
         """The slots of `mask` with the highest scores, ties by path and line; and the scores."""
-        slots = np.flatnonzero(mask)
-        scores = scores[slots]
+        slots = mask.nonzero()[0]
         if len(slots) > limit:
-            least = np.partition(scores, len(slots) - limit)[len(slots) - limit]
-            best = scores >= least
-            slots, scores = slots[best], scores[best]
-        at = np.argsort(-scores, kind="stable")
-        ordered = scores[at]
-        if (ordered[1:] == ordered[:-1]).any():
-            at = np.lexsort((self._keys(slots), -scores))
-        at = at[:limit]
-        return slots[at], scores[at]
+            found = scores[slots]
+            found.partition(len(slots) - limit)
+            slots = slots[scores[slots] >= found[len(slots) - limit]]
+        slots = self._by_place(slots)
+        found = scores[slots]
+        at = (-found).argsort(kind="stable")[:limit]
+        return slots[at], found[at]
 
     def hits(self, slots: Slots, scores: Floats) -> list[Hit]:
-        return list(itertools.starmap(Hit, zip(self._ids[slots].tolist(), scores.tolist(), strict=True)))
+        return list(itertools.starmap(Hit, zip(self._passages.ids[slots].tolist(), scores.tolist(), strict=True)))
 
 
 def asks(author: str, text: str) -> bool:
@@ -503,10 +513,3 @@ def asks(author: str, text: str) -> bool:
 def _given(sql: Connection | None) -> Connection:
     assert sql is not None, "`lacks` says when it is needed"
     return sql
-
-
-def _roomy(array: npt.NDArray[Any], place: int) -> npt.NDArray[Any]:
-    """The array, with room for `place`."""
-    if place < len(array):
-        return array
-    return np.concatenate((array, np.zeros_like(array)))

@@ -227,8 +227,9 @@ class Index:
         passages = entry.document.passages
         texts = [well_formed(it.text) for it in passages]
         now = DocumentNow(
-            document, entry.ino, entry.path, facts.expires_ns, facts.importance, facts.pinned, facts.superseded, []
-        )
+            document, entry.ino, entry.path, facts.expires_ns, facts.importance, facts.pinned, facts.superseded,
+            tuple(map(well_formed, facts.tags)), [],
+        )  # fmt: skip
         for ordinal, (it, text, tokens) in enumerate(zip(passages, texts, self.counter.counts(texts), strict=True)):
             columns = columns_of(entry.path, facts, it)
             length, vector = sum(map(len, columns)), vectors.get(text)
@@ -249,8 +250,8 @@ class Index:
                 date_ns = _first(it.said_ns, facts.created_ns, entry.mtime_ns)
                 now.passages.append(
                     PassageNow(
-                        made[0], ordinal, date_ns, length, len(text), tokens, well_formed(it.author),
-                        asks(it.author, text), _weighted(columns), vector,
+                        made[0], ordinal, date_ns, length, len(text), tokens, it.first_line, it.last_line,
+                        well_formed(it.author), asks(it.author, text), _weighted(columns), vector,
                     )
                 )  # fmt: skip
         changes.documents[document] = now
@@ -561,7 +562,8 @@ def _move(changes: _Changes, document: int, path: bytes) -> None:
         (path, document),
     )
     assert row is not None
-    now = DocumentNow(document, row[0], path, row[1], row[2], bool(row[3]), bool(row[4]), [])
+    tags = tuple(it[0] for it in sql.rows("SELECT tag FROM tag WHERE document=? ORDER BY place", (document,)))
+    now = DocumentNow(document, row[0], path, row[1], row[2], bool(row[3]), bool(row[4]), tags, [])
     for it in passages_where(sql, "p.document=? ORDER BY p.ordinal", (document,)):
         columns = columns_of(path, it.document.facts, it.passage)
         length = sum(map(len, columns))
@@ -570,8 +572,8 @@ def _move(changes: _Changes, document: int, path: bytes) -> None:
         _add_words(sql, it.id, columns)
         now.passages.append(
             PassageNow(
-                it.id, it.ordinal, it.date_ns, length, len(it.passage.text), it.tokens, it.passage.author,
-                asks(it.passage.author, it.passage.text), _weighted(columns),
+                it.id, it.ordinal, it.date_ns, length, len(it.passage.text), it.tokens, it.passage.first_line,
+                it.passage.last_line, it.passage.author, asks(it.passage.author, it.passage.text), _weighted(columns),
             )
         )  # fmt: skip
         changes.passages.append(it.id)

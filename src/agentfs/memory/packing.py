@@ -11,9 +11,11 @@ the count of the whole text.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple, Protocol
 
 from agentfs.memory.doubles import Doubles, Gist, gist
 from agentfs.memory.moments import DAY_NS
@@ -52,30 +54,73 @@ class Piece:
     start: int
     """Bytes of the file, to tell what joins."""
     end: int
-    gist: Callable[[], Gist] | None = None
-    """Of its text, where that is kept."""
+    file: Hashable
+    """Equal for pieces of one file."""
+    gist: Gist
+    below: int | None = None
+    """What its text costs behind a newline; None: only counting tells."""
     at: int = 0
-    """What `parts` knows it by."""
+    """What `Offers` and `parts` know it by."""
 
     @property
     def rank(self) -> Rank:
         return (-self.score, self.found.path, self.found.first_line, self.found.last_line)
 
 
-@dataclass(slots=True)
-class Offer:
-    """A piece that is only read where it may fit."""
+Offer = tuple[float, int, Hashable, int]
+"""A piece that is only read where it may fit: its score, the tokens of its text, its file, and its `at`."""
 
-    score: float
-    tokens: int
-    document: object
-    """Equal for pieces of one file."""
-    piece: Callable[[], Piece | None]
-    """None: it is gone."""
+
+class Heading(NamedTuple):
+    """What the header of a file says where one of its pieces is the first."""
+
+    path: str
+    date_ns: int
+    tags: tuple[str, ...]
+    first_line: int
+    last_line: int
+
+
+class Offers(Protocol):
+    """What may be packed."""
+
+    def listed(self) -> Iterable[Sequence[Offer]]:
+        """The best first, some at a time."""
+
+    def heading(self, at: int) -> Heading:
+        """Where that piece is the first of its file, and the only one."""
+
+    def read(self, some: Sequence[int]) -> Sequence[Piece | None]:
+        """These pieces; None: it is gone."""
+
+
+class Given:
+    """Offers that are there already."""
+
+    def __init__(self, found: Iterable[Found]) -> None:
+        """Each is whole: places that cannot touch keep them apart."""
+        ranked = sorted(found, key=lambda it: (-it.score, it.path, it.first_line, it.last_line))
+        self._pieces = [
+            Piece(it, it.score, _APART * at, _APART * at, it.path, gist(it.text), at=at)
+            for at, it in enumerate(ranked)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def listed(self) -> Iterable[Sequence[Offer]]:
+        return [[(it.score, it.found.tokens, it.file, it.at) for it in self._pieces]]
+
+    def heading(self, at: int) -> Heading:
+        it = self._pieces[at].found
+        return Heading(it.path, it.date_ns, it.tags, it.first_line, it.last_line)
+
+    def read(self, some: Sequence[int]) -> Sequence[Piece | None]:
+        return [self._pieces[at] for at in some]
 
 
 def packed(
-    offers: Iterable[Offer],
+    offers: Offers,
     *,
     max_tokens: int,
     counter: TokenCounter,
@@ -83,15 +128,13 @@ def packed(
     behind: int = 0,
     pinned: Sequence[Piece] = (),
     parts: Parts | None = None,
-    counted: bool = False,
 ) -> Recalled:
-    """The best of `offers` (the best first, read only as far as they may fit) within the budget. `pinned`: those of
-    them that are standing instructions, which have a small part of the budget for themselves. `parts`: of a piece's
-    score, where they are not in what is found. `counted`: what pieces cost is `counter`'s count of their texts.
-    Nothing relevant where there is no piece."""
-    choice = _Choice(max_tokens, counter, counted=counted)
+    """The best of `offers` (read only as far as they may fit) within the budget. `pinned`: those of them that are
+    standing instructions, which have a small part of the budget for themselves. `parts`: of a piece's score, where
+    they are not in what is found. Nothing relevant where there is no piece."""
+    choice = _Choice(offers, max_tokens, counter)
     choice.reserve(pinned)
-    choice.fill(offers)
+    choice.fill(offers.listed())
     runs, text, tokens = choice.settled() if choice.chosen else ([], "", 0)
     if not runs:
         return nothing(max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, needs=choice.needs())
@@ -118,19 +161,11 @@ def fused(parts: Sequence[Recalled], *, max_tokens: int, counter: TokenCounter |
 
         counter = default_counter()
     scanned, behind = sum(it.scanned for it in parts), sum(it.behind for it in parts)
-    union = [Piece(it, it.score, 0, 0) for part in parts if part.relevant for it in part.found]
-    union.sort(key=lambda it: it.rank)
-    for at, piece in enumerate(union):  # runs are whole already: places that cannot touch keep them apart
-        piece.start = piece.end = _APART * at
-    offers = [Offer(it.score, it.found.tokens, it.found.path, functools.partial(_same, it)) for it in union]
-    if not offers:
+    union = Given(it for part in parts if part.relevant for it in part.found)
+    if not len(union):
         needs = min((it.needs for it in parts if it.needs), default=0)
         return nothing(max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind, needs=needs)
-    return packed(offers, max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind)
-
-
-def _same(piece: Piece) -> Piece:
-    return piece
+    return packed(union, max_tokens=max_tokens, counter=counter, scanned=scanned, behind=behind)
 
 
 # ---- choosing ----
@@ -171,14 +206,14 @@ class _Run:
             self.best = other
         return True
 
-    def below(self, counter: TokenCounter) -> int | None:
+    @property
+    def below(self) -> int | None:
         """What it costs behind a newline; None: only counting tells."""
         spent = 0
         for piece, between in zip(self._pieces, self._between, strict=True):
-            cost = counter.below(piece.found.text, piece.found.tokens)
-            if cost is None or not (between or piece is self.first):
+            if piece.below is None or not (between or piece is self.first):
                 return None
-            spent += cost + len(between)
+            spent += piece.below + len(between)
         return spent
 
     def found(self, parts: Mapping[str, float]) -> Found:
@@ -202,17 +237,18 @@ class _Run:
 class _Choice:
     """Greedily the best, by what each costs alone; then the count of the whole decides."""
 
-    def __init__(self, max_tokens: int, counter: TokenCounter, *, counted: bool) -> None:
+    def __init__(self, offers: Offers, max_tokens: int, counter: TokenCounter) -> None:
         self.chosen: list[Piece] = []
+        self._offers = offers
         self._max = max_tokens
         self._counter = counter
-        self._counted = counted
         self._spent = 0
         self._texts = Doubles()
-        self._headers: dict[str, int] = {}
-        self._known: set[object] = set()
-        """Files of which it is known what their header costs: by the first of their pieces that was looked at."""
-        self._paid: set[str] = set()
+        self._headers: dict[Hashable, int] = {}
+        """What they cost, by file: of the first of its pieces that was looked at."""
+        self._paid: set[Hashable] = set()
+        self._pieces: dict[int, Piece | None] = {}
+        """Those that were read."""
         self._best: Offer | None = None
         self._left: list[Offer] = []
         """Did not fit, by what they were thought to cost."""
@@ -220,31 +256,54 @@ class _Choice:
     def reserve(self, pinned: Sequence[Piece]) -> None:
         most = self._max * _PINNED_SHARE
         for it in pinned:
-            if it.score > 0 and self._spent + self._cost(it) <= most and not self._has(it):
+            if it.score <= 0 or self._spent + self._cost(it.found.tokens, it.file, it.at) > most:
+                continue
+            if not self._has(it):
                 self._take(it)
 
-    def fill(self, offers: Iterable[Offer]) -> None:
+    def fill(self, some: Iterable[Sequence[Offer]]) -> None:
         """Stops where so many did not fit that no other will."""
         best: float | None = None
-        for it in offers:
-            if best is None:
-                best = it.score
-                self._best = self._best or (it if best > 0 else None)
-            if it.score <= 0 or it.score < best * FLOOR or len(self._left) >= _TRIED:
+        for offers in some:
+            for place, offer in enumerate(offers):
+                score, tokens, file, at = offer
+                if best is None:
+                    best = score
+                    self._best = self._best or (offer if best > 0 else None)
+                least = best * (FLOOR if self.chosen else _FIRST)
+                if score <= 0 or score < least or len(self._left) >= _TRIED:
+                    return
+                room = self._max - self._spent
+                fits = room >= _LEAST and self._cost(tokens, file, at) <= room
+                if not fits and (self.chosen or room < _LEAST or room <= tokens):
+                    self._left.append(offer)
+                elif (piece := self._read(at, offers, place, best * FLOOR)) is None:
+                    continue
+                elif not fits and self._alone(piece) > room:
+                    self._left.append(offer)
+                elif not self._has(piece):
+                    self._take(piece)
+
+    def _read(self, at: int, offers: Sequence[Offer] = (), place: int = 0, least: float = 0.0) -> Piece | None:
+        """A piece, and with it those that will be wanted after it."""
+        if at not in self._pieces:
+            wanted = [at, *(it for it in self._ahead(offers, place, least) if it != at)]
+            self._pieces.update(zip(wanted, self._offers.read(wanted), strict=True))
+        return self._pieces[at]
+
+    def _ahead(self, offers: Sequence[Offer], place: int, least: float) -> Iterator[int]:
+        """What will be wanted from there on, if none of it says the same as another."""
+        room, tried, paid = self._max - self._spent, len(self._left), set()
+        for score, tokens, file, at in itertools.islice(offers, place, None):
+            if room < _LEAST or score <= 0 or score < least or tried >= _TRIED:
                 break
-            if not self.chosen and it.score < best * _FIRST:
-                break
-            room = self._max - self._spent
-            if room < _LEAST or (room <= it.tokens and it.document in self._known):
-                self._left.append(it)
-            elif (piece := it.piece()) is None:
-                continue
-            elif self._cost(piece) > room and (self.chosen or self._alone(piece) > room):
-                self._known.add(it.document)
-                self._left.append(it)
-            elif not self._has(piece):
-                self._known.add(it.document)
-                self._take(piece)
+            cost = tokens + 1 if file in paid else self._cost(tokens, file, at)
+            if cost <= room:
+                yield at
+                room -= cost
+                paid.add(file)
+            else:
+                tried += 1
 
     def settled(self) -> tuple[list[_Run], str, int]:
         """The runs, their text and its tokens, never above the budget. What the parts were thought to cost more than
@@ -260,8 +319,8 @@ class _Choice:
         if self._left and self._max - tokens >= _LEAST:
             before = list(self.chosen)
             self._spent, left, self._left = tokens, self._left, []
-            self._paid = {it.found.path for it in self.chosen}
-            self.fill(left)
+            self._paid = {it.file for it in self.chosen}
+            self.fill([left])
             if len(self.chosen) > len(before):
                 more = self._made()
                 if more[2] <= self._max:
@@ -271,33 +330,34 @@ class _Choice:
 
     def needs(self) -> int:
         """What an answer with the best alone costs, with an end of its last line; 0: there is none."""
-        piece = None if self._best is None else self._best.piece()
+        piece = None if self._best is None else self._read(self._best[3])
         return 0 if piece is None else self._alone(piece) + 1
 
     def _alone(self, it: Piece) -> int:
-        return _written([_Run(it)], self._counter, counted=self._counted)[1]
+        return _written([_Run(it)], self._counter)[1]
 
     def _made(self) -> tuple[list[_Run], str, int]:
         runs = _runs(self.chosen)
-        text, tokens = _written(runs, self._counter, counted=self._counted)
+        text, tokens = _written(runs, self._counter)
         return runs, text, tokens
 
     def _has(self, it: Piece) -> bool:
         """Whether what it says was chosen; else it counts as chosen now."""
-        text = it.found.text
-        return self._texts.have(text, gist(text) if it.gist is None else it.gist())
+        return self._texts.have(it.found.text, it.gist)
 
     def _take(self, it: Piece) -> None:
-        self._spent += self._cost(it)
-        self._paid.add(it.found.path)
+        self._spent += self._cost(it.found.tokens, it.file, it.at)
+        self._paid.add(it.file)
         self.chosen.append(it)
 
-    def _cost(self, it: Piece) -> int:
+    def _cost(self, tokens: int, file: Hashable, at: int) -> int:
         """With the header of its file where that is not paid for, and a line end, and half a gap."""
-        path = it.found.path
-        if path not in self._headers:
-            self._headers[path] = _header_cost(self._counter, it.found, it.found.last_line)[0] + 4
-        return it.found.tokens + 1 + (0 if path in self._paid else self._headers[path])
+        if file in self._paid:
+            return tokens + 1
+        header = self._headers.get(file)
+        if header is None:
+            header = self._headers[file] = _header_cost(self._counter, self._offers.heading(at))[0] + 4
+        return tokens + 1 + header
 
 
 # ---- writing ----
@@ -317,23 +377,22 @@ def _runs(chosen: Sequence[Piece]) -> list[_Run]:
     return runs
 
 
-def _written(runs: Sequence[_Run], counter: TokenCounter, *, counted: bool) -> tuple[str, int]:
+def _written(runs: Sequence[_Run], counter: TokenCounter) -> tuple[str, int]:
     """The answer's text and its tokens: those of its lines where they are known, else it is counted whole."""
     lines: list[str] = []
     costs: list[int | None] = []
-    gap = counter.below(GAP, counter.count(GAP))
     for at, run in enumerate(runs):
         if at and run.path == runs[at - 1].path:
             lines.append(GAP)
-            costs.append(gap)
+            costs.append(_gap_cost(counter))
         else:
             end = at + 1
             while end < len(runs) and runs[end].path == run.path:
                 end += 1
-            first, last_line = run.first.found, runs[end - 1].last.found.last_line
-            lines.append(_header(first, last_line))
-            costs.append(_header_cost(counter, first, last_line)[1 if at else 0])
-        costs.append(run.below(counter) if counted else None)
+            heading = _heading(run.first.found, runs[end - 1].last.found.last_line)
+            lines.append(_header(heading))
+            costs.append(_header_cost(counter, heading)[1 if at else 0])
+        costs.append(run.below)
         lines.append(run.text)
     text = "\n".join(lines)
     if None in costs:
@@ -341,9 +400,18 @@ def _written(runs: Sequence[_Run], counter: TokenCounter, *, counted: bool) -> t
     return text, sum(it for it in costs if it is not None) + len(lines) - 1
 
 
-def _header(first: Found, last_line: int) -> str:
-    before, behind = _around_lines(first.path, first.date_ns // DAY_NS, first.tags[:_TAGS_SHOWN])
-    return f"{before}{_lines(first.first_line, last_line)}{behind}"
+@functools.lru_cache(16)
+def _gap_cost(counter: TokenCounter) -> int | None:
+    return counter.below([GAP], [counter.count(GAP)])[0]
+
+
+def _heading(first: Found, last_line: int) -> Heading:
+    return Heading(first.path, first.date_ns, first.tags, first.first_line, last_line)
+
+
+def _header(it: Heading) -> str:
+    before, behind = _around_lines(it.path, it.date_ns // DAY_NS, it.tags[:_TAGS_SHOWN])
+    return f"{before}{_lines(it.first_line, it.last_line)}{behind}"
 
 
 def _lines(first_line: int, last_line: int) -> str:
@@ -359,13 +427,11 @@ def _around_lines(path: str, day: int, tags: tuple[str, ...]) -> tuple[str, str]
     return f"## {path}:", f"{shown}{' ·' if tags else ''}{''.join(f' #{tag}' for tag in tags)}"
 
 
-def _header_cost(counter: TokenCounter, first: Found, last_line: int) -> tuple[int, int | None]:
+def _header_cost(counter: TokenCounter, it: Heading) -> tuple[int, int | None]:
     """A header's tokens at the beginning of a text, and behind a newline (None: only counting tells)."""
-    line = first.first_line
-    digits = len(str(last_line)) if last_line > line else 0
-    return _cost_of_header(
-        counter, first.path, first.date_ns // DAY_NS, first.tags[:_TAGS_SHOWN], (len(str(line)), digits)
-    )
+    path, date_ns, tags, first_line, last_line = it
+    digits = len(str(last_line)) if last_line > first_line else 0
+    return _cost_of_header(counter, path, date_ns // DAY_NS, tags[:_TAGS_SHOWN], (len(str(first_line)), digits))
 
 
 @functools.lru_cache(8192)
@@ -377,7 +443,7 @@ def _cost_of_header(
     before, behind = _around_lines(path, day, tags)
     header = before + "0" * first + (f"-{'0' * last}" if last else "") + behind
     alone = counter.count(header)
-    return alone, counter.below(header, alone)
+    return alone, counter.below([header], [alone])[0]
 
 
 def _day(day: int) -> str:

@@ -26,8 +26,8 @@ class Places:
         self._sorted = sorted(zip(paths, range(len(paths)), strict=True))
         self._spread()
 
-    def add(self, path: bytes) -> None:
-        """The next document has this path."""
+    def add(self, path: bytes) -> bool:
+        """The next document has this path. Returns whether the numbers of all are other ones now."""
         document = len(self._sorted)
         at = bisect.bisect_left(self._sorted, (path, document))
         before = int(self.of[self._sorted[at - 1][1]]) if at else 0
@@ -35,10 +35,11 @@ class Places:
         self._sorted.insert(at, (path, document))
         if room < 2:
             self._spread()
-            return
+            return True
         if document >= len(self.of):
             self.of = np.concatenate((self.of, np.zeros_like(self.of)))
         self.of[document] = before + min(max(room // 2, 1), _APART if at == document else _BESIDE)
+        return False
 
     def _spread(self) -> None:
         while len(self.of) < len(self._sorted):

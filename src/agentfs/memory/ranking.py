@@ -65,19 +65,40 @@ class Scored:
     """Its place among the candidates."""
 
 
-@dataclass(frozen=True, slots=True)
 class Ranking:
-    """Candidates in order, the best first."""
+    """Candidates and their scores. They are sorted as far as one looks."""
 
-    weighed: Weighed
-    order: Places
-    scores: Floats
-    parts: Mapping[str, Floats]
-    scale: float = 1.0
-    """What scores and parts are multiplied by."""
+    __slots__ = ("_order", "parts", "scale", "scores", "weighed")
+
+    def __init__(self, weighed: Weighed, scores: Floats, parts: Mapping[str, Floats]) -> None:
+        self.weighed = weighed
+        self.scores = scores
+        self.parts = parts
+        """What the scores are the sums of; what is missing is 0 for all."""
+        self.scale = 1.0
+        """What scores and parts are multiplied by."""
+        self._order: Places = np.zeros(0, np.intp)
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.scores)
+
+    def first(self, many: int) -> Places:
+        """The best so many, the best first; ties by path and line."""
+        if len(self._order) < min(many, len(self)):
+            self._order = self._sorted(many)
+        return self._order[:many]
+
+    def _sorted(self, many: int) -> Places:
+        """At least so many."""
+        if 2 * many >= len(self):
+            everything: Places = (-self.scores).argsort(kind="stable")
+            return everything
+        last = len(self) - many
+        found = self.scores.copy()
+        found.partition(last)
+        some = (self.scores >= found[last]).nonzero()[0]
+        best: Places = some[(-self.scores[some]).argsort(kind="stable")]
+        return best
 
     def scores_of(self, some: Sequence[int] | Places) -> list[float]:
         """Of these candidates."""
@@ -125,23 +146,22 @@ def ranked(weighed: Weighed, words: Hits, vectors: Hits, bearing: Bearing, *, fu
     nothing."""
     many = len(weighed)
     if not many:
-        return Ranking(weighed, np.zeros(0, np.intp), np.zeros(0), {})
-    share = (BAG_VECTORS if bearing.bag else VECTORS) if len(vectors.at) else 0.0
-    parts = {
-        "words": (1 - share) * _spread(words, many, full),
-        "vectors": share * _spread(vectors, many, full),
-    }
-    new = np.empty(many, np.bool_)
-    new[0] = True
-    np.not_equal(weighed.documents[1:], weighed.documents[:-1], out=new[1:])
-    of, starts = np.cumsum(new) - 1, np.flatnonzero(new)
-    base: Floats = parts["words"] + parts["vectors"]
-    parts["neighbours"] = NEIGHBOURS * _best_near(base, weighed, of, starts)
-    base = base + parts["neighbours"]
+        return Ranking(weighed, np.zeros(0), {})
+    parts: dict[str, Floats] = {}
+    if len(vectors.at):
+        share = BAG_VECTORS if bearing.bag else VECTORS
+        parts["words"] = (1 - share) * _spread(words, many, full)
+        parts["vectors"] = share * _spread(vectors, many, full)
+        base = parts["words"] + parts["vectors"]
+    else:
+        base = parts["words"] = _spread(words, many, full)
+    base = base + _together(base, weighed, parts)
     there = base > 0
-    parts["document"] = there * DOCUMENT * _of_documents(base, of, starts)
-    parts["asks"] = np.where(there & weighed.asking & (weighed.characters <= SHORT), ASKS, 0.0)
-    relevance: Floats = base + parts["document"] + parts["asks"]
+    relevance = base + parts["document"]
+    asking = weighed.asking
+    if asking is not None:
+        parts["asks"] = np.where(there & asking & (weighed.characters <= SHORT), ASKS, 0.0)
+        relevance = relevance + parts["asks"]
     meant = _meant(weighed, bearing)
     if meant is not None:
         parts["author"] = np.where(there & meant, AUTHOR, 0.0)
@@ -149,14 +169,30 @@ def ranked(weighed: Weighed, words: Hits, vectors: Hits, bearing: Bearing, *, fu
     if bearing.when is not None:
         parts["date"] = np.where(there & bearing.when.which(weighed.dates), DATE, 0.0)
         relevance = relevance + parts["date"]
-    if not bearing.archived and weighed.archived.any():
-        parts["archived"] = np.where(weighed.archived, relevance * (ARCHIVED - 1), 0.0)
+    archived = None if bearing.archived else weighed.archived
+    if archived is not None:
+        parts["archived"] = np.where(archived, relevance * (ARCHIVED - 1), 0.0)
         relevance = relevance + parts["archived"]
     strategic = _by_strategy(weighed, relevance, bearing)
     scores = relevance
     for part in strategic.values():
         scores = scores + part
-    return Ranking(weighed, np.argsort(-scores, kind="stable"), scores, parts | strategic)
+    return Ranking(weighed, scores, parts | strategic)
+
+
+def _together(base: Floats, weighed: Weighed, parts: dict[str, Floats]) -> Floats | float:
+    """What stands beside a passage, and in its document: sets these parts, and returns that of the neighbours."""
+    new = np.empty(len(base), np.bool_)
+    new[0] = True
+    np.not_equal(weighed.documents[1:], weighed.documents[:-1], out=new[1:])
+    if new.all():  # each is the only one of its document, as short notes are
+        parts["document"] = DOCUMENT * _of_best(base)
+        return 0.0
+    of, starts = new.cumsum() - 1, new.nonzero()[0]
+    near = parts["neighbours"] = NEIGHBOURS * _best_near(base, weighed, of, starts)
+    base = base + near
+    parts["document"] = (base > 0) * DOCUMENT * _of_documents(base, of, starts)
+    return near
 
 
 def _spread(hits: Hits, many: int, full: int) -> Floats:
@@ -190,25 +226,31 @@ def _short(weighed: Weighed, starts: Places) -> Mask:
 
 def _of_documents(base: Floats, of: Places, starts: Places) -> Floats:
     """For each passage how strong its document is, 0 to 1: the sum of its best three."""
-    order = np.argsort(-base)
+    order = (-base).argsort()
     if len(starts) <= _UINT16_MAX:
         of = of.astype(np.uint16)  # which are sorted in less time
-    order = order[np.argsort(of[order], kind="stable")]
+    order = order[of[order].argsort(kind="stable")]
     sorted_of = of[order]
     best = order[np.arange(len(of)) - starts[sorted_of] < _BEST]
-    sums = np.bincount(of[best], weights=base[best], minlength=len(starts))
-    top = float(sums.max())
-    return np.asarray(sums[of] / top if top > 0 else np.zeros(len(of)), np.float64)
+    sums: Floats = np.bincount(of[best], weights=base[best], minlength=len(starts)).astype(np.float64, copy=False)
+    return _of_best(sums)[of]
+
+
+def _of_best(strengths: Floats) -> Floats:
+    """What part of the greatest each is."""
+    top = float(strengths.max())
+    return strengths / top if top > 0 else np.zeros(len(strengths))
 
 
 def _meant(weighed: Weighed, bearing: Bearing) -> Mask | None:
     """Whether it is said by whom the question means; None: nothing is."""
-    if not bearing.authors and not bearing.users:
+    if not (bearing.authors or bearing.users) or not weighed.said:
         return None
-    numbers = np.bincount(weighed.authors)
-    for it in np.flatnonzero(numbers).tolist():
+    authors = weighed.authors
+    numbers = np.bincount(authors)
+    for it in numbers.nonzero()[0].tolist():
         numbers[it] = _is_meant(weighed.author_names[it], bearing)
-    return numbers[weighed.authors] > 0 if numbers.any() else None
+    return numbers[authors] > 0 if numbers.any() else None
 
 
 def _is_meant(author: str, bearing: Bearing) -> bool:
@@ -220,19 +262,23 @@ def _by_strategy(weighed: Weighed, relevance: Floats, bearing: Bearing) -> dict[
     if bearing.strategy == "relevance":
         return {}
     if bearing.strategy == "importance":
-        return {"importance": relevance * (_importance(weighed) - 1)}
-    ages = np.maximum(bearing.now_ns - weighed.dates.astype(np.float64), 0.0)
-    fresh: Floats = np.exp2(-ages / max(bearing.half_life_ns, 1)).astype(np.float64)
+        return {"importance": relevance * (_importance(weighed.importances) - 1)}
+    ages = weighed.dates.astype(np.float64)
+    np.subtract(bearing.now_ns, ages, out=ages)
+    np.maximum(ages, 0.0, out=ages)
+    fresh: Floats = np.exp2(ages / -max(bearing.half_life_ns, 1))
     if bearing.strategy == "recency":
         return {"recency": relevance * (fresh - 1)}
     there = relevance > 0
     recency = {"recency": there * GENTLE * fresh}
-    if np.isnan(weighed.importances).all():
+    said = weighed.importances
+    if said is None or np.isnan(said).all():
         return recency
-    gentle = np.asarray(2 * GENTLE * (_importance(weighed) - IMPORTANCE_UNSAID), np.float64)
+    gentle = np.asarray(2 * GENTLE * (_importance(said) - IMPORTANCE_UNSAID), np.float64)
     return {"importance": there * gentle} | recency
 
 
-def _importance(weighed: Weighed) -> Floats:
-    said = weighed.importances
+def _importance(said: Floats | None) -> Floats | float:
+    if said is None:
+        return IMPORTANCE_UNSAID
     return np.where(np.isnan(said), IMPORTANCE_UNSAID, np.clip(said, 0.0, 1.0))

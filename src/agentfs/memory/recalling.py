@@ -1,12 +1,11 @@
 """Recall and search: a question in, the passages that serve it out, verbatim."""
 
 import calendar
-import functools
-import itertools
 import logging
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,14 +13,14 @@ from agentfs.errors import AgentFSError
 from agentfs.memory import words
 from agentfs.memory.asking import Asking
 from agentfs.memory.embedding import BAGS, Embedder, Vectors, unit
-from agentfs.memory.image import Floats, Mask, Slots
+from agentfs.memory.image import Floats, Slots
 from agentfs.memory.index import Index
 from agentfs.memory.names import is_archived
-from agentfs.memory.packing import FLOOR, Offer, Piece, fused, nothing, packed
+from agentfs.memory.packing import FLOOR, Heading, Offer, Piece, fused, nothing, packed
 from agentfs.memory.question import first_person, meaning, named, telling, when
 from agentfs.memory.ranking import DISTANCE, Bearing, Hits, Places, Ranking, Scored, ranked
 from agentfs.memory.results import HALF_LIFE_NS, Asked, Found, Recalled, Strategy
-from agentfs.memory.rows import Filters, PassageRow
+from agentfs.memory.rows import Filters, PassageRow, know_below
 from agentfs.memory.snippets import snippet
 from agentfs.memory.tokens import TokenCounter
 
@@ -49,9 +48,8 @@ _MANY = 50
 """Passages. In a smaller memory a word that is there is no less rare than in one of so many."""
 _PINNED_LEAST = 0.4
 """A standing instruction with less than this part of the best score has nothing to do with the question."""
-_READ_FIRST = 32
-"""So many texts are read at first, then twice as many."""
-_READ_MORE = 8
+_LOOKED_FIRST = 64
+"""So many candidates are looked at in order at first, then twice as many."""
 _NONE: tuple[Slots, Floats] = np.zeros(0, np.int64), np.zeros(0, np.float32)
 _MONTHS = frozenset(words.terms(" ".join(calendar.month_name)))
 _JUDGED = 12
@@ -64,7 +62,11 @@ class Looked:
 
     index: Index
     ranking: Ranking
-    strength: float
+
+    @property
+    def strength(self) -> float:
+        """How much evidence there is that anything answers; 0: too little."""
+        return self.ranking.scale
 
     @property
     def scanned(self) -> int:
@@ -73,36 +75,48 @@ class Looked:
     @property
     def scored(self) -> Iterator[Scored]:
         """The best first; what is gone in this moment is left out."""
-        start, many = 0, _READ_FIRST
-        while start < len(self.ranking):
-            yield from self.read(self.ranking.order[start : start + many])
-            start, many = start + many, 2 * many
+        for some in self.in_order(_LOOKED_FIRST):
+            yield from self.read(some)
 
-    @property
-    def listed(self) -> Iterator[Scored]:
-        """As `scored`, without what has no word of the question and next to nothing of the best score: in a small
-        memory every passage is a candidate."""
-        best: float | None = None
-        for it in self.scored:
-            best = it.score if best is None else best
-            if it.score >= best * FLOOR or it.parts.get("words", 0.0) > 0:
+    def listed(self, limit: int) -> Iterator[Scored]:
+        """At most so many of `scored`, without what has no word of the question and next to nothing of the best
+        score: in a small memory every passage is a candidate."""
+        ranking, left = self.ranking, limit
+        for some in self.in_order(max(limit, 1)):
+            least = ranking.scores[ranking.first(1)[0]] * ranking.scale * FLOOR
+            wanted = some[(ranking.scores[some] * ranking.scale >= least) | (ranking.parts["words"][some] > 0)]
+            for it in self.read(wanted):
+                if not left:
+                    return
                 yield it
+                left -= 1
+            if not left:
+                return
 
-    def read(self, some: Sequence[int] | Places) -> Iterator[Scored]:
+    def in_order(self, first: int) -> Iterator[Places]:
+        """The candidates, the best first: so many, then each time twice as many."""
+        start, end = 0, first
+        while start < len(self.ranking):
+            yield self.ranking.first(end)[start:]
+            start, end = end, 3 * end - start
+
+    def read(self, some: Places) -> Iterator[Scored]:
         """These of the candidates."""
-        of = zip(some, self.rows(some), self.ranking.scores_of(some), self.ranking.parts_of(some), strict=True)
+        of = zip(
+            some.tolist(), self.rows(some), self.ranking.scores_of(some), self.ranking.parts_of(some), strict=True
+        )
         for at, row, score, parts in of:
             if row is not None:
                 yield Scored(row, score, parts, at)
 
-    def rows(self, some: Sequence[int] | Places) -> list[PassageRow | None]:
+    def rows(self, some: Places) -> list[PassageRow | None]:
         """What these of the candidates say. None: it is gone."""
         weighed = self.ranking.weighed
-        found = self.index.found(weighed.ids[some].tolist())
+        found = self.index.found(weighed.ids_of(some))
         # an index made anew has the same ids
         return [
             row if row is not None and row.document.ino == ino else None
-            for ino, row in zip(weighed.inos[some].tolist(), found, strict=True)
+            for ino, row in zip(weighed.inos_of(some), found, strict=True)
         ]
 
 
@@ -114,14 +128,14 @@ def recall(index: Index, embedder: Embedder | None, counter: TokenCounter, asked
     looked = look(index, embedder, asked, limit)
     if looked.strength <= 0:
         return nothing(max_tokens=asked.max_tokens, counter=counter, scanned=looked.scanned)
+    offers = _Offers(looked, counter)
     return packed(
-        _offers(looked, asked.max_tokens),
+        offers,
         max_tokens=asked.max_tokens,
         counter=counter,
         scanned=looked.scanned,
-        pinned=_pinned(looked),
+        pinned=_pinned(looked.ranking, offers),
         parts=looked.ranking.parts_of,
-        counted=counter.name == index.counter.name,
     )
 
 
@@ -131,7 +145,7 @@ def search(index: Index, embedder: Embedder | None, counter: TokenCounter, asked
     if looked.strength <= 0:
         return []
     wanted = frozenset(words.query(asked.query).terms)
-    return [snippet(found_of(it), wanted, counter) for it in itertools.islice(looked.listed, asked.limit)]
+    return [snippet(found_of(it), wanted, counter) for it in looked.listed(asked.limit)]
 
 
 def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> Looked:
@@ -139,19 +153,18 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
     query = words.query(asked.query)
     asking = index.asked(query, filters_of(asked))
     word_slots, word_scores = asking.by_words(limit)
-    spoken_of = named(asked.query, asking.authors_of(word_slots) - {""})
-    empty = _empty_words(query, spoken_of, asking)
+    spoken_of = named(asked.query, asking.authors_of(word_slots))
     rarity = _rarity(query, asking)
-    vector = _vector(index, embedder, asked, empty, rarity)
+    vector = _vector(index, embedder, asked, _empty_words(query, spoken_of, asking), rarity)
     near_slots, cosines = asking.by_vector(vector, limit) if vector is not None else _NONE
     best = np.concatenate((word_slots[:_AROUND], near_slots[:_AROUND]))
     slots = asking.in_order(word_slots, near_slots, asking.around(best, DISTANCE))
-    at = np.zeros(int(slots.max(initial=0)) + 1, np.intp)
+    weighed = asking.weighed(slots)
+    at = np.empty(int(slots.max()) + 1 if len(slots) else 0, np.intp)
     at[slots] = np.arange(len(slots))
-    by_words, by_vector = Hits(at[word_slots], word_scores), Hits(at[near_slots], cosines)
     bearing = Bearing(
         authors=spoken_of,
-        users=first_person(asked.query),
+        users=weighed.said and first_person(asked.query),
         when=when(asked.query, asked.now_ns) if len(rarity) <= _QUESTION_TERMS_MAX else None,
         bag=embedder is not None and embedder.name in BAGS,
         archived=is_archived(asked.path),
@@ -159,10 +172,11 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
         now_ns=asked.now_ns,
         half_life_ns=asked.half_life_ns,
     )
-    ranking = ranked(asking.weighed(slots), by_words, by_vector, bearing, full=limit)
+    by_words, by_vector = Hits(at[word_slots], word_scores), Hits(at[near_slots], cosines)
+    ranking = ranked(weighed, by_words, by_vector, bearing, full=limit)
     nearest = float(cosines[0]) if len(cosines) else None
-    strength = _strength(Looked(index, ranking, 0.0), slots, asking, rarity, nearest)
-    return Looked(index, replace(ranking, scale=strength), strength)
+    ranking.scale = _strength(Looked(index, ranking), asking, rarity, nearest)
+    return Looked(index, ranking)
 
 
 def filters_of(asked: Asked) -> Filters:
@@ -216,21 +230,21 @@ def _empty_words(query: words.Query, names: Iterable[str], asking: Asking) -> li
     return found
 
 
-def _strength(
-    looked: Looked, slots: Slots, asking: Asking, rarity: Mapping[str, float], nearest: float | None
-) -> float:
+def _strength(looked: Looked, asking: Asking, rarity: Mapping[str, float], nearest: float | None) -> float:
     """How much evidence there is that anything here answers, 0 to 1; 0: too little.
 
     The part of the question, by how rare its words are here, that one of the best passages holds, and how near the
     nearest vector is."""
-    best = looked.ranking.order[:_JUDGED]
+    best = looked.ranking.first(_JUDGED)
     if not len(best):
         return 0.0
-    whole, covered = sum(rarity.values()), np.zeros(len(best))
-    held = _held(looked, slots, asking, list(rarity))
+    whole, covered = sum(rarity.values()), [0.0] * len(best)
+    held = _held(looked, best, asking, list(rarity))
     for term in sorted(rarity):
-        covered += rarity[term] * held[term]
-    share = float(covered.max()) / whole if whole > 0 else 0.0
+        for at, has in enumerate(held[term]):
+            if has:
+                covered[at] += rarity[term]
+    share = max(covered) / whole if whole > 0 else 0.0
     evidence = share + (share if nearest is None else max(nearest, 0.0))
     if nearest is None:
         enough = _ENOUGH_BY_WORDS
@@ -239,13 +253,12 @@ def _strength(
     return 0.0 if evidence < enough else min(evidence / _PLENTY, 1.0)
 
 
-def _held(looked: Looked, slots: Slots, asking: Asking, asked: Sequence[str]) -> Mapping[str, Mask]:
+def _held(looked: Looked, best: Places, asking: Asking, asked: Sequence[str]) -> Mapping[str, Sequence[bool]]:
     """Of each of the question's terms, which of the best passages hold it, its date not counted."""
-    best = looked.ranking.order[:_JUDGED]
-    having = None if any(map(_of_dates, asked)) else asking.having(asked, slots[best])
+    having = None if any(map(_of_dates, asked)) else asking.having(asked, looked.ranking.weighed.slots[best])
     if having is None:  # a term of dates, or one that was not read: the texts tell
         texts = [() if row is None else frozenset(_terms_of(row)) for row in looked.rows(best)]
-        having = {term: np.array([term in text for text in texts], np.bool_) for term in asked}
+        having = {term: [term in text for text in texts] for term in asked}
     return having
 
 
@@ -262,42 +275,47 @@ def _terms_of(row: PassageRow) -> list[str]:
     )
 
 
-def _piece(row: PassageRow, score: float, at: int) -> Piece:
-    passage = row.passage
-    return Piece(row.found, score, passage.start, passage.end, lambda: row.gist, at)
+class _Offers:
+    """The candidates as they may be packed. Texts are read for those that fit."""
+
+    def __init__(self, looked: Looked, counter: TokenCounter) -> None:
+        self._looked = looked
+        self._counter = counter
+
+    def listed(self) -> Iterator[Sequence[Offer]]:
+        ranking = self._looked.ranking
+        tokens, files = ranking.weighed.tokens, ranking.weighed.documents
+        for some in self._looked.in_order(_LOOKED_FIRST):
+            of = ranking.scores_of(some), tokens[some].tolist(), files[some].tolist(), some.tolist()
+            yield list(zip(*of, strict=True))
+
+    def heading(self, at: int) -> Heading:
+        path, date_ns, tags, first_line, last_line = self._looked.ranking.weighed.heading(at)
+        return Heading(os.fsdecode(path), date_ns, tags, first_line, last_line)
+
+    def read(self, some: Sequence[int]) -> list[Piece | None]:
+        looked, at = self._looked, np.array(some, np.intp)
+        rows, scores = looked.rows(at), looked.ranking.scores_of(at)
+        files = looked.ranking.weighed.documents[at].tolist()
+        if self._counter.name == looked.index.counter.name:
+            know_below(rows, self._counter)
+        return [
+            None
+            if row is None
+            else Piece(row.found, score, row.passage.start, row.passage.end, file, row.gist, row.below, place)
+            for row, score, file, place in zip(rows, scores, files, some, strict=True)
+        ]
 
 
-def _offers(looked: Looked, max_tokens: int) -> Iterator[Offer]:
-    """The candidates as they may be packed. Texts are read when the first of them is wanted, those that follow with
-    it."""
-    ranking = looked.ranking
-    order = ranking.order
-    tokens = ranking.weighed.tokens[order]
-    fit = int(np.searchsorted(np.cumsum(tokens + 1), max_tokens)) + _READ_MORE
-    scores, documents = ranking.scores_of(order), ranking.weighed.documents[order].tolist()
-    read: dict[int, PassageRow | None] = {}
-
-    def piece(place: int) -> Piece | None:
-        if place not in read:
-            many = fit if not read else _READ_MORE
-            read.update(enumerate(looked.rows(order[place : place + many]), place))
-        row = read[place]
-        return None if row is None else _piece(row, scores[place], order[place])
-
-    for place, (score, cost, of) in enumerate(zip(scores, tokens.tolist(), documents, strict=True)):
-        yield Offer(score, cost, of, functools.partial(piece, place))
-
-
-def _pinned(looked: Looked) -> list[Piece]:
+def _pinned(ranking: Ranking, offers: _Offers) -> list[Piece]:
     """Of the better half, what stands in standing instructions."""
-    ranking = looked.ranking
-    if not ranking.weighed.pinned.any():
+    pinned = ranking.weighed.pinned
+    if pinned is None or not pinned.any():
         return []
-    least = ranking.scores[ranking.order[0]] * _PINNED_LEAST
-    wanted = ranking.weighed.pinned & (ranking.scores >= least)
-    some = ranking.order[wanted[ranking.order]]
-    of = zip(looked.rows(some), ranking.scores_of(some), some, strict=True)
-    return [_piece(row, score, at) for row, score, at in of if row is not None]
+    least = ranking.scores[ranking.first(1)[0]] * _PINNED_LEAST
+    wanted = (pinned & (ranking.scores >= least)).nonzero()[0]
+    some = wanted[(-ranking.scores[wanted]).argsort(kind="stable")]
+    return [it for it in offers.read(some.tolist()) if it is not None]
 
 
 def found_of(it: Scored) -> Found:

@@ -1,7 +1,7 @@
 """What is put into the index and what comes out of it, and the rows of its tables that hold it."""
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agentfs.memory.documents import Document
@@ -9,6 +9,7 @@ from agentfs.memory.doubles import Gist, gist
 from agentfs.memory.facts import Facts
 from agentfs.memory.passages import Passage
 from agentfs.memory.results import Found
+from agentfs.memory.tokens import TokenCounter
 from agentfs.replica.database import Connection, Row
 
 
@@ -58,6 +59,7 @@ class Filters:
 
 ALL = Filters()
 _NO_PARTS: Mapping[str, float] = {}
+_UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class PassageRow:
     tokens: int
     _found: Found | None = field(default=None, init=False, compare=False, repr=False)
     _gist: Gist | None = field(default=None, init=False, compare=False, repr=False)
+    below: int | None = field(default=_UNKNOWN, init=False, compare=False, repr=False)
+    """What its text costs behind a newline (`know_below`); None: only counting tells."""
 
     @property
     def found(self) -> Found:
@@ -130,6 +134,14 @@ class PassageRow:
     def date_ns(self) -> int:
         """When it was said, else the document's date."""
         return self.passage.said_ns if self.passage.said_ns is not None else self.document.date_ns
+
+
+def know_below(rows: Iterable[PassageRow | None], counter: TokenCounter) -> None:
+    """Set `below` of these rows, which `counter` counted."""
+    new = [it for it in rows if it is not None and it.below == _UNKNOWN]
+    costs = counter.below([it.passage.text for it in new], [it.tokens for it in new]) if new else ()
+    for it, cost in zip(new, costs, strict=True):
+        object.__setattr__(it, "below", cost)
 
 
 @dataclass(frozen=True, slots=True)

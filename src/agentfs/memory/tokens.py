@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import itertools
 import os
 import re
 import threading
@@ -35,9 +36,9 @@ class TokenCounter(Protocol):
     def counts(self, texts: Sequence[str]) -> list[int]:
         """The same for many texts, in less time than one by one."""
 
-    def below(self, text: str, alone: int) -> int | None:
-        """What `text`, which costs `alone` by itself, adds to a text and a newline before it, the newline not
-        counted. None: only counting the whole tells."""
+    def below(self, texts: Sequence[str], alone: Sequence[int]) -> list[int | None]:
+        """What each text, which costs so much alone, adds to a text and a newline before it, the newline not counted.
+        None: only counting the whole tells."""
 
     def __hash__(self) -> int:
         """What texts cost is remembered by their counter."""
@@ -55,7 +56,7 @@ class Llama2:
         self._loaded: Tokenizer | None = None
         self.pieces = functools.lru_cache(_KEPT_TEXTS)(self._pieces)
         """The numbers of a text's tokens. Kept for a while."""
-        self._words: dict[str, int] = {}
+        self._words = {"": 0}
         """The tokens of words, each with the spaces before it."""
 
     def count(self, text: str) -> int:
@@ -69,38 +70,50 @@ class Llama2:
     def counts(self, texts: Sequence[str]) -> list[int]:
         return list(map(self.count, texts))
 
-    def below(self, text: str, alone: int) -> int | None:
+    def below(self, texts: Sequence[str], alone: Sequence[int]) -> list[int | None]:
         """Its first word has no space before it there; all else costs the same."""
-        if not text:
-            return 0
-        if ("<" in text or "\u2581" in text) and _SPECIAL.search(text):
-            return None
-        first = _WORD.match(text)
-        word = "" if first is None else first[0]
-        return alone - self._sum((" " + word,)) + (self._sum((word,)) if word else 0)
+        first = [found[0] if (found := _WORD.match(text)) else "" for text in texts]
+        with_space = self._costs([" " + word for word in first])
+        without = self._costs(first)
+        return [
+            None
+            if ("<" in text or "\u2581" in text) and _SPECIAL.search(text)
+            else cost - spaced + bare
+            if text
+            else 0
+            for text, cost, spaced, bare in zip(texts, alone, with_space, without, strict=True)
+        ]
 
     def _sum(self, words: Sequence[str]) -> int:
+        return sum(self._costs(words))
+
+    def _costs(self, words: Sequence[str]) -> list[int]:
+        """Of each word."""
         known = self._words
         try:
-            return sum(map(known.__getitem__, words))
+            return list(map(known.__getitem__, words))
         except KeyError:
             missing = [it for it in dict.fromkeys(words) if it not in known]
         if len(known) + len(missing) > _KEPT_WORDS:
-            known = self._words = {}
+            known = self._words = {"": 0}
             missing = list(dict.fromkeys(words))
         known.update(zip(missing, self._counted(missing), strict=True))
-        return sum(map(known.__getitem__, words))
+        return list(map(known.__getitem__, words))
 
     def _counted(self, words: Sequence[str]) -> list[int]:
         """The tokens of each word, as lines of one text."""
-        made = self._pieces("\n" + "\n".join(words))
-        ends = np.flatnonzero(made == self._pieces("\n")[-1])
-        found: list[int] = (np.diff(ends, append=len(made)) - 1).tolist()
-        return found
+        made = self._numbers("\n" + "\n".join(words))
+        newline = int(self.pieces("\n")[-1])
+        ends = [at for at, it in enumerate(made) if it == newline]
+        return [end - start - 1 for start, end in itertools.pairwise((*ends, len(made)))]
 
     def _pieces(self, text: str) -> npt.NDArray[np.uint16]:
+        return np.asarray(self._numbers(text), np.uint16)
+
+    def _numbers(self, text: str) -> list[int]:
         tokenizer = self._loaded or self._load()
-        return np.asarray(tokenizer.encode(well_formed(text), add_special_tokens=False).ids, np.uint16)
+        found: list[int] = tokenizer.encode(well_formed(text), add_special_tokens=False).ids
+        return found
 
     def _load(self) -> Tokenizer:
         with self._lock:
