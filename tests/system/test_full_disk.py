@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machines import Fleet, tree, until_equal
+from machines import Fleet, Machine, tree, until, until_equal
 
 from agentfs.testing.servers import S3Server
 
@@ -26,6 +26,15 @@ def small_disk(path: Path, size_bytes: int) -> Iterator[Path]:
         yield path
     finally:
         assert libc.umount2(os.fsencode(path), 2) == 0  # MNT_DETACH
+
+
+def _has_room(machine: Machine, name: str, data: bytes) -> bool:
+    try:
+        machine.write(name, data)
+    except OSError as error:
+        assert error.errno == errno.ENOSPC
+        return False
+    return True
 
 
 def test_full_disk(machines: Fleet, ministack_server: S3Server, bucket: str) -> None:
@@ -54,7 +63,8 @@ def test_full_disk(machines: Fleet, ministack_server: S3Server, bucket: str) -> 
         assert machine.read("kept") == b"k" * 100_000
         os.unlink(machine.path(sorted(whole)[0]))  # room can be made through the mount itself
         assert not os.path.exists(machine.path(sorted(whole)[0]))
-        machine.write("in the room", b"r" * 500_000)
+        # What is being uploaded keeps its bytes until it is read.
+        until(lambda: _has_room(machine, "in the room", b"r" * 500_000), "the room that was made can be used")
         os.unlink(ballast)
         machine.write("after", b"a" * 300_000)
         assert machine.read("after") == b"a" * 300_000
