@@ -170,8 +170,11 @@ def test_what_is_refused_says_why(home: Path) -> None:
     assert "'soon' is no time to live" in said(home / ":help")
     with refused(errno.EINVAL):
         (home / "refused.md:meta").write_text("colour: green\n")
+    done = shell('echo "importance: high" > "$1:meta"', note)
+    assert done.returncode != 0
+    assert "importance is a number from 0 to 1" in said(home / ":help")
     fd = os.open(home / "refused.md:meta", os.O_WRONLY)
-    os.write(fd, b"colour: green\n")
+    os.write(fd, b'{"colour": "green"}\n')  # JSON may go on: it is judged when it is whole
     with refused(errno.EINVAL):
         os.close(fd)
     assert "there is no fact 'colour'" in said(home / ":help")

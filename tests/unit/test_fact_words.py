@@ -4,7 +4,7 @@ import pytest
 
 from agentfs.errors import InvalidArgument
 from agentfs.memory.moments import written
-from agentfs.volume.fact_words import TagChange, parse_meta, parse_tags, parse_ttl, xattr_value
+from agentfs.volume.fact_words import TagChange, check_meta, parse_meta, parse_tags, parse_ttl, xattr_value
 
 NOW = 1_800_000_000 * 10**9
 DAY = 86_400 * 10**9
@@ -86,6 +86,24 @@ def test_no_ttl(text: str) -> None:
 )  # fmt: skip
 def test_meta(text: str, changes: dict[str, object]) -> None:
     assert parse_meta(text, now_ns=NOW) == changes
+    check_meta(text, now_ns=NOW)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x\n", "colour: green\n", "importance: high\n", "title: t\nimportance: 2\n", "pinned: perhaps # x\n",
+     "created: soon\n", "ttl: soon\n", "ttl: 2020-01-01\n"],
+)  # fmt: skip
+def test_a_line_of_meta_that_can_never_be(text: str) -> None:
+    with pytest.raises(InvalidArgument):
+        check_meta(text, now_ns=NOW)
+
+
+@pytest.mark.parametrize(
+    "text", ["tags:\n", "tags: [a,\n", "{\n", "links:\n  - a\n", "importance: '0.5'\n", "title: a\n b: c\n"]
+)
+def test_meta_that_may_go_on(text: str) -> None:
+    check_meta(text, now_ns=NOW)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,10 @@ SET_FACTS = "set-facts"
 """Words of the engine's desk (`volume.facts`)."""
 
 KEYS = ("title", "type", "tags", "importance", "pinned", "expires", "ttl", "created", "links")
+_IN_ONE_LINE = frozenset(("importance", "pinned", "expires", "ttl", "created"))
+"""Keys of which the value cannot go on in the next line."""
+_YAML = frozenset("[{|>&*!'\"%@`?")
+"""A value that begins so is left to who reads YAML."""
 _NOTHING = frozenset(("", "none", "never", "null", "~"))
 _TAGS_MAX = 1000
 _TAG_CHARACTERS_MAX = 200
@@ -193,6 +197,24 @@ def check_tags(text: str) -> None:
 
 def check_ttl(text: str, *, now_ns: int) -> None:
     parse_ttl(text, now_ns=now_ns)
+
+
+def check_meta(text: str, *, now_ns: int) -> None:
+    """Refuse lines that can never be right, whatever comes behind them: a list, and JSON, may go on."""
+    if text.lstrip().startswith("{"):
+        return
+    for line in text.splitlines():
+        if not line.strip() or line.startswith((" ", "\t", "-", "#", "...")):
+            continue
+        found = _KEY.match(line)
+        if found is None:
+            raise InvalidArgument(f"{_short(line)} is no `key: value`")
+        key = found[1].lower()
+        if key not in KEYS:
+            raise InvalidArgument(f"there is no fact {_short(key)}: the keys are {', '.join(KEYS)}")
+        value = f"{line[found.end() :]} ".partition(" #")[0].strip()
+        if key in _IN_ONE_LINE and value.casefold() not in _NOTHING and value[0] not in _YAML:
+            _value(key, value, now_ns)
 
 
 def xattr_value(value: Value) -> bytes:

@@ -18,7 +18,7 @@ from agentfs.replica.replica import ROOT
 from agentfs.volume import asking, memory_words
 from agentfs.volume import virtual_texts as texts
 from agentfs.volume.asking import SPACES, Memory
-from agentfs.volume.fact_words import FACTS, SET_FACTS, check_tags, check_ttl
+from agentfs.volume.fact_words import FACTS, SET_FACTS, check_meta, check_tags, check_ttl
 from agentfs.volume.fusing import FUSE
 from agentfs.volume.messages import LINE_BYTES_MAX, Message, encode
 from agentfs.volume.virtual_names import Query
@@ -84,6 +84,7 @@ class MemoryWords:
                 "what a file says of itself; write `importance: 0.9` to change that, and null to take a key away",
                 by_caller=True,
                 accept=self._set("meta"),
+                check=lambda text: check_meta(text, now_ns=self._volume.clock.wall_ns()),
             ),
             "tags": Word(
                 self._tags,
