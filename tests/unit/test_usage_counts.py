@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentfs.clock import SystemClock
-from agentfs.errors import NewerFormat, ObjectNotFound
+from agentfs.errors import NewerFormat, ReplicaDamaged, ObjectNotFound
 from agentfs.replica.database import Connection
 from agentfs.stores.memory import MemoryStore
 from agentfs.stores.metering import MeteredStore
@@ -170,10 +170,13 @@ def test_what_cannot_be_written_waits(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_damaged_file_is_set_aside_and_a_newer_one_left_alone(tmp_path: Path) -> None:
     path = Path(usage_path(str(tmp_path)))
     path.write_bytes(b"this is no database, and long enough to be looked at" * 100)
+    with pytest.raises(ReplicaDamaged, match="sets it aside"), reading(str(tmp_path)):
+        pass
     ledger = Ledger(str(tmp_path))
     count = ledger.meter(PLACE, DayClock())
     count("get", LOG, sent_bytes=0, received_bytes=1)
     assert ledger.flush()
+    assert path.stat().st_mode & 0o777 == 0o600
     assert path.with_name("usage.db.damaged").read_bytes().startswith(b"this is no database")
     assert sum(it.requests for it in kept(tmp_path).values()) == 1
     newer = Connection(str(path))

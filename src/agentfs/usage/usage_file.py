@@ -86,13 +86,18 @@ def reading(state_dir: str) -> Iterator[Connection | None]:
     if not os.path.exists(path):
         yield None
         return
-    with translated(path):
-        connection = Connection(path, read_only=True)
-        try:
-            connection.execute("BEGIN")
-            yield connection if _is_ready(connection) else None
-        finally:
-            connection.close()
+    try:
+        with translated(path):
+            connection = Connection(path, read_only=True)
+            try:
+                connection.execute("BEGIN")
+                yield connection if _is_ready(connection) else None
+            finally:
+                connection.close()
+    except ReplicaDamaged:
+        raise ReplicaDamaged(
+            f"{path} is damaged: the next command that asks the store sets it aside, and counting begins anew"
+        ) from None
 
 
 @contextmanager
@@ -121,6 +126,8 @@ def writing(state_dir: str) -> Iterator[Connection]:
 def _opened(path: str) -> Connection:
     """In a transaction, with the tables."""
     with translated(path):
+        with contextlib.suppress(FileNotFoundError):  # it names stores and volumes: for its user alone
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         connection = Connection(path)
         try:
             connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
