@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentfs.clock import SystemClock
-from agentfs.errors import NewerFormat, ReplicaDamaged, ObjectNotFound
+from agentfs.errors import NewerFormat, ObjectNotFound, ReplicaDamaged
 from agentfs.replica.database import Connection
 from agentfs.stores.memory import MemoryStore
 from agentfs.stores.metering import MeteredStore
