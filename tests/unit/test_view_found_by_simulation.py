@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from retention_world import World, world_in
-from view_world import PREFIX, Machine, wrong
+from view_world import PREFIX, Machine, names, wrong
 
 from agentfs.errors import StoreUnavailable
 from agentfs.view.shown import Begun, Shown
-from agentfs.volume.view_words import VIEW_REBUILD
+from agentfs.volume.view_words import VIEW_LOOK, VIEW_REBUILD
 
 
 @pytest.fixture
@@ -102,3 +102,39 @@ def test_an_object_that_was_held_and_has_gone_is_written_again(world: World) -> 
     ann.view.due([row.file])
     ann.keep(200)
     assert wrong(ann) == []
+
+
+def test_an_object_that_was_deleted_under_another_keeper_is_written_again(world: World) -> None:
+    """Nobody took the deletion in, and who keeps the view now never knew the object."""
+    ann, bob = Machine(world, "ann"), Machine(world, "bob")
+    ann.commit("a.txt")
+    ann.keep()
+    end(ann)
+    bob.node.engine.pull_now()
+    bob.keep(70)
+    bob.commit("b.txt", "c.txt")
+    bob.keep()
+    end(bob)
+    world.store.delete(PREFIX + "b.txt")
+    ann.node.engine.pull_now()
+    ann.keep(700)
+    assert ann.view.keeping and wrong(ann) == []
+
+
+def test_a_deletion_and_an_object_that_must_go_in_one_look(world: World) -> None:
+    """A file that was renamed was edited at its old name, while another object was deleted."""
+    ann = Machine(world, "ann")
+    ann.commit("a.txt", "b.txt", "c.txt", "d.txt", data=b"one\n")
+    ann.keep()
+    world.store.delete(PREFIX + "a.txt")
+    ann.ask(VIEW_LOOK)
+    ann.node.rename("b.txt", "e.txt")
+    ann.node.sync()
+    found = world.store.get(PREFIX + "b.txt")
+    world.store.put(PREFIX + "b.txt", b"one\ntwo\n", attributes=found.attributes)
+    world.clock.now_s += 6
+    ann.ask(VIEW_LOOK)
+    assert ann.node.read("e.txt") == b"one\ntwo\n"
+    ann.keep()
+    assert wrong(ann) == []
+    assert names(world.store) == ["c.txt", "d.txt", "e.txt"]

@@ -1,6 +1,6 @@
 """Which files' objects must be looked at again, by what the log's commits changed (docs/view.md, V-63)."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from agentfs.format.limits import SEQUENCE_MAX
@@ -70,6 +70,8 @@ class Due:
 
     def add(self, files: Iterable[InodeId], *, now: float, sequence: int | None = None) -> None:
         for file in files:
+            if not file:
+                continue  # nobody's: an object that has no file is known by its name
             if file not in self._files or self._files[file].sequence == SEQUENCE_MAX:
                 self._files[file] = _Since(now, self.seen if sequence is None else sequence)
 
@@ -117,6 +119,17 @@ class Due:
             return False
         self.news[fact.file] = News(fact, 1, fact.file >> INDEX_BITS == fact.sequence)
         return True
+
+    def missing(self, names: Container[str]) -> list[InodeId]:
+        """Files of the log of which an object is not among these."""
+        found: list[InodeId] = []
+        numbers = self._tree.below()
+        for start in range(0, len(numbers), _PAGE):
+            for file in self._tree.files(numbers[start : start + _PAGE]).values():
+                shown = map(self._name_of, file.paths)
+                if any(name is not None and name not in names for name in shown):
+                    found.append(file.file)
+        return found
 
     # ---- what is done ----
 

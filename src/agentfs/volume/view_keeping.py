@@ -165,12 +165,12 @@ class Keeper:
 
     def _unlearn(self) -> list[InodeId]:
         """Another kept the view: forget the objects that do not stand there as they are known, so that none of them
-        counts as deleted by another tool, and know of all that do. The files of the former; also forget that anybody
-        looked here."""
+        counts as deleted by another tool, and know of all that do. The files of the former, and those that have no
+        object though nobody here knew of one; also forget that anybody looked here."""
         self._table.set_state(LOOKED_AT, None)
         self._table.set_state(BRAKE, "")  # what was gone is written again
         tags = self.writer.listed()
-        lost = self._forget_others(tags)
+        lost = self._forget_others(tags) + self.due.missing(tags)
         names = [name for name in tags if path_of(self.prefix, name) is not None and self._table.get(name) is None]
         for start in range(0, len(names), _PAGE):
             paths = {name: path_of(self.prefix, name) or b"" for name in names[start : start + _PAGE]}
