@@ -4,7 +4,7 @@ import os
 
 from agentfs.replica.derived_file import DerivedFile
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _CACHE_KIB = 32 * 1024
 
 

@@ -89,6 +89,8 @@ class _Scan:
         self._author = ""
         self._role = ""
         """Who speaks until another does: only in conversations with a program, whose turns have paragraphs."""
+        self._above = 0
+        """So many of the headings stand above the one who speaks; those behind them are part of what is said."""
         self._alone = False
         """The turn begins with a line that only says who and when."""
         self._said_ns: int | None = None
@@ -154,9 +156,12 @@ class _Scan:
         turn = speakers.turn(content, self._known, amid=self._kind == "turn") if self._known else None
         if turn is not None:
             stamp = self._stamp(content) or self._moment(turn.stamp)
+            yield from self._close()
+            self._leave_said_headings()
             yield from self._begin("turn", start, end, author=turn.author, said_ns=stamp)
             self._alone = turn.alone
             self._role = turn.author if turn.alone or speakers.is_role(turn.author) else ""
+            self._above = len(self._path)
             return
         item = _ITEM.match(content)
         if item is not None:
@@ -293,11 +298,25 @@ class _Scan:
         found = moments.moment_in(heading) if any(letter.isdigit() for letter in heading) else None
         if found is None and heading[:1].isdigit() and (day_ns := self._day()) is not None:
             found = moments.time_at(heading, 0, day_ns)
+        is_role = speakers.is_role(heading)
+        if is_role or len(self._path) < self._above:
+            self._role = heading.strip("*_: ") if is_role else ""
         self._path.append((level, heading, None if found is None else found.ns))
+        if is_role:
+            self._above = len(self._path)
+        self._see_headings()
+        self._bare = (start, end) if heading else None
+
+    def _see_headings(self) -> None:
         self._headings = tuple(name for _, name, _ in self._path if name)
         self._heading_ns = next((ns for _, _, ns in reversed(self._path) if ns is not None), None)
-        self._role = heading.strip("*_: ") if speakers.is_role(heading) else ""
-        self._bare = (start, end) if heading else None
+
+    def _leave_said_headings(self) -> None:
+        """Another speaks: the headings within what was said before are not theirs. One with nothing under it is of
+        what comes."""
+        if self._role and self._bare is None and len(self._path) > self._above:
+            del self._path[self._above :]
+            self._see_headings()
 
     def _date_section(self, line: str) -> None:
         """`Date: 2026-03-02` under a heading, or at the top: what the section, or all of it, is of."""

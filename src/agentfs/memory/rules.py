@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from agentfs.memory.index_file import SCHEMA_VERSION
 
-DOCUMENT_RULES = 1
+DOCUMENT_RULES = 2
 """Add one whenever the same bytes make another document, other passages or other terms: a test says when."""
 _LIBRARIES = ("PyStemmer", "selectolax", "pypdf")
 """Whose versions make a difference: of stems, of HTML, of PDF."""

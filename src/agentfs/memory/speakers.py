@@ -69,15 +69,19 @@ def speakers(text: str, start: int) -> frozenset[str]:
     """Who speaks in this text, in lower case: who does so twice, and others beside them."""
     counts: Counter[str] = Counter()
     shown: dict[str, str] = {}
+    labels: Counter[str] = Counter()
     for found in TURN.finditer(text, start):
         name = _name(found)
         if name:
+            labels[name.lower()] += _is_marked(found)
             counts[name.lower()] += 1
             shown.setdefault(name.lower(), name)
     known = {name for name, count in counts.items() if count > 1 and name not in ROLES and name not in _LABELS}
     roles = ROLES & counts.keys()
     if sum(counts[name] for name in roles) > 1:
         known |= roles
+    if len(roles & known) > 1:  # a user and an assistant: what else stands in bold, or in a list, is what they say
+        return frozenset(name for name in known if name in roles or not labels[name])
     if known and 2 * sum(counts[name] for name in known) >= text.count("\n", start) - text.count("\n\n", start):
         known |= {name for name in counts if _may_be_name(shown[name])}
     return frozenset(known)
@@ -90,10 +94,17 @@ def turn(line: str, known: frozenset[str], *, amid: bool) -> Turn | None:
     if found is None:
         return None
     name = _name(found)
-    if name.lower() not in known and not ((amid or found["clock"]) and _may_be_name(name)):
+    if name.lower() not in known and (
+        len(known & ROLES) > 1 or not ((amid or found["clock"]) and _may_be_name(name))
+    ):
         return None
     stamp = found["clock"] or found["stamp"] or found["after"] or found["bracket"] or ""
     return Turn(name, stamp, found["clock"] is not None)
+
+
+def _is_marked(found: re.Match[str]) -> bool:
+    """Whether the name is in bold, or begins an item."""
+    return found["name"] is not None and found[0][: found.start("name") - found.start()].strip(" \t>@") != ""
 
 
 def is_role(name: str) -> bool:
