@@ -16,9 +16,11 @@ from agentfs.config.settings import load
 @pytest.fixture
 def me(tmp_path: Path) -> Iterator[Machine]:
     with machine(tmp_path) as made:
-        made.ok("put", "-", "a.md", stdin=b"one")
-        made.ok("put", "-", "big.bin", stdin=os.urandom(2_500_000))
-        made.ok("put", "-", "b/c.md", stdin=b"two")
+        settings = load({}, environment=made.environment)
+        for name, data in (("a.md", b"one"), ("big.bin", os.urandom(2_500_000)), ("b/c.md", b"two")):
+            with Home.open(settings=settings) as home:
+                home.write(name, data)
+                home.sync()
         yield made
 
 
