@@ -13,7 +13,7 @@ from agentfs.format.commit import decode_commit
 from agentfs.stores.counted import CountedStore
 from agentfs.stores.open import open_store
 from agentfs.tree.values import Caller
-from agentfs.volume import spaces
+from agentfs.volume import opening, spaces
 from agentfs.volume.spaces import create_space, list_spaces, open_space
 
 
@@ -63,7 +63,7 @@ def test_listing_is_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for number in range(5):
         create_space(settings, f"s{number}", agent="alice")
     store = CountedStore(open_store(settings.store))
-    monkeypatch.setattr(spaces, "opened_store", lambda *_, **__: store)
+    monkeypatch.setattr(opening, "opened_store", lambda *_, **__: store)
     assert len(list_spaces(settings)) == 5
     assert store.counts.requests == 1
 

@@ -8,7 +8,6 @@ import click
 from agentfs.config.settings import Settings, load, redacted
 from agentfs.errors import AgentIdInvalid
 from agentfs.model.names import check_id
-from agentfs.volume.mounts import records
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -42,6 +41,8 @@ def agent_of(settings: Settings) -> str:
     """The agent that was named; else the only one whose home, in this store, is mounted here. Raises `AgentIdInvalid`
     when there is none, several are, or the name is not allowed."""
     if not settings.agent_id:
+        from agentfs.volume.mounts import records  # noqa: PLC0415 - who says whose home it is does not wait for it
+
         mounted = {
             record.agent_id
             for record in records(settings.state_dir)

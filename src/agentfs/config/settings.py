@@ -1,7 +1,6 @@
 """`load`: the settings of this run, from flags, environment, file and defaults (docs/configuration.md)."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -235,15 +234,19 @@ def read_tables(path_: str, *, must_exist: bool) -> dict[str, dict[str, object]]
     """The file's tables by title (`default`, `agents.<id>`). Raises `ConfigInvalid` with the line."""
     try:
         with open(path_, "rb") as file:
-            document = tomllib.load(file)
+            data = file.read()
     except FileNotFoundError:
         if must_exist:
             raise ConfigInvalid(f"{path_}: there is no such configuration file: make it with agentfs init") from None
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path_}: not valid TOML ({error}): correct it or remove it") from None
     except OSError as error:
         raise ConfigInvalid(f"{path_}: cannot be read ({error.strerror}): check its permissions") from None
+    import tomllib  # noqa: PLC0415 - only where there is such a file
+
+    try:
+        document = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"{path_}: not valid TOML ({error}): correct it or remove it") from None
     return _checked_tables(path_, document)
 
 

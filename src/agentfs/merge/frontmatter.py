@@ -1,10 +1,13 @@
 """Markdown with YAML frontmatter: its keys one by one, the rest as text."""
 
 import re
+from typing import TYPE_CHECKING
 
 from agentfs.merge.forms import Form
-from agentfs.merge.structured import Format, merge_structured
-from agentfs.merge.text import MergedText, merge_text
+
+if TYPE_CHECKING:
+    from agentfs.merge.structured import Format
+    from agentfs.merge.text import MergedText
 
 _FRONT = re.compile(r"(\ufeff?---[ \t]*\r?\n)(.*?\n)??(---[ \t]*(?:\r?\n|\Z))", re.DOTALL)
 
@@ -20,9 +23,12 @@ def divided(text: str) -> tuple[str, str, str, str]:
 
 
 def merge_fronted(
-    base: str | None, earlier: str, later: str, format_: Format, *, marked: bool = False
-) -> MergedText | None:
+    base: str | None, earlier: str, later: str, format_: "Format", *, marked: bool = False
+) -> "MergedText | None":
     """None: the two cannot be one file. `marked`: as `merge_text`, in the rest."""
+    from agentfs.merge.structured import merge_structured  # noqa: PLC0415 - who divides a text merges nothing
+    from agentfs.merge.text import MergedText, merge_text  # noqa: PLC0415
+
     old, one, other = divided(base or ""), divided(earlier), divided(later)
     bare = None if bool(one[0]) == bool(other[0]) or not old[0] else earlier if other[0] else later
     if bare is not None:  # one took the block away: as if it were empty, so that the other's keys stay inside one

@@ -2,21 +2,22 @@
 
 Reading looks at each top-level entry by itself, so that what one of them says is known even where another is broken.
 Setting is strict: a mapping that is not plain YAML (`yaml_source`) is Unusual, and nobody edits it.
+The parser is imported where something is parsed: a new frontmatter of plain words and dates needs none.
 """
 
+import functools
 import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import yaml
-
-from agentfs.merge import yaml_source
 from agentfs.merge.values import Leaf, Unusual, Value
-from agentfs.merge.yaml_source import Node, line_end, line_start
+
+if TYPE_CHECKING:
+    from agentfs.merge.yaml_source import Node
 
 Said: TypeAlias = str | list[str] | None
 """What an entry says: a scalar's text, the scalars of a sequence (however nested), or None: nothing readable."""
@@ -32,7 +33,10 @@ _QUOTED = re.compile(r"\"([^\"\\\n]*)\"|'([^'\n]*)'")
 _CONTENT = re.compile(r"^(?![ \t\r]*(?:#|$))", re.MULTILINE)
 _COMMENT = re.compile(r"[ \t]+#.*")
 _NOTHING = ("", "~", "null", "Null", "NULL")
-_UNSAFE = re.compile(r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_UNSAFE = r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+_WORDS = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*")
+_NOT_ALWAYS_WORDS = ("yes", "no", "true", "false", "on", "off", "null")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\dZ)?")
 
 
 def is_mapping(text: str) -> bool:
@@ -61,6 +65,8 @@ def said(text: str, keys: Collection[str]) -> dict[str, Said]:
 
 
 def _said_in_flow(text: str, keys: Collection[str]) -> dict[str, Said]:
+    from agentfs.merge import yaml_source  # noqa: PLC0415 - see above
+
     try:
         value = yaml_source.parse(text)
     except Unusual:
@@ -146,6 +152,8 @@ def _simple(value: str) -> str | None:
 
 
 def _parsed(rest: str, below: Sequence[str]) -> Said:
+    from agentfs.merge import yaml_source  # noqa: PLC0415 - see above
+
     try:
         value = yaml_source.parse("\n".join(["x: " + rest, *below]) + "\n")
     except Unusual:
@@ -180,6 +188,8 @@ def with_keys(
         for key, value in changes.items():  # none is there yet: nothing has to be parsed
             text = _with_key(text, None, key, value, ending=ending, date=key in dates)
         return text
+    from agentfs.merge import yaml_source  # noqa: PLC0415 - see above
+
     if not nothing and not isinstance(yaml_source.composed(text).value, dict):
         raise Unusual("not a mapping")
     for key, value in changes.items():
@@ -195,7 +205,7 @@ def _says_nothing(text: str) -> bool:
     return not re.sub(r"(?m)^[ \t]*#.*$", "", text).strip()
 
 
-def _with_key(text: str, top: Node | None, key: str, value: Setting | None, *, ending: str, date: bool) -> str:
+def _with_key(text: str, top: "Node | None", key: str, value: Setting | None, *, ending: str, date: bool) -> str:
     entries = [] if top is None else top.entries
     for name, node in entries:
         assert name is not None
@@ -211,7 +221,9 @@ def _with_key(text: str, top: Node | None, key: str, value: Setting | None, *, e
     return f"{text}{column}{_scalar(key, False)}: {_value(value, date)}{ending}"
 
 
-def _edited(text: str, name: Node, node: Node, value: Setting | None, *, ending: str, date: bool) -> str:
+def _edited(text: str, name: "Node", node: "Node", value: Setting | None, *, ending: str, date: bool) -> str:
+    from agentfs.merge.yaml_source import line_end, line_start  # noqa: PLC0415 - see above
+
     begin = line_start(text, name.start)
     stop = line_end(text, len(text[: _end(name, node)].rstrip()))
     if text[begin : name.start].strip(" "):
@@ -230,21 +242,25 @@ def _edited(text: str, name: Node, node: Node, value: Setting | None, *, ending:
     return f"{text[: name.end]}: {_value(value, date)}{ending}{text[stop:]}"
 
 
-def _end(name: Node, node: Node) -> int:
+def _end(name: "Node", node: "Node") -> int:
     """Where the entry's content ends."""
     if not node.entries and node.start == node.end:
         return max(name.end, node.end)
-    return yaml_source.last_end(node)
+    from agentfs.merge.yaml_source import last_end  # noqa: PLC0415 - see above
+
+    return last_end(node)
 
 
-def _block_list(text: str, node: Node, wanted: Sequence[str], ending: str) -> str | None:
+def _block_list(text: str, node: "Node", wanted: Sequence[str], ending: str) -> str | None:
     """The lines of a block sequence, those of the items that stay as they were. None: it has members that are none
     of this function's."""
+    from agentfs.merge.yaml_source import last_end, line_end, line_start  # noqa: PLC0415 - see above
+
     starts = [line_start(text, member.start) for _, member in node.entries]
     lead = text[starts[0] : node.entries[0][1].start]
     if len(set(starts)) < len(starts) or not re.fullmatch(r" *- *", lead):
         return None
-    stop = line_end(text, yaml_source.last_end(node.entries[-1][1]))
+    stop = line_end(text, last_end(node.entries[-1][1]))
     have: dict[str, str] = {}
     for (_, member), start, after in zip(node.entries, starts, [*starts[1:], stop], strict=True):
         if not isinstance(member.value, Leaf) or text[start : member.start] != lead:
@@ -258,7 +274,7 @@ def _whole(lines: str, ending: str) -> str:
     return lines if lines.endswith("\n") else lines + ending
 
 
-def _flow_list(text: str, node: Node, wanted: object) -> str:
+def _flow_list(text: str, node: "Node", wanted: object) -> str:
     have = {
         member.value.text: text[member.start : member.end]
         for _, member in node.entries
@@ -280,15 +296,38 @@ def _value(value: Setting, date: bool, old: str = "") -> str:
         return written if "e" not in written or "." in written else written.replace("e", ".0e")
     if not isinstance(value, str):
         return "[" + ", ".join(_scalar(item, False) for item in value) + "]"
-    if old.startswith("'") and not _UNSAFE.search(value):
+    if old.startswith("'") and not _is_unsafe(value):
         return "'" + value.replace("'", "''") + "'"
-    return json.dumps(value, ensure_ascii=bool(_UNSAFE.search(value))) if old[:1] == '"' else _scalar(value, date)
+    return json.dumps(value, ensure_ascii=_is_unsafe(value)) if old[:1] == '"' else _scalar(value, date)
 
 
 def _scalar(value: str, date: bool) -> str:
     """Without quotes where every reader of YAML takes it for this string."""
-    if _WRITTEN.fullmatch(value) and value == value.strip() and not _UNSAFE.search(value):
-        kind = yaml_source.RESOLVER.resolve(yaml.ScalarNode, value, (True, False)).rpartition(":")[2]
+    if _WRITTEN.fullmatch(value) and value == value.strip() and not _is_unsafe(value):
+        kind = read_as(value)
         if kind == "str" or (date and kind == "timestamp"):
             return value
-    return json.dumps(value, ensure_ascii=bool(_UNSAFE.search(value)))
+    return json.dumps(value, ensure_ascii=_is_unsafe(value))
+
+
+def read_as(value: str) -> str:
+    """What readers of YAML take a scalar without quotes for: str, bool, int, float, timestamp, null, …"""
+    if _WORDS.fullmatch(value) and value.lower() not in _NOT_ALWAYS_WORDS:
+        return "str"
+    if _MOMENT.fullmatch(value):
+        return "timestamp"
+    import yaml  # noqa: PLC0415 - see above
+
+    from agentfs.merge.yaml_source import RESOLVER  # noqa: PLC0415
+
+    return str(RESOLVER.resolve(yaml.ScalarNode, value, (True, False)).rpartition(":")[2])
+
+
+def _is_unsafe(value: str) -> bool:
+    """Whether it has characters that YAML does not write as they are."""
+    return not value.isprintable() if value.isascii() else _unsafe().search(value) is not None
+
+
+@functools.cache
+def _unsafe() -> re.Pattern[str]:
+    return re.compile(_UNSAFE)  # 10 ms

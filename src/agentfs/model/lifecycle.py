@@ -23,7 +23,6 @@ not match `/`, `**` as a component stands for any number of directories. What wo
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -115,6 +114,8 @@ def parse_rules(text: str) -> Rules:
     """The rules in TOML. Raises `ValueError`, with one line that says which rule is wrong, and what is right."""
     if len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
         raise ValueError(f"the rules are longer than {TEXT_BYTES_MAX} bytes")
+    import tomllib  # noqa: PLC0415 - only where rules are read
+
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

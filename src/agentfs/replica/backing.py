@@ -8,8 +8,6 @@ once, so a create costs no lookup of its own.
 import contextlib
 import errno
 import os
-import secrets
-import shutil
 from collections.abc import Container, Iterator
 
 from agentfs.errors import NoSpace, ReadOnly, ReplicaDamaged
@@ -88,7 +86,7 @@ class BackingFiles:
 
     def stage(self) -> tuple[int, str]:
         """A new temporary file on the same file system: descriptor and path, for `adopt`."""
-        path = os.path.join(self._staging, secrets.token_hex(8))
+        path = os.path.join(self._staging, os.urandom(8).hex())
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE), path
         except OSError as error:
@@ -156,6 +154,8 @@ class BackingFiles:
         with os.scandir(self._staging) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
+                    import shutil  # noqa: PLC0415 - 10 ms, and seldom needed
+
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:
                     os.unlink(entry.path)

@@ -7,7 +7,6 @@ Checkpoints need an fsync and are therefore the engine's work (`checkpoint`); th
 engine has been away for so long that the WAL reached `_WAL_PAGES_MAX`.
 """
 
-import importlib.resources
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -188,6 +187,8 @@ def create_or_check(connection: Connection) -> bool:
 
 
 def _schema() -> str:
+    import importlib.resources  # noqa: PLC0415 - only where one is made
+
     return importlib.resources.files("agentfs.replica").joinpath("schema.sql").read_text("utf-8")
 
 

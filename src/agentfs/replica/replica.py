@@ -20,7 +20,6 @@ a restart of the machine every clean backing file is suspect and is checked by d
 import contextlib
 import logging
 import os
-import uuid
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -273,7 +272,7 @@ class Replica:
                 facts: dict[str, int | str | bytes] = {
                     "volume_kind": volume_kind,
                     "volume_id": volume_id,
-                    "replica_id": uuid.uuid4().hex,
+                    "replica_id": os.urandom(16).hex(),
                     "boot_id": boot_id(),
                     "head_sequence": 0,
                     "head_digest": bytes(32),

@@ -35,12 +35,11 @@ from agentfs.sdk.past import (
     was_of,
 )
 from agentfs.sdk.paths import Path, existing, parts, text
-from agentfs.sdk.restoring import Restore
 from agentfs.sdk.values import Entry
 from agentfs.sdk.volumes import Volumes
 from agentfs.tree.tree import Tree
-from agentfs.volume.history import moment_message
 from agentfs.volume.messages import Message
+from agentfs.volume.past_messages import moment_message
 from agentfs.volume.spaces import DIRECTORY as SPACES
 from agentfs.volume.volume import Volume
 
@@ -202,6 +201,8 @@ class HomeHistory:
         if above:
             done = inside.restore(path, at, to=None if other is None else other[2], exact=exact, keep=keep)
             return [below(above, it) for it in done]
+        from agentfs.sdk.restoring import Restore  # noqa: PLC0415 - reads YAML: not all who open a home wait for it
+
         top, rows = self.listing(path, at, recursive=True)
         target = parts(path if to is None else to)
         now_ns = self._volume.clock.wall_ns()

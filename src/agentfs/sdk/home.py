@@ -12,7 +12,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from agentfs.clock import Clock, SystemClock
 from agentfs.config.settings import Settings, load
@@ -35,7 +35,6 @@ from agentfs.sdk.errors import speaks_python, translated
 from agentfs.sdk.files import HomeFile, open_flags
 from agentfs.sdk.history import HomeHistory
 from agentfs.sdk.lifecycle import HomeLifecycle
-from agentfs.sdk.locking import HeldLock, LockInForce, break_lock, locked, locks_in_force
 from agentfs.sdk.memory import HomeMemory
 from agentfs.sdk.paths import ROOT, Path, Place, existing, parts, resolve, text
 from agentfs.sdk.states import HomeStates
@@ -49,6 +48,9 @@ from agentfs.volume.spaces import DIRECTORY as SPACES
 from agentfs.volume.spaces import Attachment, open_space
 from agentfs.volume.status import Status, SyncResult
 from agentfs.volume.volume import EngineMode, ProgressCallback, Volume
+
+if TYPE_CHECKING:
+    from agentfs.sdk.locking import HeldLock, LockInForce
 
 _KINDS: Mapping[Kind, EntryKind] = {
     Kind.FILE: "file",
@@ -419,7 +421,7 @@ class Home(HomeHistory, HomeStates, HomeMemory, HomeCurating, HomeLifecycle):
 
     def lock(
         self, path: Path, *, timeout: float | None = None, ttl: float | None = None
-    ) -> contextlib.AbstractContextManager[HeldLock]:
+    ) -> "contextlib.AbstractContextManager[HeldLock]":
         """`with home.lock("state/x.json"):` while no other machine, and no other program with a lock of it here, can
         change the file. Inside, `read` gives its newest version; when the block ends, what was changed of it is in
         the store and the lock is free. A file that is not there is made, empty.
@@ -428,15 +430,21 @@ class Home(HomeHistory, HomeStates, HomeMemory, HomeCurating, HomeLifecycle):
         seconds without a sign of life others may take the lock over; this process gives them by itself. Raises
         `NoLock` (the store is away), and at the end `LockLost`: another machine took it over, what was changed here
         was kept as a conflict copy."""
+        from agentfs.sdk.locking import locked  # noqa: PLC0415 - who takes no lock does not wait for it
+
         return locked(self._volumes, path, timeout=timeout, ttl=ttl)
 
-    def locks(self) -> Sequence[LockInForce]:
+    def locks(self) -> Sequence["LockInForce"]:
         """The locks across machines that are in force in this home (not in its spaces), sorted by path."""
+        from agentfs.sdk.locking import locks_in_force  # noqa: PLC0415 - as above
+
         return locks_in_force(self._volumes)
 
     def break_lock(self, path: Path) -> str | None:
         """End the lock of a file, whoever has it; that program has lost it then, and cannot write the file any more.
         Returns who it was; None when nobody had it. Raises `NotFound`, `StoreUnavailable`."""
+        from agentfs.sdk.locking import break_lock  # noqa: PLC0415 - as above
+
         return break_lock(self._volumes, path)
 
     # ---- the store ----

@@ -1,7 +1,8 @@
 """Bytes: reading, writing, holes, truncation. Each write finds its handle marked (`OpenFiles.pin`)."""
 
-import ctypes
+import functools
 import os
+from collections.abc import Callable
 
 from agentfs.errors import BadHandle, FileTooBig, InvalidArgument, NotSupported
 from agentfs.format.limits import FILE_BYTES_MAX
@@ -12,7 +13,6 @@ from agentfs.tree.values import Handle
 
 _COPY_BYTES_MAX = 64 << 20
 """A longer copy answers with less, and the caller asks again: nobody waits for one copy without end."""
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class BytesIO:
@@ -90,21 +90,11 @@ class BytesIO:
             raise BadHandle(f"handle {handle.number} is not open for writing")
         if offset + length > FILE_BYTES_MAX:
             raise _too_big(offset + length)
-        function = getattr(_libc, "fallocate", None)
-        if function is None:
-            raise NotSupported("this system has no fallocate")
+        allocate = _fallocate()
         with opened.lock:
             self._files.pin(handle)
             try:
-                arguments = (
-                    ctypes.c_int(handle.fd),
-                    ctypes.c_int(mode),
-                    ctypes.c_int64(offset),
-                    ctypes.c_int64(length),
-                )
-                if function(*arguments) != 0:
-                    number = ctypes.get_errno()
-                    raise os_error(OSError(number, os.strerror(number)), "fallocate")
+                allocate(handle.fd, mode, offset, length)
             finally:
                 written_now(self._ground, opened)
 
@@ -138,6 +128,24 @@ class BytesIO:
                 raise os_error(error, "copy_file_range") from error
             finally:
                 written_now(self._ground, opened)
+
+
+@functools.cache
+def _fallocate() -> Callable[[int, int, int, int], None]:
+    """libc's `fallocate`, loaded at its first use: most processes never need it. Raises `NotSupported`."""
+    import ctypes  # noqa: PLC0415
+
+    function = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
+    if function is None:
+        raise NotSupported("this system has no fallocate")
+
+    def allocate(fd: int, mode: int, offset: int, length: int) -> None:
+        numbers = ctypes.c_int(fd), ctypes.c_int(mode), ctypes.c_int64(offset), ctypes.c_int64(length)
+        if function(*numbers) != 0:
+            number = ctypes.get_errno()
+            raise os_error(OSError(number, os.strerror(number)), "fallocate")
+
+    return allocate
 
 
 def _too_big(size_bytes: int) -> FileTooBig:

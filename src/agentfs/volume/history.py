@@ -244,12 +244,8 @@ def names_of(path: object) -> PathNames:
     return tuple(part for part in os.fsencode(path).split(b"/") if part)
 
 
-def moment_message(moment: Moment) -> Message:
-    return {"kind": moment.kind, "number": moment.number, "text": moment.text}
-
-
 def moment_of(message: object) -> Moment:
-    """The reverse of `moment_message`. Raises `InvalidArgument`."""
+    """The reverse of `past_messages.moment_message`. Raises `InvalidArgument`."""
     fields = message if isinstance(message, Mapping) else {}
     kind, number, text = fields.get("kind"), fields.get("number"), fields.get("text")
     if kind not in _MOMENTS or not isinstance(number, int) or not isinstance(text, str):

@@ -1,7 +1,6 @@
 """Logs of background processes: rotated files in the state directory."""
 
 import logging
-import logging.handlers
 import os
 
 _BYTES_MAX = 2 << 20
@@ -17,6 +16,8 @@ def private_file(path: str) -> str:
 
 def log_to_file(path: str, level: str) -> None:
     """Send this process's log to `path` (private to the user), rotated at 2 MiB, three old ones kept."""
+    import logging.handlers  # noqa: PLC0415 - 20 ms: not for a command
+
     handler = logging.handlers.RotatingFileHandler(
         private_file(path), maxBytes=_BYTES_MAX, backupCount=_FILES, encoding="utf-8"
     )

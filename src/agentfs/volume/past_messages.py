@@ -1,10 +1,12 @@
-"""`PastInode` as a message, for both ends of the desk. It loads nothing of the engine: a mount's process uses it."""
+"""`PastInode` and moments as messages, for both ends of the desk. It loads nothing of the engine: the processes of
+mounts and of commands use it."""
 
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from typing import Any
 
+from agentfs.history.moments import Moment
 from agentfs.history.past import PastInode, Xattrs
 from agentfs.model.records import Kind
 from agentfs.volume.messages import Message
@@ -24,6 +26,10 @@ def past_message(past: PastInode) -> Message:
     if past.xattrs:
         found["xattrs"] = xattrs_message(past.xattrs)
     return found
+
+
+def moment_message(moment: Moment) -> Message:
+    return {"kind": moment.kind, "number": moment.number, "text": moment.text}
 
 
 def xattrs_message(xattrs: Xattrs) -> list[list[str]]:

@@ -7,7 +7,6 @@ the writer's bytes are not pulled from under it.
 
 import contextlib
 import os
-import secrets
 from collections.abc import Callable
 
 from agentfs.errors import Exists, NoSpace, NotFound
@@ -104,7 +103,7 @@ def _by_name(tree: Tree, place: tuple[int, bytes], data: bytes, existing: Attrib
     """Write beside it, with the attributes of what is there, and rename that over it.
     The name meanwhile is an ignored one: it never leaves this machine."""
     parent, name = place
-    temporary = b".agentfs-%s.swp" % secrets.token_hex(8).encode()
+    temporary = b".agentfs-%s.swp" % os.urandom(8).hex().encode()
     mode, xattrs = 0o644, {}
     if existing is not None:
         mode = existing.mode

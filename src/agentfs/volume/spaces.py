@@ -20,14 +20,11 @@ from agentfs.errors import (
     OutcomeUnknown,
 )
 from agentfs.format.layout import SPACES, parse_space_file_name, space_file_name
-from agentfs.format.space_file import encode_space_file, new_space_file
 from agentfs.model.names import check_id, check_name, shown
 from agentfs.model.records import Kind
 from agentfs.tree.tree import Tree
 from agentfs.tree.values import Caller
 from agentfs.volume.attached import DIRECTORY, TARGET, Attachment, attachments_in, peek_attachments, space_of
-from agentfs.volume.gate import check_space_file, pass_gate
-from agentfs.volume.opening import QUICK, opened_store
 from agentfs.volume.places import replica_directory
 from agentfs.volume.volume import EngineMode, Volume
 
@@ -52,6 +49,11 @@ class StoredSpace:
 def create_space(settings: Settings, space: str, *, agent: str, clock: Clock | None = None) -> None:
     """Make a space; on return it is on the store. Raises `Exists`, `AgentIdInvalid`, and what opening a store
     raises."""
+    # What asks the store is imported where it does: opening a home beside an engine takes none of it.
+    from agentfs.format.space_file import encode_space_file, new_space_file  # noqa: PLC0415
+    from agentfs.volume.gate import pass_gate  # noqa: PLC0415
+    from agentfs.volume.opening import opened_store  # noqa: PLC0415
+
     clock = clock or SystemClock()
     data = encode_space_file(new_space_file(space, agent, clock.wall_ns()))
     store = opened_store(settings, clock=clock)
@@ -68,6 +70,8 @@ def create_space(settings: Settings, space: str, *, agent: str, clock: Clock | N
 
 def list_spaces(settings: Settings, *, clock: Clock | None = None) -> Sequence[StoredSpace]:
     """The spaces of the store, by name: one request for each thousand. Raises what asking a store raises."""
+    from agentfs.volume.opening import QUICK, opened_store  # noqa: PLC0415 - as above
+
     store = opened_store(settings, clock=clock or SystemClock(), retry=QUICK)
     found: list[StoredSpace] = []
     after = ""
@@ -82,6 +86,9 @@ def list_spaces(settings: Settings, *, clock: Clock | None = None) -> Sequence[S
 def check_space(settings: Settings, space: str, *, clock: Clock | None = None) -> None:
     """Raises `NotFound` when the store has no such space, `NewerFormat` and `Corrupt` when it may not be used, and
     what asking a store raises."""
+    from agentfs.volume.gate import check_space_file  # noqa: PLC0415 - as above
+    from agentfs.volume.opening import QUICK, opened_store  # noqa: PLC0415
+
     check_space_file(opened_store(settings, clock=clock or SystemClock(), retry=QUICK), space)
 
 

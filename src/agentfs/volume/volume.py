@@ -7,6 +7,7 @@ engine's work: the interpreter's lock belongs to the answers.
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -17,13 +18,13 @@ from agentfs.config.values import about_size
 from agentfs.errors import AgentFSError, StoreError, SyncTimedOut, Unavailable
 from agentfs.format.layout import VolumeKind
 from agentfs.model.ignore import DEFAULT_PATTERNS, IgnorePatterns
+from agentfs.replica.lock_file import is_locked
 from agentfs.replica.replica import Replica
 from agentfs.tree.options import TreeOptions
 from agentfs.tree.tree import Tree
 from agentfs.volume.durable_tree import wait_for_store
 from agentfs.volume.engine_link import EngineLink
 from agentfs.volume.engine_plan import EnginePlan
-from agentfs.volume.engine_process import EngineProcess, engine_log_path
 from agentfs.volume.messages import Message
 from agentfs.volume.places import replica_directory
 from agentfs.volume.status import Pending, Status, SyncResult, peek, peek_pending
@@ -31,6 +32,7 @@ from agentfs.volume.use import touch_on_use
 
 if TYPE_CHECKING:
     from agentfs.volume.engine_host import EngineHost
+    from agentfs.volume.engine_process import EngineProcess
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ class Volume:
         replica: Replica,
         tree: Tree,
         link: EngineLink,
-        process: EngineProcess | None,
+        process: "EngineProcess | None",
         clock: Clock,
     ) -> None:
         self.settings = settings
@@ -126,6 +128,8 @@ class Volume:
             )
             process = None
             if engine == "process":
+                from agentfs.volume.engine_process import EngineProcess, engine_log_path  # noqa: PLC0415 - mounts only
+
                 process = EngineProcess(plan, log_path=engine_log_path(directory), clock=clock)
                 undo.callback(process.stop)
             link = EngineLink(directory, start=_starter(engine, plan, process, clock), clock=clock)
@@ -284,7 +288,7 @@ class Volume:
 
 
 def _starter(
-    engine: EngineMode, plan: EnginePlan, process: EngineProcess | None, clock: Clock
+    engine: EngineMode, plan: EnginePlan, process: "EngineProcess | None", clock: Clock
 ) -> "Callable[[], EngineHost | None]":
     def start() -> "EngineHost | None":
         if engine == "none":
@@ -292,7 +296,10 @@ def _starter(
         if process is not None:
             process.start()
             return None
-        # Loaded only where it runs: the engine brings the store's client, which a mount's process never needs.
+        if is_locked(os.path.join(plan.directory, "engine.lock")):
+            return None
+        # Loaded only where it runs: the engine brings the store's client, which neither a mount's process needs nor a
+        # command beside one.
         from agentfs.volume.engine_host import EngineHost  # noqa: PLC0415
 
         return EngineHost.claim(plan, clock=clock)
