@@ -10,7 +10,6 @@ import functools
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import Stemmer
@@ -82,10 +81,10 @@ class Query:
 def terms(text: str) -> list[str]:
     """The terms of a text as they are indexed, as often as they stand in it."""
     found: list[str] = []
-    for word in _words(text):
-        parts, more, _ = _analysed(word)
+    for parts, more, _ in map(_analysed, _words(text)):
         found += parts
-        found += more
+        if more:
+            found += more
     return found
 
 
@@ -108,14 +107,11 @@ def _query(text: str) -> Query:
     return Query(tuple(found or left)[:TERMS_MAX])
 
 
-def _words(text: str) -> Iterator[str]:
+def _words(text: str) -> list[str]:
     """Runs of letters and digits, with single joints (dots, dashes, slashes …) between them."""
     if text.isascii():
-        for found in _PLAIN.finditer(text):
-            yield found[0]
-        return
-    for found in _wide().finditer(unicodedata.normalize("NFKC", text)):
-        yield found[0]
+        return _PLAIN.findall(text)
+    return _wide().findall(unicodedata.normalize("NFKC", text))
 
 
 @functools.cache
