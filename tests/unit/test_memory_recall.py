@@ -323,6 +323,25 @@ def test_questions_among_people_are_worth_less_than_their_answers(tmp_path: Path
     again.close()
 
 
+def test_the_users_own_words_come_first_when_they_ask_of_themselves(tmp_path: Path) -> None:
+    files = {
+        "chat.md": "User: The flight to Oslo is at nine.\n\n"
+        "Assistant: A flight to Oslo takes two hours, flight by flight: the Oslo flight.\n\nUser: Thanks.\n\n"
+        "Assistant: Any time.\n"
+    }
+    index = indexed(tmp_path, files)
+    try:
+        mine, anyones = (
+            search(index, default_embedder(), default_counter(), Asked(query, now_ns=NOW_NS))[0]
+            for query in ("my flight to Oslo", "flight to Oslo")
+        )
+        assert mine.parts["author"] > 0
+        assert mine.text.startswith("User"), "else the assistant"
+        assert anyones.text.startswith("Assistant")
+    finally:
+        index.close()
+
+
 def test_the_rare_word_of_a_question_says_most(tmp_path: Path) -> None:
     """What answers has none of the question's words; the common one of them stands in others."""
     lines = [f"- The office on floor {number} was painted." for number in range(9)]

@@ -7,7 +7,8 @@ A passage's score is a sum, and `parts` has each term of it as it entered:
 - neighbours: 0.6 of the best such score within two places, between short passages (turns, items): an answer stands
   beside its question;
 - document: up to 0.3 for documents whose best three passages are strong;
-- author: 0.1 for what somebody says whom the question names, or the user to a question in the first person;
+- author: 0.1 for what somebody says whom the question names, and 0.2 for what the user says, to a question in the
+  first person;
 - asks: 0.1 less for the short questions that people ask each other: the answer stands beside them;
 - date: 0.1 when it is of the time that the question names;
 - archived: what is in the archive, or superseded by another note, keeps 0.65 of all that, unless the question is
@@ -43,6 +44,8 @@ SHORT = 250
 """Characters: the median passage of a document whose neighbours speak for each other."""
 DOCUMENT = 0.3
 AUTHOR = 0.1
+OWN = 0.2
+"""The same, where the one who asks said it, of themselves."""
 ASKS = -0.1
 DATE = 0.1
 ARCHIVED = 0.65
@@ -164,7 +167,7 @@ def ranked(weighed: Weighed, words: Hits, vectors: Hits, bearing: Bearing, *, fu
         relevance = relevance + parts["asks"]
     meant = _meant(weighed, bearing)
     if meant is not None:
-        parts["author"] = np.where(there & meant, AUTHOR, 0.0)
+        parts["author"] = there * meant
         relevance = relevance + parts["author"]
     if bearing.when is not None:
         parts["date"] = np.where(there & bearing.when.which(weighed.dates), DATE, 0.0)
@@ -242,19 +245,21 @@ def _of_best(strengths: Floats) -> Floats:
     return strengths / top if top > 0 else np.zeros(len(strengths))
 
 
-def _meant(weighed: Weighed, bearing: Bearing) -> Mask | None:
-    """Whether it is said by whom the question means; None: nothing is."""
+def _meant(weighed: Weighed, bearing: Bearing) -> Floats | None:
+    """What each is worth for who says it; None: nobody is meant."""
     if not (bearing.authors or bearing.users) or not weighed.said:
         return None
     authors = weighed.authors
-    numbers = np.bincount(authors)
-    for it in numbers.nonzero()[0].tolist():
-        numbers[it] = _is_meant(weighed.author_names[it], bearing)
-    return numbers[authors] > 0 if numbers.any() else None
+    worth = np.bincount(authors).astype(np.float64)
+    for it in worth.nonzero()[0].tolist():
+        worth[it] = _worth(weighed.author_names[it], bearing)
+    return worth[authors] if worth.any() else None
 
 
-def _is_meant(author: str, bearing: Bearing) -> bool:
-    return author in bearing.authors or (bearing.users and author.casefold() in USERS)
+def _worth(author: str, bearing: Bearing) -> float:
+    if bearing.users and author.casefold() in USERS:
+        return OWN
+    return AUTHOR if author in bearing.authors else 0.0
 
 
 def _by_strategy(weighed: Weighed, relevance: Floats, bearing: Bearing) -> dict[str, Floats]:
