@@ -80,6 +80,29 @@ def test_a_move_in_the_bucket_is_a_rename(world: World) -> None:
     assert wrong(ann) == []
 
 
+def test_a_move_is_told_by_the_bytes_where_nothing_else_tells(world: World) -> None:
+    """`mv` in a directory, or a tool that fetches and puts."""
+    ann = kept(world, "a.sh", "b.sh", "c.md", data=b"#!/bin/sh\n")
+    ann.commit("b.sh", data=b"#!/bin/sh\nexit\n")
+    set_mode(ann, "a.sh", 0o700)
+    ann.keep()
+    number = ann.node.at("a.sh")
+    world.store.put(f"{PREFIX}bin/a.sh", world.store.get(f"{PREFIX}a.sh").data)
+    world.store.delete(f"{PREFIX}a.sh")
+    assert look(ann) == {"a.sh": "renamed", "bin/a.sh": "renamed"}
+    assert (ann.node.at("bin/a.sh"), mode(ann, "bin/a.sh")) == (number, 0o700)
+    ann.keep()
+    assert wrong(ann) == []
+
+
+def test_which_of_two_equal_files_was_moved_is_not_guessed(world: World) -> None:
+    ann = kept(world, "a.txt", "b.txt", *(f"{number}.md" for number in range(4)))
+    for name in ("a.txt", "b.txt"):
+        world.store.put(f"{PREFIX}to/{name}", world.store.get(f"{PREFIX}{name}").data)
+        world.store.delete(f"{PREFIX}{name}")
+    assert look(ann) == {"a.txt": "deleted", "b.txt": "deleted", "to/a.txt": "created", "to/b.txt": "created"}
+
+
 def test_moves_of_all_do_not_wait_for_somebody_who_accepts_them(world: World) -> None:
     ann = kept(world, "a.md", "b.md", "c.md")
     for name in ("a.md", "b.md", "c.md"):

@@ -10,8 +10,9 @@ looks saw, and little of it at once.
 
 import enum
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from agentfs.errors import Corrupt
 from agentfs.merge.conflict_names import conflict_name
@@ -38,6 +39,8 @@ from agentfs.model.records import (
 )
 from agentfs.view.facts import ViewFacts
 from agentfs.view.log_tree import LogTree
+
+Version = TypeVar("Version")
 
 AUTHOR = "bucket"
 REPLICA = "view"
@@ -280,12 +283,14 @@ class _Importing:
     # ---- what is gone ----
 
     def moved(self, objects: list[FoundObject], missing: list[GoneObject]) -> None:
-        """Objects that were copied unchanged to a free name while their own is gone: the file is renamed."""
-        by_version = {(it.file, it.digest): it for it in missing}
+        """Objects that were copied unchanged to a free name while their own is gone: the file is renamed. One that
+        does not say what it is of, where a store or a tool keeps no metadata, is told by its bytes."""
+        versions = {(it.file, it.digest): it for it in missing}
         for one in objects:
-            was = None if one.edited else one.was
-            there = by_version.get((was.file, was.digest)) if was is not None else None
-            if there is None or self._is_known(one) or was is None or was.volume != self.tree.volume:
+            there = moved_from(one, versions)
+            if there is None or self._is_known(one):
+                continue
+            if one.was is not None and one.was.volume != self.tree.volume:
                 continue
             try:
                 parent, names, target = self._resolve(one.path)
@@ -296,7 +301,7 @@ class _Importing:
                 continue
             if self.tree.is_locked(old) or self._ignored(one.path):
                 continue
-            del by_version[was.file, was.digest]
+            del versions[there.file, there.digest]
             self.names[old_parent, old_names[0]] = None
             self.names[self._directory(parent, names, self._time(one)), names[-1]] = old
             self._took(one)
@@ -539,6 +544,15 @@ def bears_out(tree: LogTree, was: ViewFacts, *, edited: bool, modified_ns: int) 
         return True
     collected_ns = None if edited else tree.collected_ns(was.sequence)
     return collected_ns is not None and 0 < modified_ns <= collected_ns + LEFTOVER_NS
+
+
+def moved_from(one: FoundObject, gone: Mapping[tuple[InodeId, bytes], Version]) -> Version | None:
+    """Which of the versions that are gone an object is an unchanged copy of, by file and digest of the bytes."""
+    if one.was is not None:
+        return None if one.edited else gone.get((one.was.file, one.was.digest))
+    digest = hashlib.sha256(one.data).digest()
+    same = [key for key in gone if key[1] == digest]
+    return gone[same[0]] if len(same) == 1 and one.data else None
 
 
 def is_leftover(tree: LogTree, path: bytes, modified_ns: int) -> bool:

@@ -29,7 +29,7 @@ from agentfs.stores.protocol import Entry, Store, StoredObject
 from agentfs.sync.engine import Engine
 from agentfs.sync.ground import EngineGround
 from agentfs.view.content_encoding import ENCODING, EncodingUnknownError, decoded
-from agentfs.view.importing import FoundObject, GoneObject, Import, Outcome, Taken, imported
+from agentfs.view.importing import FoundObject, GoneObject, Import, Outcome, Taken, imported, moved_from
 from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.looking import CONFIRM_S, YOUNG_S, Looked, Patience, is_as_known, is_too_much, looked
 from agentfs.view.naming import view_prefix
@@ -405,9 +405,8 @@ class BucketImport:
         """Unedited copies of versions whose own objects seem to be gone: until that is believed they wait, so that a
         file is renamed and keeps what it is."""
         waiting = set(report.waiting)
-        going = {(row.file, row.digest) for row in found.gone if row.name in waiting}
-        copies = [(it.entry.name, it.found.was) for it in got if not it.found.edited]
-        return {name for name, was in copies if was is not None and (was.file, was.digest) in going}
+        going = {(row.file, row.digest): row for row in found.gone if row.name in waiting}
+        return {it.entry.name for it in got if moved_from(it.found, going) is not None} if going else set()
 
     def _braked(self) -> frozenset[str]:
         held = self._table.state(BRAKE)
