@@ -5,12 +5,15 @@ same words, or the same vectors, take in plain FTS5 or numpy, in this run.
 """
 
 import itertools
+import os
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import numpy as np
 
 from agentfs import Home
@@ -90,7 +93,7 @@ def peers_work(work: Path, *, quick: bool) -> list[Finding]:
 
 def _remembering(work: Path, index: Index, plain: Plain, *, quick: bool) -> list[Finding]:
     """A memory as it is given, into the index, beside a row of FTS5; and as a file of a home, which survives
-    `kill -9` from then on."""
+    `kill -9` from then on, beside the least that keeps as much: a file and a row."""
     notes = corpus(_NODES + 1, questions=1).texts[: 110 if quick else 410]
     inos = itertools.count(10**6)
 
@@ -100,17 +103,46 @@ def _remembering(work: Path, index: Index, plain: Plain, *, quick: bool) -> list
     mine, theirs = beside(put, plain.add, notes)
     (work / "store").mkdir(parents=True, exist_ok=True)
     given = {"store": str(work / "store"), "state_dir": str(work / "state"), "index": False}
+    bare = _Bare(work / "bare")
     with Home.open("me", settings=load(given, environment={"HOME": str(work)})) as home:
 
         def remember(text: str) -> None:
             home.remember(text)
 
-        written, _ = beside(remember, lambda _: None, notes)
+        written, least = beside(remember, bare.add, notes)
     name = "the peer's work: remember"
     return [
-        _told(alone(f"{name}, a file of a home, durable on return", written), _REPORTED["remember"]),
+        _told(
+            compared(
+                f"{name}, a file of a home, durable on return", written, least, "a new file and a row of SQLite"
+            ),
+            _REPORTED["remember"],
+        ),
         compared(f"{name}, the same text into the index, found by its words", mine, theirs, "a row of FTS5"),
     ]
+
+
+class _Bare:
+    """What a memory costs at least, if its bytes are a file and what is known of it is in SQLite: both survive
+    `kill -9`, and neither is synced."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True)
+        self._directory = directory
+        self._sql = apsw.Connection(str(directory / "bare.db"))
+        self._sql.pragma("journal_mode", "wal")
+        self._sql.pragma("synchronous", "normal")
+        self._sql.execute("CREATE TABLE file(id INTEGER PRIMARY KEY, name TEXT UNIQUE, size INTEGER, at INTEGER)")
+
+    def add(self, text: str) -> None:
+        data = f"---\ncreated: 2026-11-21T10:00:00Z\n---\n{text}\n".encode()
+        self._sql.execute("INSERT INTO file(name,size,at) VALUES(?,?,?)", (text[:60], len(data), time.time_ns()))
+        path = self._directory / f"{self._sql.last_insert_rowid():x}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
 
 
 @contextmanager
