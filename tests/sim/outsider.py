@@ -81,6 +81,8 @@ class Outsider:
     _gone: dict[bytes, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     """Paths whose objects he took away or emptied → digests of what he had seen there."""
     _saw: dict[bytes, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    _over: dict[str, bytes] = field(default_factory=dict)
+    """What he has put over since a machine wrote there: deleting his own he deletes that."""
     _used: set[str] = field(default_factory=set)
     """Every name that ever had an object."""
     _moving: tuple[Read, str, Deed] | None = None
@@ -175,7 +177,7 @@ class Outsider:
         if read is None or self.random.random() < 0.7:
             return
         deed = self.oracle.deed(f"outsider empties {read.name}", "outsider")
-        self.oracle.destroyed(deed, read.text)
+        self.oracle.destroyed(deed, read.text + self._over.pop(read.name, b""))
         self._excuse_own(deed, read.name, b"")
         self._excuse_unseen(deed, read.name, b"")
         self._gone[path_of(read.name)] |= self._saw[path_of(read.name)]
@@ -272,6 +274,11 @@ class Outsider:
         mine = self._standing.get(name)
         if mine is not None and mine.tag == self._tag(name):
             new |= mine.new & tokens(text)
+        found = self.store._objects.get(name)
+        if found is not None:  # whether he has seen it or not
+            over = restored(path_of(name), found.data, found.attributes).data
+            self._saw[path_of(name)].add(hashlib.sha256(over).digest())
+            self._over[name] = self._over.get(name, b"") + over
         tag = self.store.put(name, data, attributes=attributes)
         self._standing[name] = Standing(tag, new, text)
         self.owed |= own & tokens(text)
@@ -283,7 +290,7 @@ class Outsider:
         deed = moved or self.oracle.deed(f"outsider deletes {read.name}", "outsider")
         self._excuse_own(deed, read.name, b"" if moved is None else read.text)
         if moved is None:
-            self.oracle.destroyed(deed, read.text)
+            self.oracle.destroyed(deed, read.text + self._over.pop(read.name, b""))
         self._gone[path_of(read.name)] |= self._saw[path_of(read.name)]
         self.store.delete(read.name)
         self._standing.pop(read.name, None)
@@ -295,6 +302,7 @@ class Outsider:
         """A machine is about to put over, or delete, what stands at a name of the view."""
         self._used.add(name)
         mine = self._standing.pop(name, None)
+        self._over.pop(name, None)
         if mine is not None and mine.tag == self._tag(name):
             unseen = mine.new - self.record.committed
             if unseen:

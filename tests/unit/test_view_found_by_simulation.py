@@ -138,3 +138,20 @@ def test_a_deletion_and_an_object_that_must_go_in_one_look(world: World) -> None
     ann.keep()
     assert wrong(ann) == []
     assert names(world.store) == ["c.txt", "d.txt", "e.txt"]
+
+
+def test_who_takes_over_knows_what_the_mark_says_is_written(world: World) -> None:
+    """A machine that is behind in the log took the view over, and a file that was written before it knew of it lost
+    its object."""
+    ann, bob = Machine(world, "ann"), Machine(world, "bob", view_look=20)
+    ann.commit("a.txt")
+    bob.node.engine.pull_now()
+    ann.commit("b.txt", "c.txt")
+    ann.keep()
+    end(ann)
+    keeper = bob.view._opened(bob.node.engine)
+    keeper.look()
+    keeper.take_over(())
+    world.store.delete(PREFIX + "b.txt")
+    bob.keep(60)
+    assert bob.node.names() == ["a.txt", "c.txt"] and wrong(bob) == []

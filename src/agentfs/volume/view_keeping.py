@@ -136,8 +136,10 @@ class Keeper:
 
     def take_over(self, commits: Sequence[Commit]) -> bool:
         """Become the keeper, from the mark that was read last on; with none, of a new view. `commits`: what was seen
-        of the log until now. False: another was faster."""
+        of the log until now. False: another was faster. Raises what the store and the log raise."""
         before = self.mark
+        if before is not None and self.tree.head() < before.through:
+            self._engine.pull_now()  # what is written already must be known here
         token = os.urandom(16).hex()
         wanted = Mark(self.volume, mode=self._plan.settings.view) if before is None else before
         wanted = replace(wanted, keeper=token, author=self._plan.agent, time=self._now())
