@@ -9,13 +9,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from command import PROGRAM, Machine, machine, until
 
 from agentfs import Home
 from agentfs.cli import exits
 from agentfs.cli.documentation import cli_page, configuration_page, errors_page
-from agentfs.cli.main import COMMANDS
+from agentfs.cli.main import COMMANDS, cli
 from agentfs.config.settings import load
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -48,6 +50,16 @@ def test_every_command_has_help_with_an_example(me: Machine, name: str) -> None:
     assert "Examples" in text
     examples = text.partition("Examples")[2]
     assert f"agentfs {name.replace('umount', 'unmount').split()[0]}" in examples
+
+
+@pytest.mark.parametrize("name", ["", "config", "conflicts", "fork", "lifecycle", "snapshot", "space", "view"])
+def test_a_group_says_what_its_commands_do_in_whole_sentences(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name) if name else cli
+    assert isinstance(command, click.Group)
+    text = CliRunner().invoke(cli, [*name.split(), "--help"]).output
+    assert "Examples:\n  agentfs" in text
+    commands = text.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert commands and "..." not in commands
 
 
 def test_put_ls_cat_rm(me: Machine) -> None:

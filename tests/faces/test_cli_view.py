@@ -55,7 +55,9 @@ def test_what_commands_store_can_be_read_without_them(tmp_path: Path, run: Calla
     assert "1 of 2 files have no object" in run("view", "--files")
     run("rm", "notes/a.md")
     assert list(tmp_path.glob("store/agents/**/*.md")) == []
+    assert "looks       every 300s: " in run("view")
     assert run("view", "off") == "the view is off\n"
+    assert "looks       not while the view is off\n" in run("view")
     run("put", "-", "c.md", stdin=b"# C\n")
     assert not (place / "c.md").exists()
     run("view", "lazy")

@@ -37,7 +37,9 @@ def cli_page() -> str:
         "|---|---|",
         *(f"| {code} | {meaning} |" for code, meaning in exits.MEANINGS.items()),
     ]
-    context = click.Context(cli, info_name="agentfs", max_content_width=100, terminal_width=100)
+    context = click.Context(
+        cli, info_name="agentfs", max_content_width=100, terminal_width=100, help_option_names=["-h", "--help"]
+    )
     for name in COMMANDS:
         command = cli.get_command(context, name)
         assert command is not None

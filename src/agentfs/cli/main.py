@@ -61,6 +61,13 @@ COMMANDS = {
     "version": ("agentfs.cli.version", "Show the versions of AgentFS and of what it runs on."),
 }
 """Command → the module that has it (as the attribute of the same name) and its line in `agentfs --help`."""
+_EXAMPLES = (
+    "agentfs init --agent-id myagent",
+    "agentfs mount ~/memory --agent-id myagent",
+    "agentfs remember 'Deploys go out on Tuesdays.' --tag ops",
+    "agentfs recall 'when do we deploy?' --max-tokens 500",
+    "agentfs COMMAND --help                            # what else it can do, with examples",
+)
 ALIASES = {"umount": "unmount"}
 _ATTRIBUTES = {"config": "config_group", "import": "import_"}
 
@@ -83,6 +90,11 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click gives it
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click gives it
+        with formatter.section("Examples"):
+            for line in _EXAMPLES:
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -57,12 +57,19 @@ def agent_of(settings: Settings) -> str:
     return check_id(settings.agent_id)
 
 
+_SENTENCE_MAX = 500
+
+
 class ExampleCommand(click.Command):
     """A command whose help ends with examples, kept line by line."""
 
     def __init__(self, *arguments: Any, examples: str = "", **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.examples = [line.strip() for line in examples.strip().splitlines()]
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002 - click gives it
+        """The whole first sentence, in as many lines as it takes: click would cut it."""
+        return super().get_short_help_str(limit=_SENTENCE_MAX)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click gives it
         with formatter.section("Examples"):

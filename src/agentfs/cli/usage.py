@@ -345,7 +345,8 @@ def _stored(it: "VolumeUsage", now_ns: int) -> str:
     from agentfs.usage.stored import latest  # noqa: PLC0415 - as above
 
     live = latest(it.stored, "live")
-    text = f"{about_size(live.size_bytes)} in {live.objects:,} files" if live.seen_ns else "not known"
+    files = f"{live.objects:,} file{'' if live.objects == 1 else 's'}"
+    text = f"{about_size(live.size_bytes)} in {files}" if live.seen_ns else "not known"
     if it.measured_ns is None:
         return f"{text}; history and view were never measured (agentfs usage --measure)"
     seen = age((now_ns - it.measured_ns) / 1e9)

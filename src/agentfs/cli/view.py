@@ -292,6 +292,8 @@ def _say(found: dict[str, Any]) -> None:
 
 def _looks(found: dict[str, Any]) -> str:
     """How often other tools' changes are looked for, and what it costs."""
+    if found.get("mode") == "off":
+        return "not while the view is off"
     if not found["look_every_s"]:
         return "only when told: agentfs view look"
     day = f"{found['listings_per_day']:.0f} listings and {found['marks_per_day']:.0f} puts of the mark a day"
