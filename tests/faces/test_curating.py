@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -25,7 +26,9 @@ from agentfs.memory.curation import Action, Seen
 from agentfs.memory.notes import Note
 from agentfs.replica import backing
 from agentfs.sdk.curation_steps import CurationSteps
+from agentfs.sdk.paths import existing
 from agentfs.sdk.xattrs import set_attributes, set_facts, set_xattrs, xattrs_of
+from agentfs.tree.values import AttributeChange
 
 DAY = 86400 * 10**9
 LONG = (
@@ -211,6 +214,36 @@ def test_what_is_done_keeps_times_and_says_facts(home: Home) -> None:
     assert home.curate().actions == ()
 
 
+def set_mode(home: Home, path: str, mode: int) -> None:
+    place, attributes = existing(home._volumes, path)
+    place.tree.set_attributes(attributes.ino, AttributeChange(mode=mode))
+
+
+@pytest.mark.parametrize("private", ["the file", "its directory"])
+def test_nobody_reads_afterwards_what_they_could_not_read(home: Home, private: str) -> None:
+    home.write("shared/a.md", LONG)
+    home.write("mine/b.md", LONG + "The password is on the card.\n")
+    aged(home, "mine/deep/old.md", "Something that once was.\n", days=900)
+    set_mode(home, *(("mine/b.md", 0o600) if private == "the file" else ("mine", 0o700)))
+    if private != "the file":
+        set_mode(home, "mine/deep", 0o710)
+    actions = [
+        Action("merge", "duplicate", "", (Seen("shared/a.md"), Seen("mine/b.md"))),
+        Action("archive", "stale", "", (Seen("mine/deep/old.md"),), "archive/mine/deep/old.md"),
+    ]
+    plan = home.curate()
+    sums = {it: hashlib.sha256(home.read(it)).hexdigest() for it in tree(home)}
+    chosen = [
+        dataclasses.replace(it, files=tuple(Seen(one.path, sums[one.path]) for one in it.files)) for it in actions
+    ]
+    done = home.apply_plan(dataclasses.replace(plan, actions=tuple(chosen)))
+    assert [it.what for it in done] == ["skipped", "done"]
+    assert done[0].detail == "mine/b.md is more private than shared/a.md: merge them by hand"
+    for path in ("mine", "mine/deep"):
+        assert home.stat(f"archive/{path}").mode == home.stat(path).mode
+    assert home.stat("archive").mode & 0o777 == 0o755
+
+
 def test_a_merge_has_the_facts_of_all(home: Home) -> None:
     home.write("a.md", f"---\ntags: [one]\nexpires: 2040-01-01\n---\n{LONG}")
     home.write("b.md", f"---\ntags: [two]\nimportance: 0.7\n---\n{LONG}")
@@ -326,6 +359,7 @@ import os, signal, sys
 from agentfs import Home
 from agentfs.config.settings import load
 from agentfs.replica import backing
+from agentfs.tree.xattrs import ExtendedAttributes
 
 backing.DIRECTORIES = 4
 
@@ -333,7 +367,7 @@ def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 with Home.open("me", settings=load({"store": sys.argv[1], "state_dir": sys.argv[2], "index": False})) as home:
-    home._volume.tree.set_xattr = die
+    ExtendedAttributes.set_in = die
     home.import_memories(sys.argv[3], into="back")
 """
 

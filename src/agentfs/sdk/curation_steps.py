@@ -4,6 +4,7 @@ The order inside an action is such that a kill between two steps loses nothing: 
 before the others go, and a note is moved before it is marked.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from agentfs.memory.uniting import Part, united, with_text
 from agentfs.sdk.file_home import FileHome
 from agentfs.sdk.paths import existing
 from agentfs.sdk.xattrs import set_attributes, set_facts, set_xattrs, xattrs_of
+from agentfs.tree.values import Caller
 
 What: TypeAlias = Literal["done", "skipped", "look"]
 
@@ -76,6 +78,7 @@ class CurationSteps:
     def _merge(self, action: Action) -> str:
         first, *others = action.files
         self._are_apart(action.files)
+        self._are_as_private(first, others)
         name = os.fsencode(first.path)
         rest = [self._part(seen, self._unchanged(seen)) for seen in others]
         modified_ns = max(part.modified_ns for part in (self._part(first, b""), *rest))
@@ -113,6 +116,21 @@ class CurationSteps:
             if at in known:
                 raise _Changed(f"{known[at]} and {seen.path} are one file")
             known[at] = seen.path
+
+    def _are_as_private(self, first: Seen, others: Sequence[Seen]) -> None:
+        """Raises _Changed where others than the owner may read the first, and not what would be written into it."""
+        shared = self._shared(first.path)
+        for seen in others:
+            if shared & ~self._shared(seen.path):
+                raise _Changed(f"{seen.path} is more private than {first.path}: merge them by hand")
+
+    def _shared(self, path: str) -> int:
+        """What of a file's mode lets its group and others read it, with the directories that lead to it."""
+        shared = self._home.stat(path).mode & 0o044
+        while path := os.path.dirname(path):
+            mode = self._home.stat(path).mode
+            shared &= (0o777 if mode & 0o010 else ~0o070) & (0o777 if mode & 0o001 else ~0o007)
+        return shared
 
     def _part(self, seen: Seen, data: bytes) -> Part:
         return Part(data, self._home.stat(seen.path).modified_ns, xattrs_of(self._home, seen.path))
@@ -164,6 +182,8 @@ class CurationSteps:
         set_attributes(self._home, seen.path, mtime_ns=modified_ns)
 
     def _moved(self, path: str, to: str) -> str:
+        self._make_directories(path, to)
+        self._make_directories(path, to)
         for target in beside(to):
             try:
                 self._home.move(path, target, overwrite=False)
@@ -171,6 +191,21 @@ class CurationSteps:
                 continue
             return target
         raise AssertionError("there is always another name")
+
+    def _make_directories(self, path: str, to: str) -> None:
+        """Those of an archive: with the owner and mode of the ones that the file was in."""
+        here, there = os.path.dirname(path), os.path.dirname(to)
+        names = there.split("/") if there else []
+        for end in range(1, len(names) + 1):
+            directory, below = "/".join(names[:end]), "".join(f"/{it}" for it in names[end:])
+            model = here.removesuffix(below)
+            if f"{model}{below}" != here or os.path.basename(model) != names[end - 1]:
+                continue
+            _, like = existing(self._home._volumes, model)
+            place = self._home._place(directory, parents=True)
+            if place.attributes is None:
+                with contextlib.suppress(Exists):  # another process was faster: as good
+                    place.tree.mkdir(place.parent, place.name, like.mode & 0o777, Caller(like.uid, like.gid))
 
 
 def _same(seen: Seen, data: bytes) -> bytes:
