@@ -10,6 +10,7 @@ import functools
 import re
 import threading
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import Stemmer
@@ -29,6 +30,8 @@ _ROOM = re.compile(r"[/&]")
 """What separates the names in a path or an address; each name is findable as a whole."""
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+")
 _DATE = re.compile(r"((?:19|20)\d\d)[.\-/](\d{1,2})[.\-/](\d{1,2})")
+_IN_NUMBER = re.compile(r"(?<=\d)[.\-/:](?=\d)")
+_NO_NUMBERS_DOT = re.compile(rf"(?!\.)[{_JOINTS}]|(?<!\d)\.|\.(?!\d)")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _TOGETHER = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff"
@@ -166,7 +169,7 @@ def _joined(word: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         more.append(re.sub(r"[^\w.]", "", _folded(word.rstrip("+#"))) + ("plusplus" if word[-1] == "+" else "sharp"))
     rooms = [room for room in _ROOM.split(word) if room]
     for room in rooms:
-        pieces = [piece for joint in _JOINT.split(room) for piece in _CAMEL.split(joint) if piece]
+        pieces = [piece for joint in _JOINT.split(room) for piece in _humps(joint) if piece]
         if len(pieces) == 2 and pieces[1] in _SHORTENED and _APOSTROPHE.search(room):
             pieces = ["".join(pieces)] if pieces[1] == "t" else pieces[:1]
         parts += [_stemmed(_folded(piece)) for piece in pieces]
@@ -177,10 +180,13 @@ def _joined(word: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(part for part in parts if part), tuple(dict.fromkeys(term for term in more if term))
 
 
+def _humps(word: str) -> Sequence[str]:
+    return (word,) if word.islower() or word.isdigit() else _CAMEL.split(word)
+
+
 def _whole(word: str) -> str:
     """An identifier as one term: `snake_case`, `snake-case` and `snakeCase` are the same, 1.2.3 and 12.3 are not."""
-    number = re.sub(r"(?<=\d)[.\-/:](?=\d)", ".", word)
-    return _stemmed(_folded(re.sub(rf"(?!\.)[{_JOINTS}]|(?<!\d)\.|\.(?!\d)", "", number)))
+    return _stemmed(_folded(_NO_NUMBERS_DOT.sub("", _IN_NUMBER.sub(".", word))))
 
 
 def _folded(word: str) -> str:
@@ -207,8 +213,11 @@ _local = threading.local()
 def _stemmed(word: str) -> str:
     if len(word) < _STEMMED_MIN:
         return word
-    language = next((it for first, last, it in _STEMMERS if first <= word[0] <= last), "")
-    if not language or any(it.isdigit() for it in word):
+    if "a" <= word[0] <= "z":
+        language = "english"
+    else:
+        language = next((it for first, last, it in _STEMMERS if first <= word[0] <= last), "")
+    if not language or (not word.isalpha() and any(it.isdigit() for it in word)):
         return word
     stemmers: dict[str, Stemmer.Stemmer] = _local.__dict__.setdefault("stemmers", {})
     if language not in stemmers:
