@@ -155,3 +155,31 @@ def test_who_takes_over_knows_what_the_mark_says_is_written(world: World) -> Non
     world.store.delete(PREFIX + "b.txt")
     bob.keep(60)
     assert wrong(bob) == []
+
+
+def test_an_edit_that_says_nothing_is_of_what_the_bucket_showed(world: World) -> None:
+    """The view was minutes behind, and another tool edited what it saw there and left the metadata out."""
+    ann = Machine(world, "ann")
+    ann.commit("a.txt", data=b"one\n")
+    ann.keep()
+    ann.commit("a.txt", data=b"one\ntwo\n")
+    world.clock.now_s += 300
+    world.store.put(PREFIX + "a.txt", b"zero\none\n")
+    world.clock.now_s += 10
+    ann.ask(VIEW_LOOK)
+    assert ann.node.read("a.txt") == b"zero\none\ntwo\n"
+
+
+def test_who_puts_a_file_that_the_bucket_never_showed_has_not_seen_it(world: World) -> None:
+    """Two made the file, one of them in the bucket, before the view was begun."""
+    ann = Machine(world, "ann", view_look=20)
+    ann.commit("a.txt", data=b"one\n")
+    ann.commit("b.bin", data=b"\0one")
+    world.clock.now_s += 300
+    world.store.put(PREFIX + "a.txt", b"two\n")
+    world.store.put(PREFIX + "b.bin", b"\0two")
+    ann.keep(60)
+    files = {name: ann.node.read(name) for name in ann.node.names()}
+    assert b"one\n" in files["a.txt"] and b"two\n" in files["a.txt"]
+    assert files.pop("b.bin") == b"\0one" and b"\0two" in files.values()
+    assert wrong(ann) == []

@@ -104,6 +104,16 @@ class FoundObject:
     """It was not at this name when the view was last looked at, by somebody who knows."""
     hidden: bool = False
     """The file of its name has no object (V-70): whoever put this one has not seen it."""
+    stood: "Stood | None" = None
+    """What the keeper put at this name last, before this object; None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """A version of a file, as an object showed it; 0: none."""
+
+    file: InodeId
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +406,16 @@ class _Importing:
         content = self._record(inode).content
         if content is not None and self.tree.was_put(one.name, content.digest):
             return content
-        return self.tree.newest_before(inode, one.modified_ns - BASE_AGE_NS)
+        before_ns = one.modified_ns - BASE_AGE_NS
+        guess = self.tree.newest_before(inode, before_ns)
+        if one.stood is None:
+            return guess
+        if one.stood.file != inode:
+            return None  # the bucket has not shown this file here
+        shown = self.tree.content_at(inode, one.stood.sequence)
+        if shown is None or shown.digest in self.tree.digests_since(inode, before_ns):
+            return guess  # the older of the two
+        return shown
 
     def _edit(self, one: FoundObject, place: tuple[InodeId, bytes], inode: InodeId, base: Content | None) -> Outcome:
         now, data = self._content(inode)

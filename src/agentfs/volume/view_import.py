@@ -29,7 +29,7 @@ from agentfs.stores.protocol import Entry, Store, StoredObject
 from agentfs.sync.engine import Engine
 from agentfs.sync.ground import EngineGround
 from agentfs.view.content_encoding import ENCODING, EncodingUnknownError, decoded
-from agentfs.view.importing import FoundObject, GoneObject, Import, Outcome, Taken, imported, moved_from
+from agentfs.view.importing import FoundObject, GoneObject, Import, Outcome, Stood, Taken, imported, moved_from
 from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.looking import CONFIRM_S, YOUNG_S, Looked, Patience, is_as_known, is_too_much, looked
 from agentfs.view.naming import view_prefix
@@ -231,6 +231,8 @@ class BucketImport:
             return report
         keeps, rules = self._showing()
         got = self._got(engine.ground.store, found.differs, rows, report, rules, appeared=appeared and keeps)
+        if keeps:
+            got = [replace(it, found=replace(it.found, stood=self._stood(it.entry.name))) for it in got]
         gone = self._gone(found, rows, got, report, rules, keeps=keeps) if whole else []
         emptied = {it.entry.name for it in got if not self._believed_empty(it, rows, report, whole=whole)}
         moving = self._moving(found, got, report) if keeps and not report.braked else set[str]()
@@ -327,6 +329,13 @@ class BucketImport:
             appeared,
             self._is_hidden(self._files.files_at([path]).get(path), path, rules),
         )
+
+    def _stood(self, name: str) -> Stood | None:
+        """What this keeper knows to have stood at the name, before another tool put something there."""
+        row = self._table.get(name)
+        if row is None:
+            return Stood(0, 0)
+        return Stood(row.file, row.sequence) if row.file and row.sequence else None
 
     @staticmethod
     def _is_hidden(file: LogFile | None, path: bytes, rules: Rules) -> bool:
