@@ -353,6 +353,18 @@ def test_the_rare_word_of_a_question_says_most(tmp_path: Path) -> None:
     index.close()
 
 
+def test_letters_are_no_words_to_a_bag_of_words(tmp_path: Path) -> None:
+    """Its tokens for Chinese are single characters: what shares many of them is next to nothing nearer for that."""
+    files = {"a.md": "我们的狗每天早上吃苹果。\n", "b.md": "The dog eats apples every morning.\n"}
+    index = indexed(tmp_path, files)
+    try:
+        for query, near in (("狗早上吃什么？", False), ("dog apples", True), ("狗 eats 苹果 apples every morning", True)):
+            best = search(index, default_embedder(), default_counter(), Asked(query, now_ns=NOW_NS))[0]
+            assert (best.parts["vectors"] > 0.11) == near, query
+    finally:
+        index.close()
+
+
 def test_snippets_are_slices_where_the_words_stand(index: Index, files: dict[str, str]) -> None:
     found = search(index, EMBEDDER, COUNTER, Asked("retry jitter uniform", limit=5, now_ns=NOW_NS))
     assert found[0].path == "snippets/retry.py"

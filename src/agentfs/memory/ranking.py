@@ -3,7 +3,7 @@
 A passage's score is a sum, and `parts` has each term of it as it entered:
 
 - words and vectors: each list's scores stretched between its last (0) and its best (1), half and half, or with 0.4
-  for vectors that know no order of words;
+  for vectors that know no order of words, 0.1 where they know but letters;
 - neighbours: 0.6 of the best such score within two places, between short passages (turns, items): an answer stands
   beside its question;
 - document: up to 0.3 for documents whose best three passages are strong;
@@ -38,6 +38,8 @@ VECTORS = 0.5
 """Their share beside words."""
 BAG_VECTORS = 0.4
 """The same, of an embedder to which the order of words means nothing."""
+SPELLED_VECTORS = 0.1
+"""The same, where such an embedder knows the question's letters, but not its words."""
 NEIGHBOURS = 0.6
 DISTANCE = 2
 SHORT = 250
@@ -126,6 +128,8 @@ class Bearing:
     when: When | None = None
     bag: bool = False
     """Vectors are of an embedder to which the order of words means nothing."""
+    spelled: bool = False
+    """They are of the question's letters."""
     archived: bool = False
     """It is about the archive: what is there counts in full."""
     strategy: Strategy = "balanced"
@@ -152,7 +156,7 @@ def ranked(weighed: Weighed, words: Hits, vectors: Hits, bearing: Bearing, *, fu
         return Ranking(weighed, np.zeros(0), {})
     parts: dict[str, Floats] = {}
     if len(vectors.at):
-        share = BAG_VECTORS if bearing.bag else VECTORS
+        share = SPELLED_VECTORS if bearing.spelled else BAG_VECTORS if bearing.bag else VECTORS
         parts["words"] = (1 - share) * _spread(words, many, full)
         parts["vectors"] = share * _spread(vectors, many, full)
         base = parts["words"] + parts["vectors"]

@@ -37,6 +37,8 @@ _COMMON = 0.25
 """A word of more than this part of all passages does not tell one from another."""
 _QUESTION_TERMS_MAX = 24
 """A longer text is no question: its vector is one of the whole, and a date in it is not asked for."""
+_SPELLED = 1.7
+"""Characters a token. Where the tokens of a bag of words hold fewer, it has no such words."""
 _COMMON_FROM = 40
 """Passages; in fewer no word counts as common."""
 _ENOUGH, _ENOUGH_BY_WORDS, _ENOUGH_BY_BAG = 0.35, 0.2, 0.5
@@ -162,11 +164,13 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
     weighed = asking.weighed(slots)
     at = np.empty(int(slots.max()) + 1 if len(slots) else 0, np.intp)
     at[slots] = np.arange(len(slots))
+    bag = embedder is not None and embedder.name in BAGS
     bearing = Bearing(
         authors=spoken_of,
         users=weighed.said and first_person(asked.query),
         when=when(asked.query, asked.now_ns) if len(rarity) <= _QUESTION_TERMS_MAX else None,
-        bag=embedder is not None and embedder.name in BAGS,
+        bag=bag,
+        spelled=bag and _is_spelled(asked.query, index.counter),
         archived=is_archived(asked.path),
         strategy=asked.strategy,
         now_ns=asked.now_ns,
@@ -191,7 +195,7 @@ def _vector(
         return None  # words answer while passages are embedded
     out = frozenset(without)
     bag = embedder.name in BAGS
-    told = _told(asked.query, out, rarity) if bag and len(rarity) <= _QUESTION_TERMS_MAX else {}
+    told = _told(asked.query, out, rarity, index.counter) if bag and len(rarity) <= _QUESTION_TERMS_MAX else {}
     texts = list(told) or [" ".join(telling(asked.query, out)) or asked.query if bag else meaning(asked.query, out)]
     try:
         vectors = embedder.embed(texts)
@@ -203,10 +207,20 @@ def _vector(
     return vectors[0] if vectors[0].any() else None
 
 
-def _told(query: str, without: frozenset[str], rarity: Mapping[str, float]) -> dict[str, float]:
+def _is_spelled(text: str, counter: TokenCounter) -> bool:
+    """Whether its tokens are letters (Chinese, Greek, Hindi, Thai, digits, …): a mean of letters means nothing."""
+    text = text[: words.QUERY_CHARACTERS_MAX]
+    return len(text) < _SPELLED * counter.count(text)
+
+
+def _told(
+    query: str, without: frozenset[str], rarity: Mapping[str, float], counter: TokenCounter
+) -> dict[str, float]:
     """The words that say what is meant, and how rare each is."""
     found = {}
     for word in telling(query, without):
+        if _is_spelled(word, counter):
+            continue
         if (rare := max((rarity.get(term, 0.0) for term in words.terms(word)), default=0.0)) > 0:
             found[word] = rare
     return found
