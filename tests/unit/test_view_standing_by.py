@@ -130,3 +130,20 @@ def test_a_home_without_a_commit_asks_for_no_mark(world: World) -> None:
     ann.commit("a.md")
     ann.keep()
     assert wrong(ann) == []
+
+
+def test_an_old_file_that_got_the_name_of_a_newer_one_is_shown(world: World) -> None:
+    """Whose content is older says nothing of who has the name."""
+    ann = Machine(world, "ann")
+    ann.commit("old.md", data=b"old\n")
+    ann.commit("new.md", data=b"new\n")
+    ann.keep()
+    ann.drop()
+    bob = Machine(world, "bob")
+    keeper = bob.view._opened(bob.node.engine)
+    keeper.look()
+    assert keeper.take_over(())
+    bob.node.rename("old.md", "new.md")
+    bob.node.sync()
+    bob.keep(90)
+    assert wrong(bob) == []

@@ -89,8 +89,8 @@ def judged(
         return Judged(Verdict.RIGHT if row.sequence >= facts.sequence else Verdict.OLD, row)
     if row.file in others:
         return Judged(Verdict.CHANGED, row, "another tool put a copy of another file here")
-    # The file that had the name before: an editor saved by renaming, and another keeper was in between.
-    return Judged(Verdict.OLD if row.sequence <= facts.sequence else Verdict.RIGHT, row)
+    # The file that had the name before. Which content is the newer one says nothing: an old file was renamed to it.
+    return Judged(Verdict.OLD, row)
 
 
 def may_go(
