@@ -226,8 +226,12 @@ def test_over_http(me: Machine, elsewhere: Machine) -> None:
             421,
         )
         asyncio.run(talk(served.url, **right))
-        assert served.end(signal.SIGINT) == 0
-        assert TOKEN not in served.process.stderr.read()
+        listens = {"Accept": "text/event-stream", **right}
+        with httpx2.Client(timeout=30) as client, client.stream("GET", served.url, headers=listens) as listening:
+            assert listening.status_code == 200
+            assert served.end(signal.SIGINT) == 0
+        errors = served.process.stderr.read()
+        assert TOKEN not in errors and "Traceback" not in errors
     with home_of(elsewhere) as home:
         assert home.read("a.md") == b"one\n"
 

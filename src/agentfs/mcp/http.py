@@ -7,6 +7,7 @@ Only programs of this machine reach it by default, and never a web page that a b
 import functools
 import hmac
 import ipaddress
+import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -112,6 +113,9 @@ def serve_http(server: Server[Any], listening: Listening, *, report: Callable[[s
             serving.run(sockets=[bound])
         finally:
             ended.set()
+
+    # Clients that listen are cut off at the end: that is no error, and no reason for a traceback.
+    logging.getLogger("uvicorn.error").addFilter(lambda _record: not serving.should_exit)
 
     def stop() -> None:
         serving.should_exit = True
