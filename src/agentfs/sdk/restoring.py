@@ -123,8 +123,8 @@ class Restore:
             ended_ns, data = None, self._endless(place, data)
             said = {name: value for name, value in said.items() if name not in _END_NAMES}
         if found is None:
-            self._home.write(b"/".join(place), data)
-            self._say(existing(self._home._volumes, b"/".join(place))[1].ino, said)
+            parent = self._parent(place)
+            self._tree.make_file(parent.ino, place[-1], data, row.mode, Caller.process(), xattrs=_settable(said))
             self._note(place, "created", ended_ns)
             return
         changed = self._say(found.ino, said)  # first: what is over as it stands may be deleted at any moment
