@@ -14,6 +14,7 @@ from command import Machine, Result, machine, until
 from agentfs import Home, errors
 from agentfs.cli.main import main
 from agentfs.config.settings import load
+from agentfs.sdk.paths import existing
 from agentfs.sdk.xattrs import set_xattrs, xattrs_of
 from agentfs.tree.values import AttributeChange, Caller
 
@@ -337,6 +338,20 @@ def test_a_path_in_a_space_asks_the_space(one: Machine) -> None:
     # A restore of the home's whole tree does not reach into spaces.
     one.ok("restore", "", "--at", "@1", "--exact")
     assert one.ok("cat", "spaces/team/plan.md").out == b"1\n"
+
+
+def test_a_restore_keeps_private_what_was_private(one: Machine) -> None:
+    with home_of(one) as home:
+        home.write("private/deep/x.md", "secret\n")
+        for path, mode in (("private", 0o700), ("private/deep", 0o750)):
+            place, attributes = existing(home._volumes, path)
+            place.tree.set_attributes(attributes.ino, AttributeChange(mode=mode))
+        home.sync()
+        home.delete("private", recursive=True)
+        home.sync()
+    one.ok("restore", "private/deep/x.md", "--at", "v1")
+    with home_of(one) as home:
+        assert [home.stat(it).mode & 0o777 for it in ("private", "private/deep")] == [0o700, 0o750]
 
 
 def test_a_restore_brings_back_extended_attributes(one: Machine) -> None:

@@ -45,6 +45,7 @@ class Restore:
         self._done: dict[bytes, Restored] = {}
 
     def run(self, rows: Sequence[Was]) -> Sequence[Restored]:
+        self._above()
         if self._top.kind != "directory":
             rows = [self._top]
         elif self._target:
@@ -73,15 +74,26 @@ class Restore:
         above = parts(self._top.path)
         return (*self._target, *parts(row.path)[len(above) :])
 
+    def _above(self) -> None:
+        """The directories above, with the modes that they had: what was private then is not for all now."""
+        names = parts(self._top.path)
+        for end in range(1, len(self._target)):
+            place = self._target[:end]
+            if place != names[:end]:
+                return
+            if self._there(place) is None:
+                was, _ = self._home.listing(b"/".join(place), f"@{self._top.sequence}", recursive=False)
+                self._directory(place, was)
+
     def _directory(self, place: tuple[bytes, ...], row: Was) -> None:
         found = self._there(place)
         if found is not None and found.kind is not Kind.DIRECTORY:
             self._home.delete(b"/".join(place))
             found = None
         if found is None:
-            self._home.mkdir(b"/".join(place))
+            made = self._tree.mkdir(self._parent(place).ino, place[-1], row.mode, Caller.process())
             self._note(place, "created")
-            found = self._there(place)
+            found = made
         self._mode(place, row)
         if found is not None and row.xattrs is not None and self._say(found.ino, row.xattrs):
             self._note(place, "attributes")
@@ -127,6 +139,9 @@ class Restore:
             self._tree.make_file(parent.ino, place[-1], data, row.mode, Caller.process(), xattrs=_settable(said))
             self._note(place, "created", ended_ns)
             return
+        if found.mode & ~row.mode:  # before its bytes are there: others must not read them meanwhile
+            self._tree.set_attributes(found.ino, AttributeChange(mode=found.mode & row.mode))
+            self._note(place, "mode")
         changed = self._say(found.ino, said)  # first: what is over as it stands may be deleted at any moment
         if found.size_bytes != len(data) or self._home.read(b"/".join(place)) != data:
             self._home.write(b"/".join(place), data)
