@@ -130,10 +130,11 @@ class Outsider:
             return
         kind = kind_of(name)
         own: set[bytes] = set()
-        text = edited(b"", kind, self._counted(own), self.random)
+        text = self._edited(b"", kind, own)
         deed = self.oracle.deed(f"outsider new {name}", "outsider")
         self._wrote(deed, name, b"", text, own)
         self._put(name, text, {}, own, text)
+        self._unsaid.add((name.removeprefix(VIEW), hashlib.sha256(text).digest()))
         self.log(f"outsider puts {name}")
 
     def _edit(self) -> None:
@@ -148,7 +149,7 @@ class Outsider:
     def _edit_object(self, read: Read, *, stale: bool = False) -> None:
         name, kind = read.name, kind_of(read.name)
         own: set[bytes] = set()
-        text = edited(read.text, kind, self._counted(own), self.random)
+        text = self._edited(read.text, kind, own)
         front = read.front if kind != "binary" else b""
         keeps = self.random.random() < 0.85 or stale or not self.exact
         if not keeps:
@@ -236,13 +237,14 @@ class Outsider:
 
     # ---- what that means ----
 
-    def _counted(self, own: set[bytes]) -> Callable[[], bytes]:
+    def _edited(self, text: bytes, kind: str, own: set[bytes]) -> bytes:
         def fresh() -> bytes:
             token = self.fresh()
             own.add(token)
             return token
 
-        return fresh
+        text = edited(text, kind, fresh, self.random)
+        return text + bytes(140_000) if kind == "binary" and self.random.random() < 0.3 else text
 
     def _wrote(self, deed: Deed, name: str, before: bytes, text: bytes, own: set[bytes]) -> None:
         self.oracle.wrote(text, kind_of(name), but=before)
