@@ -124,7 +124,8 @@ class EngineHost:
         store = opened_store(settings, clock=clock, stop=stop)
         if plan.kind == "space" and untouched:
             store = SpaceStore(store, plan.volume_id)
-        services = engine_services(plan, replica, store, clock, hurried=hurried)
+        quick = hurried if known else opened_store(settings, clock=clock, retry=QUICK)
+        services = engine_services(plan, replica, store, clock, hurried=quick)
         options = EngineOptions(
             cache_bytes=settings.cache_size_bytes,
             prefetch=plan.prefetch,
