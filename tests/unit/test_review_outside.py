@@ -152,6 +152,25 @@ def test_an_edit_of_a_removed_file_brings_it_back_as_it_was(world: World, was: i
     assert mode(ann, "a.sh") == was & 0o777
 
 
+@pytest.mark.parametrize("claims", [True, False], ids=["an edit", "a new file"])
+def test_a_directory_that_comes_back_is_as_private_as_it_was(world: World, claims: bool) -> None:
+    ann = kept(world, "b.md")
+    ann.node.mkdir("private")
+    ann.node.mkdir("private/deep")
+    ann.commit("private/deep/a.md", data=TEXT)
+    for path, mode_ in (("private", 0o700), ("private/deep", 0o750)):
+        set_mode(ann, path, mode_)
+    ann.keep()
+    look(ann)
+    put(world, f"private/deep/{'a' if claims else 'new'}.md", TEXT + b"outside\n")
+    ann.node.unlink("private/deep/a.md")
+    for path in ("private/deep", "private"):
+        ann.node.rmdir(path)
+    ann.node.sync()
+    assert set(look(ann).values()) == {"created"}
+    assert [mode(ann, path) for path in ("private", "private/deep")] == [0o700, 0o750]
+
+
 # ---- puts that were not taken in, or not for long ----
 
 

@@ -11,7 +11,7 @@ from agentfs.history.names import last_seen, resolve
 from agentfs.history.past import inode_at
 from agentfs.history.places import COLUMNS, of_columns
 from agentfs.history.trees import check_known
-from agentfs.model.records import Content, InodeId, InodeRecord
+from agentfs.model.records import Content, InodeId, InodeRecord, Kind
 from agentfs.replica.database import Connection
 
 
@@ -143,6 +143,15 @@ class IndexedTree:
                 return None
             row = sql.one("SELECT time_ns FROM entry WHERE sequence>=? ORDER BY sequence LIMIT 1", (now.since,))
         return None if row is None else int(row[0])
+
+    def last_directory(self, path: bytes) -> InodeRecord | None:
+        """The directory that the path meant last; None: it never meant one, or nobody knows."""
+        names = tuple(path.split(b"/"))
+        with self.index.reading() as sql:
+            seen = last_seen(sql, names, self.sequence)
+            found = None if seen is None else resolve(sql, names, seen)
+        record = None if found is None else self.record(found.inode)
+        return record if record is not None and record.kind is Kind.DIRECTORY else None
 
     def collected_ns(self, sequence: int) -> int | None:
         """The commit was collected: the time of the entry that stands for it. None: the log has it, or never did."""

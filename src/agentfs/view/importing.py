@@ -240,10 +240,15 @@ class _Importing:
             parent = child
         raise AssertionError
 
-    def _directory(self, parent: InodeId, missing: list[bytes], at_ns: int) -> InodeId:
-        """The directory that the last of `missing` goes into; those that are not there are made."""
-        for part in missing[:-1]:
-            record = self._new(Kind.DIRECTORY, _DIRECTORY_MODE, parent, at_ns)
+    def _directory(self, parent: InodeId, missing: list[bytes], one: FoundObject) -> InodeId:
+        """The directory that the last of `missing`, names of `one`'s path, goes into. Those that are not there are
+        made; one that was there before is as private as it was."""
+        parts = one.path.split(b"/")
+        for end, part in enumerate(missing[:-1], start=len(parts) - len(missing) + 1):
+            record = self._new(Kind.DIRECTORY, _DIRECTORY_MODE, parent, self._time(one))
+            was = self.tree.last_directory(b"/".join(parts[:end]))
+            if was is not None:
+                record = replace(record, mode=was.mode, uid=was.uid, gid=was.gid)
             self.records[record.id] = record
             self.names[parent, part] = record.id
             parent = record.id
@@ -313,7 +318,7 @@ class _Importing:
                 continue
             del versions[there.file, there.digest]
             self.names[old_parent, old_names[0]] = None
-            self.names[self._directory(parent, names, self._time(one)), names[-1]] = old
+            self.names[self._directory(parent, names, one), names[-1]] = old
             self._took(one)
             self.outcomes[one.name] = Outcome(one.name, Taken.RENAMED, old)
             self.outcomes[there.name] = Outcome(there.name, Taken.RENAMED)
@@ -371,7 +376,7 @@ class _Importing:
         if was is not None and stood_here and one.edited and (place := self.tree.place(was.file)) is not None:
             # the file was renamed meanwhile: it gets the edit where it is now
             return self._found_file(one, place, was.file)
-        directory = self._directory(parent, names, self._time(one))
+        directory = self._directory(parent, names, one)
         record = self._new(Kind.FILE, _FILE_MODE, directory, self._time(one))
         if was is not None:
             record = _like(record, self.tree.record(was.file), whole=stood_here)

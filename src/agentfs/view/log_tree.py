@@ -72,6 +72,10 @@ class LogTree(Protocol):
         nothing in between; None: it was never gone, or is."""
         ...
 
+    def last_directory(self, path: bytes) -> InodeRecord | None:
+        """The directory that the path meant last; None: it never meant one, or nobody knows."""
+        ...
+
     def collected_ns(self, sequence: int) -> int | None:
         """The commit was collected: the time of the entry that stands for it. None: the log has it, or never did."""
         ...
