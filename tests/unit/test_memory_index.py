@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from agentfs.errors import NoSpace, Unavailable
 from agentfs.memory import image as image_module
-from agentfs.memory import learned
+from agentfs.memory import learned, places
 from agentfs.memory.documents import Document
 from agentfs.memory.embedding import Vectors, unit
 from agentfs.memory.facts import Facts
+from agentfs.memory.headers import Heading, cost_alone
 from agentfs.memory.index import Entry, Filters, Index
 from agentfs.memory.passages import Passage
 from agentfs.memory.words import query, terms
@@ -56,6 +57,9 @@ class Words:
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         return [self.count(text) for text in texts]
+
+    def below(self, texts: Sequence[str], alone: Sequence[int]) -> list[int | None]:
+        return [None for _ in zip(texts, alone, strict=True)]
 
 
 def entry(ino: int, path: str, *texts: str, facts: Facts | None = None, mtime_ns: int = 0) -> Entry:
@@ -617,3 +621,39 @@ def test_questions_and_changes_from_many_threads(index: Index) -> None:
         for it in threads:
             it.join()
     assert not problems
+
+
+def test_where_paths_leave_no_room_all_have_other_places(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "_APART", 4)
+    monkeypatch.setattr(places, "_BESIDE", 1)
+    names = [f"{it * 7919 % 97:02}" for it in range(60)]
+    for ino, name in enumerate(names, 1):
+        index.put([entry(ino, name, "the same", "the same")])
+        assert found(index, "same") == [(it, line) for it in sorted(names[:ino]) for line in (1, 3)]
+
+
+def test_who_may_not_read_all_changes_no_score_of_others(index: Index) -> None:
+    index.put([entry(ino, str(ino), "cat " * ino + "dog " * (3 - ino)) for ino in range(1, 4)])
+    before = index.by_words(query("cat dog"))
+    some = index.by_words(query("cat dog"), Filters(hidden={3}))
+    assert [it.passage_id for it in some] != [it.passage_id for it in before]
+    assert index.by_words(query("cat dog")) == before
+    assert index.by_words(query("cat dog"), Filters(hidden={3})) == some
+
+
+def test_what_headers_cost_is_known_ahead_of_questions(index: Index) -> None:
+    facts = Facts(tags=("garden", "plans"))
+    index.put([entry(ino, f"notes/{ino}.md", "cat", "dog", facts=facts, mtime_ns=ino * DAY) for ino in range(1, 150)])
+    while index.learn():
+        pass
+    index.put([entry(3, "notes/the third of them.md", "cat cat", "dog")])
+    index.moved([(4, b"elsewhere/fourth.md")])
+    asking = index.asked(query("cat dog"))
+    weighed = asking.weighed(asking.in_order(asking.by_words(400)[0]))
+    everything = np.arange(len(weighed))
+    assert len(everything) == 298
+    for at, row in enumerate(index.rows(weighed.ids_of(everything))):
+        of = row.found
+        heading = Heading(of.path, of.date_ns, of.tags, of.first_line, of.last_line)
+        assert weighed.heading(at) == heading
+        assert weighed.header_cost(at, index.counter) == cost_alone(index.counter, heading) > 0

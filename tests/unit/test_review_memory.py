@@ -273,6 +273,23 @@ def test_a_full_disk_keeps_nobody_from_what_is_indexed(machine: Make, clock: Tes
         service.close()
 
 
+def test_an_engine_reads_ahead_of_questions(machine: Make, clock: TestClock) -> None:
+    it = machine("a")
+    it.close()
+    it.node.write("a.md", b"The heron nests by the mill.\n")
+    plan = SimpleNamespace(settings=load({"embedder": "off"}, environment={}), prefetch=False, alone=True)
+    service = MemoryService(plan, it.node.replica, clock)  # type: ignore[arg-type]
+    try:
+        for _ in range(20):
+            service._piece(it.node.engine)
+            clock.now_s += 1.0
+        image = service.opened(it.node.engine).index._image
+        assert image is not None
+        assert not image.lacks(["heron", "mill", "nowhere"])
+    finally:
+        service.close()
+
+
 # ---- recall -------------------------------------------------------------------------------------------------
 
 

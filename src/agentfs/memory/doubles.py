@@ -8,6 +8,7 @@ _ALIKE = 0.9
 """Texts that share so much of their words are one."""
 _WORDS_MIN = 5
 _BITS = 256
+_BIT = [1 << at for at in range(_BITS)]
 _NUMBER = re.compile(r"\d")
 
 
@@ -28,7 +29,7 @@ def gist(text: str) -> Gist:
     bits = 0
     distinct = set(words)
     for word in distinct:
-        bits |= 1 << hash(word) % _BITS
+        bits |= _BIT[hash(word) % _BITS]
     return Gist(hash(" ".join(words)), len(distinct), bits)
 
 

@@ -15,6 +15,9 @@ Vectors = npt.NDArray[np.float32]
 BAGS = frozenset(("static",))
 """Embedders to which the order of words means nothing."""
 
+_KEPT_WORDS = 2048
+_WORD_CHARACTERS = 24
+
 
 class Embedder(Protocol):
     """Safe from any thread."""
@@ -40,15 +43,22 @@ class Static:
         self._tokenizer = tokenizer or default_counter()
         self._lock = threading.Lock()
         self._weights: npt.NDArray[np.float16] | None = None
+        self._word = functools.lru_cache(_KEPT_WORDS)(self._mean)
+        """Of what questions are asked by. 1 KB each."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        weights = self._weights if self._weights is not None else self._load()
         found = np.zeros((len(texts), self.dimensions), np.float32)
         for row, text in enumerate(texts):
-            ids = self._tokenizer.pieces(text)
-            if len(ids):
-                np.divide(weights[ids].astype(np.float32).sum(axis=0), len(ids), out=found[row])
+            found[row] = self._word(text) if len(text) <= _WORD_CHARACTERS else self._mean(text)
         return unit(found)
+
+    def _mean(self, text: str) -> Vectors | float:
+        ids = self._tokenizer.pieces(text)
+        if not len(ids):
+            return 0.0
+        weights = self._weights if self._weights is not None else self._load()
+        mean: Vectors = weights[ids].astype(np.float32).sum(axis=0) / len(ids)
+        return mean
 
     def _load(self) -> npt.NDArray[np.float16]:
         with self._lock:

@@ -9,6 +9,7 @@ most common of a query's words once its rarer ones name `_POSTINGS_MAX` places.
 
 import itertools
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,7 +22,8 @@ from agentfs.memory.learned import PASSAGES_MAX, Learned
 from agentfs.memory.names import is_archived
 from agentfs.memory.places import Places
 from agentfs.memory.speakers import is_role
-from agentfs.memory.weighing import Documents, Passages, Weighed, roomier
+from agentfs.memory.tokens import TokenCounter
+from agentfs.memory.weighing import Documents, Passages, Weighed, header_cost, roomier
 from agentfs.replica.database import Connection, Row
 
 COLUMNS = {"author": 1.0, "date": 1.0, "place": 1.0, "tags": 1.0, "text": 1.0}
@@ -31,6 +33,7 @@ _POSTINGS_MAX = 400_000
 """Of one query."""
 _KEPT_POSTINGS_MAX = 8_000_000
 """16 bytes each."""
+_HEADERS_AT_ONCE = 100
 _DEAD_SHARE_MAX = 0.3
 _DEAD_MIN = 1024
 _ORDINAL_BITS = 22
@@ -275,7 +278,7 @@ class Image:
         of.pinned[place] = pinned
         of.archived[place] = archived = bool(superseded) or is_archived(path)
         of.expires[place] = _NEVER if expires_ns is None else expires_ns
-        of.paths.append(path)
+        of.paths.append(os.fsdecode(path))
         of.tags.append(tags)
         of.some_important = of.some_important or importance is not None
         of.some_pinned = of.some_pinned or bool(pinned)
@@ -349,9 +352,19 @@ class Image:
         of = self._passages
         return np.asarray(of.alive[: self.count] & shown[of.documents[: self.count]], np.bool_)
 
-    def learn(self, sql: Connection) -> bool:
-        """Read where a few more terms stand, in a memory that is small. Returns whether there is more."""
-        return self.count <= PASSAGES_MAX and self._learned.read(sql, self.count)
+    def learn(self, sql: Connection, counter: TokenCounter) -> bool:
+        """Read where a few more terms stand, then what a few more headers cost, in a memory that is small. Returns
+        whether there is more."""
+        if self.count > PASSAGES_MAX:
+            return False
+        return self._learned.read(sql, self.count) or self._learn_headers(counter)
+
+    def _learn_headers(self, counter: TokenCounter) -> bool:
+        of = self._passages
+        unknown = (of.alive[: self.count] & (of.headers[: self.count] == 0)).nonzero()[0]
+        for slot in unknown[:_HEADERS_AT_ONCE].tolist():
+            header_cost(of, self._documents, slot, counter)
+        return len(unknown) > _HEADERS_AT_ONCE
 
     def lacks(self, terms: Sequence[str]) -> bool:
         """Whether the database must be read for any of the terms."""

@@ -29,6 +29,7 @@ from agentfs.memory.rows import (
     PassageRow,
     Stats,
     documents_where,
+    one_of,
     passages_where,
 )
 from agentfs.memory.tokens import TokenCounter, well_formed
@@ -94,7 +95,7 @@ class Index:
         """Read a little more of what stands in memory ahead of questions (some milliseconds). Returns whether there
         is more."""
         with self._file.write_lock, self._imaged() as image, self._file.reading() as sql:
-            return image.learn(sql)
+            return image.learn(sql, self.counter)
 
     # ---- what stands in memory ----
 
@@ -372,10 +373,8 @@ class Index:
             return kept
         found: dict[int, PassageRow] = {}
         with self._file.reading() as sql:
-            for start in range(0, len(missing), 500):
-                some = tuple(missing[start : start + 500])
-                read = passages_where(sql, f"p.id IN ({','.join('?' * len(some))})", some)
-                found.update((row.id, row) for row in read)
+            for marks, some in one_of(missing):
+                found.update((row.id, row) for row in passages_where(sql, f"p.id IN {marks}", some))
         with self._rows_lock:
             if changed == self._changed:
                 if len(self._rows) > _ROWS_KEPT:

@@ -14,18 +14,16 @@ import functools
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from agentfs.memory.doubles import Doubles, Gist, gist
-from agentfs.memory.moments import DAY_NS
+from agentfs.memory.headers import Heading, cost_alone, cost_below, header
 from agentfs.memory.results import Found, Recalled
 from agentfs.memory.tokens import TokenCounter
 
 GAP = "…"
 NOTHING = "Nothing in this memory answers that."
 TOO_SMALL = "The best passage needs {} tokens: ask with more."
-_TAGS_SHOWN = 4
 _PINNED_SHARE = 0.1
 """Of the budget, for standing instructions that have to do with the question."""
 FLOOR = 0.1
@@ -37,7 +35,6 @@ _TRIED = 30
 _LEAST = 12
 """Tokens: less than this holds no passage worth a further round."""
 _APART = 1000
-_NS = 1_000_000_000
 
 
 Rank = tuple[float, str, int, int]
@@ -71,24 +68,14 @@ Offer = tuple[float, int, Hashable, int]
 """A piece that is only read where it may fit: its score, the tokens of its text, its file, and its `at`."""
 
 
-class Heading(NamedTuple):
-    """What the header of a file says where one of its pieces is the first."""
-
-    path: str
-    date_ns: int
-    tags: tuple[str, ...]
-    first_line: int
-    last_line: int
-
-
 class Offers(Protocol):
     """What may be packed."""
 
     def listed(self) -> Iterable[Sequence[Offer]]:
         """The best first, some at a time."""
 
-    def heading(self, at: int) -> Heading:
-        """Where that piece is the first of its file, and the only one."""
+    def header(self, at: int, counter: TokenCounter) -> int:
+        """What the header of its file costs where that piece stands alone below it."""
 
     def read(self, some: Sequence[int]) -> Sequence[Piece | None]:
         """These pieces; None: it is gone."""
@@ -111,9 +98,9 @@ class Given:
     def listed(self) -> Iterable[Sequence[Offer]]:
         return [[(it.score, it.found.tokens, it.file, it.at) for it in self._pieces]]
 
-    def heading(self, at: int) -> Heading:
+    def header(self, at: int, counter: TokenCounter) -> int:
         it = self._pieces[at].found
-        return Heading(it.path, it.date_ns, it.tags, it.first_line, it.last_line)
+        return cost_alone(counter, _heading(it, it.last_line))
 
     def read(self, some: Sequence[int]) -> Sequence[Piece | None]:
         return [self._pieces[at] for at in some]
@@ -287,7 +274,8 @@ class _Choice:
     def _read(self, at: int, offers: Sequence[Offer] = (), place: int = 0, least: float = 0.0) -> Piece | None:
         """A piece, and with it those that will be wanted after it."""
         if at not in self._pieces:
-            wanted = [at, *(it for it in self._ahead(offers, place, least) if it != at)]
+            ahead = (it for it in self._ahead(offers, place, least) if it not in self._pieces)
+            wanted = list(dict.fromkeys((at, *ahead)))
             self._pieces.update(zip(wanted, self._offers.read(wanted), strict=True))
         return self._pieces[at]
 
@@ -354,10 +342,10 @@ class _Choice:
         """With the header of its file where that is not paid for, and a line end, and half a gap."""
         if file in self._paid:
             return tokens + 1
-        header = self._headers.get(file)
-        if header is None:
-            header = self._headers[file] = _header_cost(self._counter, self._offers.heading(at))[0] + 4
-        return tokens + 1 + header
+        known = self._headers.get(file)
+        if known is None:
+            known = self._headers[file] = self._offers.header(at, self._counter) + 4
+        return tokens + 1 + known
 
 
 # ---- writing ----
@@ -390,8 +378,8 @@ def _written(runs: Sequence[_Run], counter: TokenCounter) -> tuple[str, int]:
             while end < len(runs) and runs[end].path == run.path:
                 end += 1
             heading = _heading(run.first.found, runs[end - 1].last.found.last_line)
-            lines.append(_header(heading))
-            costs.append(_header_cost(counter, heading)[1 if at else 0])
+            lines.append(header(heading))
+            costs.append(cost_below(counter, heading) if at else cost_alone(counter, heading))
         costs.append(run.below)
         lines.append(run.text)
     text = "\n".join(lines)
@@ -407,48 +395,3 @@ def _gap_cost(counter: TokenCounter) -> int | None:
 
 def _heading(first: Found, last_line: int) -> Heading:
     return Heading(first.path, first.date_ns, first.tags, first.first_line, last_line)
-
-
-def _header(it: Heading) -> str:
-    before, behind = _around_lines(it.path, it.date_ns // DAY_NS, it.tags[:_TAGS_SHOWN])
-    return f"{before}{_lines(it.first_line, it.last_line)}{behind}"
-
-
-def _lines(first_line: int, last_line: int) -> str:
-    return f"{first_line}-{last_line}" if last_line > first_line else str(first_line)
-
-
-@functools.lru_cache(4096)
-def _around_lines(path: str, day: int, tags: tuple[str, ...]) -> tuple[str, str]:
-    """What a header has before and behind its lines."""
-    path = " ".join(path.split("\n")).encode("utf-8", "replace").decode()
-    date = _day(day)
-    shown = f" · {date}" if date and date not in path else ""
-    return f"## {path}:", f"{shown}{' ·' if tags else ''}{''.join(f' #{tag}' for tag in tags)}"
-
-
-def _header_cost(counter: TokenCounter, it: Heading) -> tuple[int, int | None]:
-    """A header's tokens at the beginning of a text, and behind a newline (None: only counting tells)."""
-    path, date_ns, tags, first_line, last_line = it
-    digits = len(str(last_line)) if last_line > first_line else 0
-    return _cost_of_header(counter, path, date_ns // DAY_NS, tags[:_TAGS_SHOWN], (len(str(first_line)), digits))
-
-
-@functools.lru_cache(8192)
-def _cost_of_header(
-    counter: TokenCounter, path: str, day: int, tags: tuple[str, ...], lines: tuple[int, int]
-) -> tuple[int, int | None]:
-    """`lines`: how many digits their numbers have, as all digits cost the same."""
-    first, last = lines
-    before, behind = _around_lines(path, day, tags)
-    header = before + "0" * first + (f"-{'0' * last}" if last else "") + behind
-    alone = counter.count(header)
-    return alone, counter.below([header], [alone])[0]
-
-
-def _day(day: int) -> str:
-    """As `2023-05-08`; "" for what no calendar has."""
-    try:
-        return f"{datetime.fromtimestamp(day * DAY_NS // _NS, UTC):%Y-%m-%d}"
-    except (OverflowError, ValueError, OSError):
-        return ""

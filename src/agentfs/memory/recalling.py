@@ -3,7 +3,6 @@
 import calendar
 import logging
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,10 +12,11 @@ from agentfs.errors import AgentFSError
 from agentfs.memory import words
 from agentfs.memory.asking import Asking
 from agentfs.memory.embedding import BAGS, Embedder, Vectors, unit
+from agentfs.memory.headers import cost_alone
 from agentfs.memory.image import Floats, Slots
 from agentfs.memory.index import Index
 from agentfs.memory.names import is_archived
-from agentfs.memory.packing import FLOOR, Heading, Offer, Piece, fused, nothing, packed
+from agentfs.memory.packing import FLOOR, Offer, Piece, fused, nothing, packed
 from agentfs.memory.question import first_person, meaning, named, telling, when
 from agentfs.memory.ranking import DISTANCE, Bearing, Hits, Places, Ranking, Scored, ranked
 from agentfs.memory.results import HALF_LIFE_NS, Asked, Found, Recalled, Strategy
@@ -295,6 +295,8 @@ class _Offers:
     def __init__(self, looked: Looked, counter: TokenCounter) -> None:
         self._looked = looked
         self._counter = counter
+        self._counted = counter.name == looked.index.counter.name
+        """Whether the index's tokens are this counter's."""
 
     def listed(self) -> Iterator[Sequence[Offer]]:
         ranking = self._looked.ranking
@@ -303,15 +305,15 @@ class _Offers:
             of = ranking.scores_of(some), tokens[some].tolist(), files[some].tolist(), some.tolist()
             yield list(zip(*of, strict=True))
 
-    def heading(self, at: int) -> Heading:
-        path, date_ns, tags, first_line, last_line = self._looked.ranking.weighed.heading(at)
-        return Heading(os.fsdecode(path), date_ns, tags, first_line, last_line)
+    def header(self, at: int, counter: TokenCounter) -> int:
+        weighed = self._looked.ranking.weighed
+        return weighed.header_cost(at, counter) if self._counted else cost_alone(counter, weighed.heading(at))
 
     def read(self, some: Sequence[int]) -> list[Piece | None]:
         looked, at = self._looked, np.array(some, np.intp)
         rows, scores = looked.rows(at), looked.ranking.scores_of(at)
         files = looked.ranking.weighed.documents[at].tolist()
-        if self._counter.name == looked.index.counter.name:
+        if self._counted:
             know_below(rows, self._counter)
         return [
             None

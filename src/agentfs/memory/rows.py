@@ -1,7 +1,7 @@
 """What is put into the index and what comes out of it, and the rows of its tables that hold it."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agentfs.memory.documents import Document
@@ -156,8 +156,10 @@ class Stats:
     position: int
 
 
-_AT_ONCE = 500
+_LENGTHS = (1, 8, 32, 128, 512)
+_AT_ONCE = _LENGTHS[-1]
 """Bindings of one statement."""
+_MARKS = {it: f"({','.join('?' * it)})" for it in _LENGTHS}
 LOOKED = "SELECT f.ino, f.change, f.stamp, d.path FROM file f LEFT JOIN document d ON d.ino=f.ino"
 _DOCUMENT = (
     "d.id, d.ino, d.path, d.version, d.mtime_ns, d.kind, d.extracted, d.title, d.importance, d.expires_ns, d.type, "
@@ -170,7 +172,7 @@ def documents_where(sql: Connection, where: str, bindings: Row) -> list[Document
 
 
 def _with_facts(sql: Connection, rows: Sequence[Row]) -> list[DocumentRow]:
-    tags, links = (_lists(sql, it, [row[0] for row in rows]) for it in ("tag", "link"))
+    tags, links = _lists(sql, [row[0] for row in rows])
     found = []
     for row in rows:
         facts = Facts(
@@ -182,19 +184,27 @@ def _with_facts(sql: Connection, rows: Sequence[Row]) -> list[DocumentRow]:
     return found
 
 
-def _lists(sql: Connection, table: str, documents: Sequence[int]) -> dict[int, list[str]]:
-    """What a table lists for each document, in order."""
-    value = {"tag": "tag", "link": "target"}[table]
-    found: dict[int, list[str]] = {}
-    for start in range(0, len(documents), _AT_ONCE):
-        some = tuple(documents[start : start + _AT_ONCE])
-        marks = ",".join("?" * len(some))
+def _lists(sql: Connection, documents: Sequence[int]) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+    """The tags and the links of each document that has some, in order."""
+    found: tuple[dict[int, list[str]], dict[int, list[str]]] = {}, {}
+    for marks, some in one_of(documents):
         rows = sql.rows(
-            f"SELECT document, {value} FROM {table} WHERE document IN ({marks}) ORDER BY document, place", some
+            f"SELECT document, 0, place, tag FROM tag WHERE document IN {marks} UNION ALL "
+            f"SELECT document, 1, place, target FROM link WHERE document IN {marks} ORDER BY 2, 1, 3",
+            some + some,
         )
-        for document, it in rows:
-            found.setdefault(document, []).append(it)
+        for document, of, _, it in rows:
+            found[of].setdefault(document, []).append(it)
     return found
+
+
+def one_of(ids: Sequence[int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """What stands behind IN, and its bindings, for some of the ids at a time. Of few lengths, so that a statement is
+    prepared once."""
+    for start in range(0, len(ids), _AT_ONCE):
+        some = tuple(ids[start : start + _AT_ONCE])
+        length = next(it for it in _LENGTHS if it >= len(some))
+        yield _MARKS[length], some + some[-1:] * (length - len(some))
 
 
 def passages_where(sql: Connection, where: str, bindings: Row) -> list[PassageRow]:

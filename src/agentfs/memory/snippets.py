@@ -1,8 +1,7 @@
 """Snippets: the slice of a passage around what a question asked for."""
 
 import functools
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from agentfs.memory.results import Found
@@ -10,7 +9,6 @@ from agentfs.memory.tokens import TokenCounter
 from agentfs.memory.words import terms
 
 CHARACTERS = 240
-_WORD = re.compile(r"\S+")
 _KEPT_CHARACTERS = 64
 """Of a word whose terms are remembered."""
 
@@ -20,7 +18,7 @@ def snippet(found: Found, wanted: frozenset[str], counter: TokenCounter) -> Foun
     text = found.text
     if len(text) <= CHARACTERS:
         return found
-    spots = [it.start() for it in _WORD.finditer(text) if not wanted.isdisjoint(_terms(it[0]))]
+    spots = list(_spots(text, wanted))
     best, most = 0, 0
     for at, spot in enumerate(spots):
         inside = sum(1 for it in spots[at:] if it < spot + CHARACTERS * 3 // 4)
@@ -35,6 +33,16 @@ def snippet(found: Found, wanted: frozenset[str], counter: TokenCounter) -> Foun
     first = found.first_line + text.count("\n", 0, start)
     cut = text[start:end]
     return replace(found, first_line=first, last_line=first + cut.count("\n"), text=cut, tokens=counter.count(cut))
+
+
+def _spots(text: str, wanted: frozenset[str]) -> Iterator[int]:
+    """Where the words begin that have a wanted term."""
+    at = 0
+    for word in text.split():
+        at = text.index(word, at)
+        if not wanted.isdisjoint(_terms(word)):
+            yield at
+        at += len(word)
 
 
 def _terms(word: str) -> Sequence[str]:

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agentfs.memory.headers import Heading, cost_alone
+from agentfs.memory.tokens import TokenCounter
+
 Integers = npt.NDArray[np.int64]
 Lines = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
@@ -14,8 +17,8 @@ _ROOM = 1024
 
 
 class Passages:
-    """Of each slot. Written once, before the slot counts, but for `places`, `alive` and `vectored`: the rest may be
-    read without a lock."""
+    """Of each slot. Written once, before the slot counts, but for `places`, `headers`, `alive` and `vectored`: the
+    rest may be read without a lock."""
 
     def __init__(self) -> None:
         self.ids: Integers = np.zeros(_ROOM, np.int64)
@@ -33,6 +36,8 @@ class Passages:
         self.tokens: Lines = np.zeros(_ROOM, np.int32)
         self.first_lines: Lines = np.zeros(_ROOM, np.int32)
         self.last_lines: Lines = np.zeros(_ROOM, np.int32)
+        self.headers: Lines = np.zeros(_ROOM, np.int32)
+        """What the header of the file costs where this passage stands alone below it; 0: nobody knows yet."""
         self.authors: Lines = np.zeros(_ROOM, np.int32)
         """By their places in `author_names`."""
         self.asking: Mask = np.zeros(_ROOM, np.bool_)
@@ -64,7 +69,8 @@ class Documents:
         """In the archive, or superseded by another note."""
         self.sizes: Lines = np.zeros(_ROOM, np.int32)
         """Passages."""
-        self.paths: list[bytes] = []
+        self.paths: list[str] = []
+        """As they come back."""
         self.tags: list[tuple[str, ...]] = []
         self.some_important = self.some_pinned = self.some_archived = False
         """Whether that was ever said of one."""
@@ -160,9 +166,23 @@ class Weighed:
         """In the archive, or superseded by another note. None: nothing is."""
         return self._of.archived[self.documents] if self._of.some_archived else None
 
-    def heading(self, at: int) -> tuple[bytes, int, tuple[str, ...], int, int]:
-        """What a header says of a candidate: path, date, tags, first and last line."""
-        slot, document = int(self.slots[at]), int(self.documents[at])
-        it, of = self._passages, self._of
-        lines = int(it.first_lines[slot]), int(it.last_lines[slot])
-        return of.paths[document], int(it.dates[slot]), of.tags[document], *lines
+    def header_cost(self, at: int, counter: TokenCounter) -> int:
+        """Of the header of a candidate's file, where it stands alone below it. `counter`: the index's."""
+        return header_cost(self._passages, self._of, int(self.slots[at]), counter)
+
+    def heading(self, at: int) -> Heading:
+        """What that header says."""
+        return _heading(self._passages, self._of, int(self.slots[at]))
+
+
+def header_cost(of: Passages, documents: Documents, slot: int, counter: TokenCounter) -> int:
+    """Of the header of a file whose passage in this slot stands alone below it; remembered from then on."""
+    if known := int(of.headers[slot]):
+        return known
+    cost = of.headers[slot] = cost_alone(counter, _heading(of, documents, slot))
+    return cost
+
+
+def _heading(of: Passages, documents: Documents, slot: int) -> Heading:
+    document, lines = int(of.documents[slot]), (int(of.first_lines[slot]), int(of.last_lines[slot]))
+    return Heading(documents.paths[document], int(of.dates[slot]), documents.tags[document], *lines)

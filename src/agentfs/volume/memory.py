@@ -172,6 +172,8 @@ class MemoryService:
             more = it.filler.work(_SLICE_SECONDS, indexed=it.worker.indexed)
         if more or (not it.worker.behind and it.carried.piece(it.index, it.sources)):
             return _REST_SECONDS
+        if it.index.learn():  # ahead of questions
+            return _REST_SECONDS
         over_ns = it.expiry.next_ns()
         if over_ns is None:
             return _LOOK_SECONDS

@@ -9,7 +9,7 @@ for a line comes in pieces: ask with `ask`.
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from typing import Any, Protocol, cast
 
 from agentfs.errors import InvalidArgument
@@ -144,8 +144,10 @@ def _number(request: Message, name: str, default: int, most: int) -> int:
 
 def message_of(value: Any) -> Any:
     """A result as JSON holds it: fields by name, paths as text."""
+    if isinstance(value, str | int | float):  # most are
+        return value
     if is_dataclass(value):
-        return {field.name: message_of(getattr(value, field.name)) for field in fields(value)}
+        return {name: message_of(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, bytes):
         return os.fsdecode(value)
     if isinstance(value, Mapping):
