@@ -24,6 +24,7 @@ class Acknowledged:
     def __init__(self) -> None:
         self.exact: dict[bytes, bytes | None] = {}
         self.at_least: dict[bytes, int] = {}
+        self.whole_or_not: dict[bytes, bytes] = {}
         self.count = 0
 
     def take(self, line: bytes) -> None:
@@ -32,6 +33,8 @@ class Acknowledged:
             return
         if said == b"?":
             self.exact.pop(name, None)
+        elif said.startswith(b"~"):
+            self.whole_or_not[name] = bytes.fromhex(said[1:].decode())
         elif said.startswith(b">="):
             self.at_least[name] = int(said[2:])
         else:
@@ -41,6 +44,8 @@ class Acknowledged:
     def verify(self, tree: Tree) -> None:
         for name, data in self.exact.items():
             assert content(tree, name) == data, name
+        for name, data in self.whole_or_not.items():
+            assert content(tree, name) in (data, None), name
         for name, size in self.at_least.items():
             found = content(tree, name)
             assert found is not None

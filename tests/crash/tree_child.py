@@ -43,7 +43,7 @@ def main() -> None:
         # Names of earlier runs are never touched again: what they acknowledged is final.
         name = b"%s.%d" % (run.encode(), entropy.randrange(20))
         data = b"%s/%d/" % (run.encode(), number) * entropy.randrange(1, 200)
-        choice = entropy.randrange(6)
+        choice = entropy.randrange(7)
         if choice <= 2:
             flags = os.O_RDWR | os.O_CREAT | (os.O_TRUNC if choice else 0)
             os.write(1, name + b" ?\n")  # until the flush returns, old or new or a part of it may be there
@@ -72,6 +72,11 @@ def main() -> None:
             except NotFound:
                 continue
             acknowledge(name, None)
+        elif choice == 5:  # all of it at once: until it returns it is there whole, or not at all
+            whole = b"%s.whole.%d" % (run.encode(), number)
+            os.write(1, whole + b" ~" + data.hex().encode() + b"\n")
+            tree.make_file(ROOT, whole, data, 0o644, CALLER)
+            acknowledge(whole, data)
         else:  # a file that stays open: what was flushed of it counts, and later writes may
             log = run.encode() + b".log"
             handle = held.get(log) or tree.create(ROOT, log, 0o644, CALLER, os.O_RDWR | os.O_CREAT, direct=direct)[1]
