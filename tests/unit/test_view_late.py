@@ -89,6 +89,47 @@ def test_a_deletion_that_arrives_after_the_name_came_back_is_nobodys_wish(
     assert [it["name"] for it in looks(keeper)] == ["d/a.md"]
 
 
+class LatePut:
+    """A store at which the first put of `name` arrives a second time, when the test says so."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+        self.late: Callable[[], object] | None = None
+
+    def put(self, name: str, data: bytes, **how: Any) -> str:
+        if name.endswith(self._name) and self.late is None:
+            self.late = lambda: self._store.put(name, data, **how)
+        return self._store.put(name, data, **how)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_a_put_of_the_keeper_before_that_arrives_late_brings_nothing_back(tmp_path: Path) -> None:
+    """The keeper now has looked, and saw nothing there."""
+    with world_in(tmp_path) as world:
+        store = LatePut(world.store, "a.md")
+        ann = Machine(world, "ann", store=cast(Store, store))
+        ann.commit("a.md", "b.md", "c.md", data=TEXT)
+        ann.keep()
+        ann.node.unlink("a.md")
+        ann.node.sync()
+        ann.keep()
+        ann.drop()
+        bob = Machine(world, "bob")
+        assert looks(bob) == []
+        assert store.late is not None
+        store.late()
+        assert looks(bob) == []
+        bob.keep()
+        assert bob.node.names("") == names(world.store) == ["b.md", "c.md"]
+        # Later it is somebody who put it back.
+        world.clock.now_s += 1200
+        assert looks(bob) == []
+        store.late()
+        assert [it["name"] for it in looks(bob)] == ["a.md"]
+
+
 def test_a_name_that_came_back_with_another_file_too(tmp_path: Path) -> None:
     world = LogWorld(tmp_path / "log")
     world.commit(write={b"a.md": TEXT, b"b.md": TEXT, b"c/d.md": TEXT})

@@ -29,7 +29,17 @@ from agentfs.stores.protocol import Entry, Store, StoredObject
 from agentfs.sync.engine import Engine
 from agentfs.sync.ground import EngineGround
 from agentfs.view.content_encoding import ENCODING, EncodingUnknownError, decoded
-from agentfs.view.importing import FoundObject, GoneObject, Import, Outcome, Stood, Taken, imported, moved_from
+from agentfs.view.importing import (
+    LEFTOVER_NS,
+    FoundObject,
+    GoneObject,
+    Import,
+    Outcome,
+    Stood,
+    Taken,
+    imported,
+    moved_from,
+)
 from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.looking import CONFIRM_S, YOUNG_S, Looked, Patience, is_as_known, is_too_much, looked
 from agentfs.view.naming import view_prefix
@@ -52,9 +62,9 @@ _OBJECTS_AT_ONCE = 5000
 _TOLD = 20
 _SECOND_NS = 1_000_000_000
 _FUTURE_NS = 86_400 * _SECOND_NS
-LOOKED_AT, LEFT, BRAKE = "looked_at_ns", "left", "brake"
+LOOKED_AT, LEFT, BRAKE, TAKEN_AT = "looked_at_ns", "left", "brake", "taken_at_ns"
 """Single facts of `view.db`: when the last whole look ended, by this machine's clock; names that are left alone, as
-JSON; what the brake holds, as JSON."""
+JSON; what the brake holds, as JSON; since when nobody else has kept the view."""
 _CHANGED = frozenset({Taken.CREATED, Taken.EDITED, Taken.MERGED, Taken.KEPT_ASIDE, Taken.DELETED, Taken.RENAMED})
 _LEFT_S = 3600.0
 """An object that was left alone is read again after so long."""
@@ -143,7 +153,8 @@ class BucketImport:
             store = engine.ground.store
             rows = {row.name: row for row in self._rows()}
             found = looked(self._listed(store), rows.values(), self._path)
-            known_whole = self._table.state(LOOKED_AT) is not None
+            taken_ns = self._table.state(TAKEN_AT) or 0  # an earlier keeper's put may still arrive
+            known_whole = self._table.state(LOOKED_AT) is not None and self._clock.wall_ns() >= taken_ns + LEFTOVER_NS
             report = self._take_in(engine, found, rows, appeared=known_whole, whole=True)
             self._remember(found, report)
         return report
@@ -565,6 +576,13 @@ def _put_chunks(store: Store, chunks: Mapping[bytes, bytes], names: ChunkNames, 
         with ThreadPoolExecutor(min(_PARALLEL, len(missing)), "agentfs-take") as pool:
             for _ in pool.map(put, missing):
                 pass
+
+
+def forget_looks(table: ShownTable, *, now_ns: int) -> None:
+    """Another kept the view until now: nobody here has looked at it, and nothing is known to be gone."""
+    table.set_state(LOOKED_AT, None)
+    table.set_state(BRAKE, "")
+    table.set_state(TAKEN_AT, now_ns)
 
 
 def seconds_until_again(report: LookReport, interval_s: float) -> float:

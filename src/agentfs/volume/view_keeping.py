@@ -25,7 +25,7 @@ from agentfs.view.shown import ContentFact, Shown, ShownTable
 from agentfs.view.writer import Done, Item, ViewWriter, path_of
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
-from agentfs.volume.view_import import BRAKE, LOOKED_AT
+from agentfs.volume.view_import import forget_looks
 from agentfs.volume.view_source import ViewSource
 
 ROUND_FILES = 256
@@ -169,8 +169,7 @@ class Keeper:
         """Another kept the view: forget the objects that do not stand there as they are known, so that none of them
         counts as deleted by another tool, and know of all that do. The files of the former, and those that have no
         object though nobody here knew of one; also forget that anybody looked here."""
-        self._table.set_state(LOOKED_AT, None)
-        self._table.set_state(BRAKE, "")  # what was gone is written again
+        forget_looks(self._table, now_ns=self._clock.wall_ns())  # what was gone is written again
         tags = self.writer.listed()
         lost = self._forget_others(tags) + self.due.missing(tags)
         names = [name for name in tags if path_of(self.prefix, name) is not None and self._table.get(name) is None]
