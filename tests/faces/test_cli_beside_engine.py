@@ -77,3 +77,16 @@ def test_a_question_loads_less_than_a_home(world: tuple[Machine, Home], command:
     assert "Tuesdays" in printed
     assert of(ENGINES + HOMES, loaded) == []
     assert len(of(("agentfs",), loaded)) <= 50
+
+
+def test_the_python_api_loads_no_engine() -> None:
+    """Until one is to run in the process: beside a mount it never is."""
+    done = subprocess.run(
+        [PROGRAM[0], "-X", "importtime", "-c", "from agentfs import AsyncHome, Home; AsyncHome, Home"],
+        capture_output=True,
+        check=True,
+        timeout=90,
+    )
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+    assert "agentfs.sdk.asynchronous" in loaded
+    assert of(ENGINES, loaded) == []

@@ -11,13 +11,9 @@ from agentfs.config.settings import Settings
 from agentfs.memory.results import Found, Recalled, Topic
 from agentfs.sdk.home import Home
 from agentfs.sdk.lifecycle import LifecycleOf, LifecycleReport, LifecycleRules
-from agentfs.sdk.locking import HeldLock, LockInForce
 from agentfs.sdk.past import History, Keep, LoggedCommit, MetConflict, Moments, Restored, Side, Was
 from agentfs.sdk.paths import Path
 from agentfs.sdk.values import Change, Entry
-from agentfs.volume.fork import Fork
-from agentfs.volume.fork_merge import Merged
-from agentfs.volume.snapshots import NamedSnapshot
 from agentfs.volume.spaces import Attachment
 from agentfs.volume.status import Status, SyncResult
 
@@ -27,6 +23,10 @@ if TYPE_CHECKING:
     from agentfs.sdk.curation_steps import Done
     from agentfs.sdk.exporting import Exported
     from agentfs.sdk.importing import Imported
+    from agentfs.sdk.locking import HeldLock, LockInForce
+    from agentfs.volume.fork import Fork
+    from agentfs.volume.fork_merge import Merged
+    from agentfs.volume.snapshots import NamedSnapshot
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -122,7 +122,7 @@ class AsyncHome:
     @asynccontextmanager
     async def lock(
         self, path: Path, *, timeout: float | None = None, ttl: float | None = None
-    ) -> AsyncIterator[HeldLock]:
+    ) -> AsyncIterator["HeldLock"]:
         """See `Home.lock`: `async with home.lock(path):`."""
         manager = self._home.lock(path, timeout=timeout, ttl=ttl)
         held = await self._run(manager.__enter__)
@@ -133,7 +133,7 @@ class AsyncHome:
             raise
         await self._run(manager.__exit__, None, None, None)
 
-    async def locks(self) -> Sequence[LockInForce]:
+    async def locks(self) -> Sequence["LockInForce"]:
         return await self._run(self._home.locks)
 
     async def break_lock(self, path: Path) -> str | None:
@@ -168,22 +168,24 @@ class AsyncHome:
     ) -> Sequence[Restored]:
         return await self._run(self._home.restore, path, at, to=to, exact=exact, keep=keep)
 
-    async def snapshot(self, name: str, *, note: str = "") -> NamedSnapshot:
+    async def snapshot(self, name: str, *, note: str = "") -> "NamedSnapshot":
         return await self._run(self._home.snapshot, name, note=note)
 
-    async def snapshots(self) -> Sequence[NamedSnapshot]:
+    async def snapshots(self) -> Sequence["NamedSnapshot"]:
         return await self._run(self._home.snapshots)
 
-    async def delete_snapshot(self, name: str) -> NamedSnapshot:
+    async def delete_snapshot(self, name: str) -> "NamedSnapshot":
         return await self._run(self._home.delete_snapshot, name)
 
-    async def fork(self, new_id: str, *, snapshot: str | None = None, at: int | None = None, note: str = "") -> Fork:
+    async def fork(
+        self, new_id: str, *, snapshot: str | None = None, at: int | None = None, note: str = ""
+    ) -> "Fork":
         return await self._run(self._home.fork, new_id, snapshot=snapshot, at=at, note=note)
 
-    async def forks(self) -> Sequence[Fork]:
+    async def forks(self) -> Sequence["Fork"]:
         return await self._run(self._home.forks)
 
-    async def merge_fork(self, fork_id: str) -> Merged:
+    async def merge_fork(self, fork_id: str) -> "Merged":
         return await self._run(self._home.merge_fork, fork_id)
 
     async def curate(self, path: Path = "", **options: Any) -> "Plan":
