@@ -127,6 +127,15 @@ def test_what_was_renamed_or_deleted(home: Home) -> None:
     assert sorted(os.listdir(home.path / "r")) == []
 
 
+def test_what_is_switched_off_is_not_broken(home: Home) -> None:
+    """No index here: EOPNOTSUPP, and `:help` says how to have one."""
+    for name in (":recall?q=tea", ":search?q=tea", ":stats", ":tags"):
+        with pytest.raises(OSError) as refused:
+            (home.path / name).read_text()
+        assert refused.value.errno == errno.EOPNOTSUPP, name
+    assert "agentfs config set index true" in (home.path / ":help").read_text()
+
+
 def test_what_is_not_there(home: Home) -> None:
     home.versions("n.md", "one\n")
     for name in ("n.md@2", "n.md@v0", "n.md@nosnapshot", "never@1", "never:history", "never:help", "n.md:nothing",

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from agentfs.errors import AgentFSError, InvalidArgument, NotFound, ReadOnly, Unavailable
+from agentfs.errors import AgentFSError, IndexOff, InvalidArgument, NotFound, ReadOnly, Unavailable
 from agentfs.history.moments import Moment
 from agentfs.history.past import PastInode
 from agentfs.model.names import shown
@@ -215,6 +215,9 @@ class VirtualNodes:
         try:
             yield
         except (NotFound, InvalidArgument):
+            raise
+        except IndexOff as error:  # by a setting: it is not broken
+            self._log(what, error)
             raise
         except (AgentFSError, OSError) as error:
             self._log(what, error)
