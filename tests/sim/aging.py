@@ -12,8 +12,8 @@ from agentfs.model.lifecycle import NO_RULES, Rule, Rules, parse_rules
 from agentfs.model.records import Commit, InodeId, Link
 from agentfs.stores.memory import MemoryStore
 
-_GLOBS = ["**", "a/**", "b/**", "**/*.jsonl", "*.txt", "plan/*.md", "**/notes.md"]
-_AGES = ["20s", "60s", "3min", "2h"]
+_GLOBS = ["**", "**", "**/*.md", "a/**", "b/**", "**/*.jsonl", "*.txt", "plan/*.md", "**/notes.md"]
+_AGES = ["20s", "20s", "60s", "60s", "3min", "2h"]
 
 
 def some_rules(random: Random) -> str:

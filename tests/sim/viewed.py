@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _RULES = [["*.txt", "none"], ["*.md", "plain"], ["a/", "none"], ["*.bin", "none"], ["b/*.md", "block"]]
 _HOUR_S = 3600.0
+_WORDS = ["mode", "rules", "look", "rebuild", "accept"]
+_AGING = ["lifecycle", "run", "run", "run", "run", "chore"]
 _LOOKS = [5.0, 5.0, 20.0, 60.0]
 _END_ROUNDS = 40
 _LEAP_S = 4000.0
@@ -60,6 +62,8 @@ class Viewed:
         network.between = self._between
         if world.collections is not None:
             world.collections.rules = self.aging.rules
+        if random.random() < 0.7:
+            LifecycleChain(network.store, VOLUME).set(some_rules(random), author="somebody", clock=world.clock)
 
     def look_s(self) -> float:
         return self.random.choice(_LOOKS)
@@ -105,19 +109,21 @@ class Viewed:
     def step(self, machine: Machine, dice: float) -> None:
         """`dice`: from 0 to 1."""
         world = self.world
-        if dice < 0.60:
+        if dice < 0.52:
             if self.random.random() < 0.5:
                 machine = self._keeper(settled=False) or machine
             world.log(f"{machine.name} keeps the view")
             world.guarded(machine, self._keep, machine, self.random.choice([1, 1, 2, 5, 15]))
-        elif dice < 0.85:
+        elif dice < 0.74:
             self.outsider.act()
-        elif dice < 0.93:
-            world.guarded(machine, self._say, machine)
-        elif dice < 0.97:
+        elif dice < 0.82:
+            self._say(machine, self.random.choice(_WORDS))
+        elif dice < 0.92:
+            self._say(machine, self.random.choice(_AGING))
+        elif dice < 0.95:
             world.guarded(machine, self._end, machine)
         else:
-            world.clock.now_s += self.random.choice([30.0, 200.0, _HOUR_S])
+            world.clock.now_s += self.random.choice([30.0, 60.0, 200.0, _HOUR_S])
         self.complain()
 
     def complain(self) -> None:
@@ -135,14 +141,14 @@ class Viewed:
                 self._at_work = False
             clock.now_s += min(max(wait, 0.01), self.random.choice([0.5, 3.0, 30.0]))
 
-    def _say(self, machine: Machine) -> None:
+    def _say(self, machine: Machine, what: str) -> None:
         """A word of somebody at this machine."""
+        self.world.log(f"{machine.name} says {what}")
+        self.world.guarded(machine, self._said, machine, what)
+
+    def _said(self, machine: Machine, what: str) -> None:
         keeping, random = machine.keeping, self.random
         assert keeping is not None
-        what = random.choice(
-            ["mode", "rules", "look", "rebuild", "accept", "lifecycle", "run", "run", "run", "chore"]
-        )
-        self.world.log(f"{machine.name} says {what}")
         self._at_work = True
         try:
             match what:
@@ -161,7 +167,7 @@ class Viewed:
                         some_rules(random), author=machine.name.split("+")[0], clock=machine.clock
                     )
                 case "run":
-                    self.world.log(f"  {keeping.ask('lifecycle-run')}")
+                    keeping.ask("lifecycle-run")
                 case _:
                     keeping.chore()
         finally:

@@ -183,3 +183,19 @@ def test_who_puts_a_file_that_the_bucket_never_showed_has_not_seen_it(world: Wor
     assert b"one\n" in files["a.txt"] and b"two\n" in files["a.txt"]
     assert files.pop("b.bin") == b"\0one" and b"\0two" in files.values()
     assert wrong(ann) == []
+
+
+def test_an_object_that_was_taken_in_goes_with_its_file_under_another_keeper(world: World) -> None:
+    """Its file was deleted before the object was written again, and who keeps the view now does not know it."""
+    ann, bob = Machine(world, "ann"), Machine(world, "bob", view_look=20)
+    ann.commit("b.txt")
+    ann.keep()
+    world.store.put(PREFIX + "a.txt", b"put\n")
+    world.clock.now_s += 5
+    ann.ask(VIEW_LOOK)
+    ann.node.unlink("a.txt")
+    ann.node.sync()
+    end(ann)
+    bob.node.engine.pull_now()
+    bob.keep(100)
+    assert names(world.store) == ["b.txt"] and wrong(bob) == []

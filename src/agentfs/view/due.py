@@ -70,8 +70,9 @@ class Due:
 
     def add(self, files: Iterable[InodeId], *, now: float, sequence: int | None = None) -> None:
         for file in files:
-            if not file:
-                continue  # nobody's: an object that has no file is known by its name
+            if not file:  # an object that is no file's is known by its name
+                self.strays.update(row.name for row in self._table.of_file(0))
+                continue
             if file not in self._files or self._files[file].sequence == SEQUENCE_MAX:
                 self._files[file] = _Since(now, self.seen if sequence is None else sequence)
 
