@@ -337,6 +337,10 @@ def test_the_users_own_words_come_first_when_they_ask_of_themselves(tmp_path: Pa
         )
         assert mine.parts["author"] > 0
         assert mine.text.startswith("User"), "else the assistant"
+        told = Asked("What did you tell me of my flight being nine?", now_ns=NOW_NS)
+        assert search(index, default_embedder(), default_counter(), told)[0].text.startswith("Assistant"), (
+            "who is asked"
+        )
         assert anyones.text.startswith("Assistant")
     finally:
         index.close()
@@ -358,7 +362,11 @@ def test_letters_are_no_words_to_a_bag_of_words(tmp_path: Path) -> None:
     files = {"a.md": "我们的狗每天早上吃苹果。\n", "b.md": "The dog eats apples every morning.\n"}
     index = indexed(tmp_path, files)
     try:
-        for query, near in (("狗早上吃什么？", False), ("dog apples", True), ("狗 eats 苹果 apples every morning", True)):
+        for query, near in (
+            ("狗早上吃什么？", False),
+            ("dog apples", True),
+            ("狗 eats 苹果 apples every morning", True),
+        ):
             best = search(index, default_embedder(), default_counter(), Asked(query, now_ns=NOW_NS))[0]
             assert (best.parts["vectors"] > 0.11) == near, query
     finally:

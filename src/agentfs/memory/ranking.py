@@ -7,8 +7,8 @@ A passage's score is a sum, and `parts` has each term of it as it entered:
 - neighbours: 0.6 of the best such score within two places, between short passages (turns, items): an answer stands
   beside its question;
 - document: up to 0.3 for documents whose best three passages are strong;
-- author: 0.1 for what somebody says whom the question names, and 0.2 for what the user says, to a question in the
-  first person;
+- author: 0.1 for what somebody says whom the question names, and 0.3 for what the user says, to a question in the
+  first person, or for what the assistant says, to one that asks what "you" said;
 - asks: 0.1 less for the short questions that people ask each other: the answer stands beside them;
 - date: 0.1 when it is of the time that the question names;
 - archived: what is in the archive, or superseded by another note, keeps 0.65 of all that, unless the question is
@@ -46,8 +46,9 @@ SHORT = 250
 """Characters: the median passage of a document whose neighbours speak for each other."""
 DOCUMENT = 0.3
 AUTHOR = 0.1
-OWN = 0.2
-"""The same, where the one who asks said it, of themselves."""
+OWN = 0.3
+"""The same in a conversation with a program: what the user said to a question in the first person, what the assistant
+said to one that says you."""
 ASKS = -0.1
 DATE = 0.1
 ARCHIVED = 0.65
@@ -59,6 +60,8 @@ _UINT16_MAX = 65_535
 _BEST = 3
 USERS = frozenset(("user", "human", "me", "i", "you"))
 """Authors that are the one who asks."""
+ASSISTANTS = frozenset(("assistant", "ai", "agent", "bot", "model", "claude", "chatgpt", "gpt", "gemini", "copilot"))
+"""Authors that are asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,8 @@ class Bearing:
     """Who is meant."""
     users: bool = False
     """It is in the first person."""
+    assistants: bool = False
+    """It asks what the one who is asked has said."""
     when: When | None = None
     bag: bool = False
     """Vectors are of an embedder to which the order of words means nothing."""
@@ -251,7 +256,7 @@ def _of_best(strengths: Floats) -> Floats:
 
 def _meant(weighed: Weighed, bearing: Bearing) -> Floats | None:
     """What each is worth for who says it; None: nobody is meant."""
-    if not (bearing.authors or bearing.users) or not weighed.said:
+    if not (bearing.authors or bearing.users or bearing.assistants) or not weighed.said:
         return None
     authors = weighed.authors
     worth = np.bincount(authors).astype(np.float64)
@@ -261,7 +266,8 @@ def _meant(weighed: Weighed, bearing: Bearing) -> Floats | None:
 
 
 def _worth(author: str, bearing: Bearing) -> float:
-    if bearing.users and author.casefold() in USERS:
+    name = author.casefold()
+    if (bearing.users and name in USERS) or (bearing.assistants and name in ASSISTANTS):
         return OWN
     return AUTHOR if author in bearing.authors else 0.0
 

@@ -17,7 +17,7 @@ from agentfs.memory.image import Floats, Slots
 from agentfs.memory.index import Index
 from agentfs.memory.names import is_archived
 from agentfs.memory.packing import FLOOR, Offer, Piece, fused, nothing, packed
-from agentfs.memory.question import first_person, meaning, named, telling, when
+from agentfs.memory.question import addressed, first_person, meaning, named, telling, when
 from agentfs.memory.ranking import DISTANCE, Bearing, Hits, Places, Ranking, Scored, ranked
 from agentfs.memory.results import HALF_LIFE_NS, Asked, Found, Recalled, Strategy
 from agentfs.memory.rows import Filters, PassageRow, know_below
@@ -165,9 +165,11 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
     at = np.empty(int(slots.max()) + 1 if len(slots) else 0, np.intp)
     at[slots] = np.arange(len(slots))
     bag = embedder is not None and embedder.name in BAGS
+    yours = weighed.said and addressed(asked.query)
     bearing = Bearing(
         authors=spoken_of,
-        users=weighed.said and first_person(asked.query),
+        users=weighed.said and not yours and first_person(asked.query),
+        assistants=yours,
         when=when(asked.query, asked.now_ns) if len(rarity) <= _QUESTION_TERMS_MAX else None,
         bag=bag,
         spelled=bag and _is_spelled(asked.query, index.counter),
