@@ -54,3 +54,39 @@ def test_write_after_the_time_was_set_moves_it(tree: Tree) -> None:
     found = tree.attributes(made.ino)
     assert found.mtime_ns > LONG_AGO_NS
     assert found.size_bytes == 10
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["through us", "passthrough"])
+@pytest.mark.parametrize("year", [2300, 1600])
+def test_a_time_that_cannot_be_is_the_nearest_that_can(tree: Tree, year: int, direct: bool) -> None:
+    """A file of a program whose clock was wrong, unpacked: what was written into it must not be lost at its close."""
+    made, handle = tree.create(ROOT, b"file", 0o644, Caller(0, 0, 0), os.O_WRONLY, direct=direct)
+    os.pwrite(handle.fd, b"bytes", 0) if direct else tree.write(handle, 0, memoryview(b"bytes"))
+    at_ns = (year - 1970) * 365 * 86_400 * 10**9
+    tree.set_attributes(made.ino, AttributeChange(mtime_ns=at_ns, atime_ns=at_ns), handle=handle)
+    tree.flush(handle)
+    tree.release(handle)
+    found = tree.attributes(made.ino)
+    assert found.size_bytes == 5
+    assert found.mtime_ns > 2**62 if year == 2300 else found.mtime_ns < 0
+
+
+def test_a_backing_file_of_a_time_that_cannot_be_keeps_no_replica_closed(tmp_path: Path) -> None:
+    """What finds out what was written by a program that was killed must be able to write it down."""
+
+    def opened() -> Replica:
+        place = str(tmp_path / "replica")
+        return Replica.open(
+            place, volume_kind="home", volume_id="times", session_kind="test", clock=SystemClock(), mountpoint=None
+        )
+
+    replica = opened()
+    tree = Tree(replica)
+    made, handle = tree.create(ROOT, b"file", 0o644, Caller(0, 0, 0), os.O_WRONLY, direct=True)
+    os.pwrite(handle.fd, b"bytes", 0)
+    far_ns = 330 * 365 * 86_400 * 10**9
+    os.utime(handle.fd, ns=(far_ns, far_ns))
+    replica.close()  # takes in what may have been written, as who opens it after a kill does
+    replica = opened()
+    assert Tree(replica).attributes(made.ino).size_bytes == 5
+    replica.close()

@@ -19,6 +19,9 @@ from agentfs.replica.journal import ChangeKind
 PENDING_ATTRIBUTES = 1
 PENDING_CONTENT = 2
 
+TIME_MAX_NS = (1 << 63) - 1
+"""In the year 2262; there is one as far before 1970."""
+
 RESIDENCY_REMOTE = 0
 RESIDENCY_LOCAL = 1
 RESIDENCY_SUSPECT = 2
@@ -375,7 +378,9 @@ class Transaction:
         self._execute("UPDATE inode SET atime_ns=?2, used_at_ns=?3 WHERE ino=?1", (ino, atime_ns, used_at_ns))
 
     def content_written(self, ino: int, *, size_bytes: int, mtime_ns: int, ctime_ns: int) -> None:
-        """The backing file holds new bytes: remember its size and times, and that they are to be committed."""
+        """The backing file holds new bytes: remember its size and times, and that they are to be committed. A disk
+        may have times that 64 bits do not hold: the nearest that they do."""
+        mtime_ns, ctime_ns = (max(-TIME_MAX_NS, min(it, TIME_MAX_NS)) for it in (mtime_ns, ctime_ns))
         self._execute(_WRITTEN_IF_PENDING, (ino, size_bytes, mtime_ns, ctime_ns))
         if self.sql.changes() == 0:
             self._execute(_WRITTEN_AND_MARK, (ino, size_bytes, mtime_ns, ctime_ns, self.now_ns))

@@ -2,9 +2,11 @@
 
 import os
 import stat
+from dataclasses import replace
 
 from agentfs.errors import BadHandle, InvalidArgument, IsADirectory, NotFound
 from agentfs.model.records import NAME_BYTES_MAX, Kind
+from agentfs.replica.transaction import TIME_MAX_NS
 from agentfs.tree.bytes_io import BytesIO
 from agentfs.tree.ground import Ground, stamp
 from agentfs.tree.open_files import rebase
@@ -29,9 +31,11 @@ class AttributeOperations:
     def set_attributes(self, ino: int, change: AttributeChange, *, handle: Handle | None = None) -> Attributes:
         """Change what is not `None`, and return the result. A size other than 0 needs the bytes (`NotResident`).
 
-        A new owner takes the set-id bits from what is not a directory, as Linux does for everybody.
+        A new owner takes the set-id bits from what is not a directory, as Linux does for everybody. A time that 64
+        bits of nanoseconds do not hold (before 1677, after 2262) becomes the nearest that they do.
         """
         ground = self._ground
+        change = _with_times_that_can_be(change)
         if change.size_bytes is not None:
             self._resize(ino, change.size_bytes, handle)
         columns: dict[str, int | bytes | None] = {}
@@ -115,3 +119,9 @@ def without_set_id(mode: int) -> int:
     """`mode` without set-user-id, and without set-group-id where that means a program's group."""
     mode &= ~stat.S_ISUID
     return mode & ~stat.S_ISGID if mode & stat.S_IXGRP else mode
+
+
+def _with_times_that_can_be(change: AttributeChange) -> AttributeChange:
+    times = {"atime_ns": change.atime_ns, "mtime_ns": change.mtime_ns, "ctime_ns": change.ctime_ns}
+    near = {name: max(-TIME_MAX_NS, min(at, TIME_MAX_NS)) for name, at in times.items() if at is not None}
+    return replace(change, **near) if any(times[name] != at for name, at in near.items()) else change
