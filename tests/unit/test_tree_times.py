@@ -71,6 +71,11 @@ def test_a_time_that_cannot_be_is_the_nearest_that_can(tree: Tree, year: int, di
     assert found.mtime_ns > 2**62 if year == 2300 else found.mtime_ns < 0
 
 
+def test_a_file_that_is_made_with_such_a_time_is_made(tree: Tree) -> None:
+    made = tree.make_file(ROOT, b"file", b"bytes", 0o644, Caller(0, 0, 0), mtime_ns=10**20)
+    assert (made.mtime_ns, made.size_bytes) == ((1 << 63) - 1, 5)
+
+
 def test_a_backing_file_of_a_time_that_cannot_be_keeps_no_replica_closed(tmp_path: Path) -> None:
     """What finds out what was written by a program that was killed must be able to write it down."""
 

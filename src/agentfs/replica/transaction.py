@@ -19,7 +19,7 @@ from agentfs.replica.journal import ChangeKind
 PENDING_ATTRIBUTES = 1
 PENDING_CONTENT = 2
 
-TIME_MAX_NS = (1 << 63) - 1
+_TIME_MAX_NS = (1 << 63) - 1
 """In the year 2262; there is one as far before 1970."""
 
 RESIDENCY_REMOTE = 0
@@ -29,6 +29,11 @@ RESIDENCY_SUSPECT = 2
 
 ROOT = 1
 """The root directory's number on every machine."""
+
+
+def near_time(ns: int) -> int:
+    """The time, or the nearest that 64 bits hold."""
+    return max(-_TIME_MAX_NS, min(ns, _TIME_MAX_NS))
 
 
 class InodeRow(NamedTuple):
@@ -380,7 +385,7 @@ class Transaction:
     def content_written(self, ino: int, *, size_bytes: int, mtime_ns: int, ctime_ns: int) -> None:
         """The backing file holds new bytes: remember its size and times, and that they are to be committed. A disk
         may have times that 64 bits do not hold: the nearest that they do."""
-        mtime_ns, ctime_ns = (max(-TIME_MAX_NS, min(it, TIME_MAX_NS)) for it in (mtime_ns, ctime_ns))
+        mtime_ns, ctime_ns = near_time(mtime_ns), near_time(ctime_ns)
         self._execute(_WRITTEN_IF_PENDING, (ino, size_bytes, mtime_ns, ctime_ns))
         if self.sql.changes() == 0:
             self._execute(_WRITTEN_AND_MARK, (ino, size_bytes, mtime_ns, ctime_ns, self.now_ns))

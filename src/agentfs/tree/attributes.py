@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from agentfs.errors import BadHandle, InvalidArgument, IsADirectory, NotFound
 from agentfs.model.records import NAME_BYTES_MAX, Kind
-from agentfs.replica.transaction import TIME_MAX_NS
+from agentfs.replica.transaction import near_time
 from agentfs.tree.bytes_io import BytesIO
 from agentfs.tree.ground import Ground, stamp
 from agentfs.tree.open_files import rebase
@@ -123,5 +123,5 @@ def without_set_id(mode: int) -> int:
 
 def _with_times_that_can_be(change: AttributeChange) -> AttributeChange:
     times = {"atime_ns": change.atime_ns, "mtime_ns": change.mtime_ns, "ctime_ns": change.ctime_ns}
-    near = {name: max(-TIME_MAX_NS, min(at, TIME_MAX_NS)) for name, at in times.items() if at is not None}
+    near = {name: near_time(at) for name, at in times.items() if at is not None}
     return replace(change, **near) if any(times[name] != at for name, at in near.items()) else change

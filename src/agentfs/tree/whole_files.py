@@ -14,6 +14,7 @@ from agentfs.errors import Exists
 from agentfs.model.names import check_name
 from agentfs.model.records import Kind
 from agentfs.replica.journal import ChangeKind
+from agentfs.replica.transaction import near_time
 from agentfs.tree.entries import add_inode
 from agentfs.tree.ground import Ground
 from agentfs.tree.values import Attributes, Caller
@@ -39,6 +40,7 @@ class WholeFiles:
         """A new file with `data` in it, and these attributes. Survives `kill -9` on return. Raises `Exists` when the
         name is taken, whoever was faster, and `NoSpace`; nothing is left behind then."""
         check_name(name)
+        mtime_ns = None if mtime_ns is None else near_time(mtime_ns)
         ground = self._ground
         staged = ground.files.stage_bytes(data)
         ino = 0
