@@ -199,3 +199,21 @@ def test_an_object_that_was_taken_in_goes_with_its_file_under_another_keeper(wor
     bob.node.engine.pull_now()
     bob.keep(100)
     assert names(world.store) == ["b.txt"] and wrong(bob) == []
+
+
+def test_who_takes_over_does_not_know_of_what_an_edit_is_that_says_nothing(world: World) -> None:
+    """What was committed after `through` may not have been shown by the keeper before."""
+    ann, bob = Machine(world, "ann"), Machine(world, "bob", view_look=20)
+    ann.commit("a.txt", data=b"one\n")
+    ann.keep()
+    end(ann)
+    ann.commit("a.txt", data=b"one\ntwo\n")
+    ann.commit("b.txt", data=b"three\n")
+    world.clock.now_s += 300
+    world.store.put(PREFIX + "a.txt", b"zero\none\n")
+    world.store.put(PREFIX + "b.txt", b"four\n")
+    bob.node.engine.pull_now()
+    bob.keep(60)
+    assert bob.node.read("a.txt") == b"zero\none\ntwo\n"
+    assert set(bob.node.read("b.txt").split()) == {b"three", b"four"}
+    assert wrong(bob) == []

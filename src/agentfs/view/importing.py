@@ -38,6 +38,7 @@ from agentfs.model.records import (
     inode_id,
 )
 from agentfs.view.facts import ViewFacts
+from agentfs.view.growing import Before
 from agentfs.view.log_tree import LogTree
 
 Version = TypeVar("Version")
@@ -106,11 +107,13 @@ class FoundObject:
     """The file of its name has no object (V-70): whoever put this one has not seen it."""
     stood: "Stood | None" = None
     """What the keeper put at this name last, before this object; None: not known."""
+    before: Before | None = None
+    """What it was when it was taken in last, if somebody has written on since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stood:
-    """A version of a file, as an object showed it; 0: none."""
+    """A version of a file, as an object showed it, or it may have been a later one. 0: none."""
 
     file: InodeId
     sequence: int
@@ -405,6 +408,11 @@ class _Importing:
         base = content_of(self.tree, was) if was is not None and stood_here else self._seen(one, inode)
         return self._edit(one, place, inode, base)
 
+    def _before(self, one: FoundObject) -> bytes | None:
+        """What whoever writes on and on has added to: in the file already."""
+        was = one.before
+        return was.data if was is not None and self.tree.was_put(one.name, was.digest) else None
+
     def _seen(self, one: FoundObject, inode: InodeId) -> Content | None:
         """What the file was when whoever wrote the object looked at it: without a claim, some time before; or what
         another tool put there itself."""
@@ -418,13 +426,14 @@ class _Importing:
         if one.stood.file != inode:
             return None  # the bucket has not shown this file here
         shown = self.tree.content_at(inode, one.stood.sequence)
-        if shown is None or shown.digest in self.tree.digests_since(inode, before_ns):
-            return guess  # the older of the two
-        return shown
+        if shown is None:
+            return guess if self.tree.collected_ns(one.stood.sequence) is not None else None
+        return guess if shown.digest in self.tree.digests_since(inode, before_ns) else shown  # the older of the two
 
     def _edit(self, one: FoundObject, place: tuple[InodeId, bytes], inode: InodeId, base: Content | None) -> Outcome:
         now, data = self._content(inode)
-        base_bytes = self._bytes(base)
+        before = self._before(one)
+        base, base_bytes = (base, self._bytes(base)) if before is None else (None, before)
         unknown = base is not None and base_bytes is None and base.size_bytes <= MERGE_BYTES_MAX
         merged: Merged | None = None
         if base is not None and now is not None and base.digest == now.digest:

@@ -29,7 +29,8 @@ class Shown:
     file: InodeId
     """Whose version it shows; 0: none that is known."""
     sequence: int
-    """The commit that brought that version; 0: not known."""
+    """The commit that brought that version; 0: not known. Without a digest: it is that of the file after that commit,
+    or a later one."""
     digest: bytes
     """SHA-256 of the file's bytes, without the block; b"": not known."""
     etag: str

@@ -29,6 +29,7 @@ from agentfs.stores.protocol import Entry, Store, StoredObject
 from agentfs.sync.engine import Engine
 from agentfs.sync.ground import EngineGround
 from agentfs.view.content_encoding import ENCODING, EncodingUnknownError, decoded
+from agentfs.view.growing import before
 from agentfs.view.importing import (
     LEFTOVER_NS,
     FoundObject,
@@ -339,6 +340,7 @@ class BucketImport:
             max(0, int(entry.modified_at)),
             appeared,
             self._is_hidden(self._files.files_at([path]).get(path), path, rules),
+            before=before(self._table.get(entry.name), path, it.data, it.attributes),
         )
 
     def _stood(self, name: str) -> Stood | None:
@@ -346,7 +348,7 @@ class BucketImport:
         row = self._table.get(name)
         if row is None:
             return Stood(0, 0)
-        return Stood(row.file, row.sequence) if row.file and row.sequence else None
+        return Stood(row.file, row.sequence) if row.file and (row.sequence or not row.digest) else None
 
     @staticmethod
     def _is_hidden(file: LogFile | None, path: bytes, rules: Rules) -> bool:
@@ -580,9 +582,8 @@ def _put_chunks(store: Store, chunks: Mapping[bytes, bytes], names: ChunkNames, 
 
 def forget_looks(table: ShownTable, *, now_ns: int) -> None:
     """Another kept the view until now: nobody here has looked at it, and nothing is known to be gone."""
-    table.set_state(LOOKED_AT, None)
-    table.set_state(BRAKE, "")
-    table.set_state(TAKEN_AT, now_ns)
+    for key, value in ((LOOKED_AT, None), (BRAKE, ""), (TAKEN_AT, now_ns)):
+        table.set_state(key, value)
 
 
 def seconds_until_again(report: LookReport, interval_s: float) -> float:

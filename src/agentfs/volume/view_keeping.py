@@ -173,12 +173,14 @@ class Keeper:
         tags = self.writer.listed()
         lost = self._forget_others(tags) + self.due.missing(tags)
         names = [name for name in tags if path_of(self.prefix, name) is not None and self._table.get(name) is None]
+        through = self.mark.through if self.mark is not None else 0
         for start in range(0, len(names), _PAGE):
             paths = {name: path_of(self.prefix, name) or b"" for name in names[start : start + _PAGE]}
             there = self.tree.files_at(paths.values())
-            # Without a digest and a tag: it is looked at before anything is put over it, or it is deleted.
+            # Without a digest and a tag: it is looked at before anything is put over it, or it is deleted. So much is
+            # known of it: at least what the file was at `through` was shown there.
             self._table.put(
-                Shown(name, there[path].file, 0, b"", "", 0, None, 0.0)
+                Shown(name, there[path].file, through, b"", "", 0, None, 0.0)
                 for name, path in paths.items()
                 if path in there
             )
