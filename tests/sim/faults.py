@@ -35,7 +35,7 @@ class Network:
     replaced: Callable[[str], None] = lambda _name: None
     """Hears of every object that is to be put over, or deleted, right before."""
     between: Callable[[str], None] = lambda _name: None
-    """Called between two requests of one machine; `_name`: what the next one is about."""
+    """Called before a request of a machine that reads, or that puts an object of the view; `_name`: of what."""
     delivering: bool = False
     """What arrives now was sent some time ago."""
 
@@ -95,7 +95,8 @@ class FaultyStore:
     def put(self, name: str, data: bytes, **options: Any) -> str:
         """See `Store.put`."""
         network = self._network
-        network.between(name)
+        if name.startswith(VIEW):
+            network.between(name)
         conditional = bool(options.get("create_only")) or options.get("replacing") is not None
         if not self._fault():
             return network.put(name, data, **options)

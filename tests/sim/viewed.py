@@ -63,7 +63,12 @@ class Viewed:
         if world.collections is not None:
             world.collections.rules = self.aging.rules
         if random.random() < 0.7:
-            LifecycleChain(network.store, VOLUME).set(some_rules(random), author="somebody", clock=world.clock)
+            self._set_rules("somebody")
+
+    def _set_rules(self, author: str) -> None:
+        chain = LifecycleChain(self.world.network.store, VOLUME)
+        chain.set(some_rules(self.random), author=author, clock=self.world.clock)
+        self.aging.rules()  # it keeps what counted when
 
     def look_s(self) -> float:
         return self.random.choice(_LOOKS)
@@ -103,6 +108,8 @@ class Viewed:
             return
         if name.startswith(VIEW):
             self.outsider.act()
+        elif self.random.random() < 0.3:
+            self._set_rules("somebody")
 
     # ---- steps ----
 
