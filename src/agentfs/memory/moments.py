@@ -119,8 +119,8 @@ def moment(value: str) -> Moment | None:
         then = datetime.fromisoformat(value)
     except ValueError:
         return None
-    ns = _ns(then if then.tzinfo is not None else then.replace(tzinfo=UTC))
-    return None if ns is None else Moment(ns, len(value) <= 8 or (len(value) == 10 and "W" in value), 0, len(value))
+    then_ns = _ns(then if then.tzinfo is not None else then.replace(tzinfo=UTC))
+    return None if then_ns is None else Moment(then_ns, len(value) <= 8 or (len(value) == 10 and "W" in value), 0, len(value))
 
 
 def duration_ns(value: str) -> int | None:
