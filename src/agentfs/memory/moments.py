@@ -119,8 +119,12 @@ def moment(value: str) -> Moment | None:
         then = datetime.fromisoformat(value)
     except ValueError:
         return None
-    then_ns = _ns(then if then.tzinfo is not None else then.replace(tzinfo=UTC))
-    return None if then_ns is None else Moment(then_ns, len(value) <= 8 or (len(value) == 10 and "W" in value), 0, len(value))
+    at_ns = _ns(then if then.tzinfo is not None else then.replace(tzinfo=UTC))
+    return (
+        None
+        if at_ns is None
+        else Moment(at_ns, len(value) <= 8 or (len(value) == 10 and "W" in value), 0, len(value))
+    )
 
 
 def duration_ns(value: str) -> int | None:
