@@ -583,6 +583,26 @@ def test_a_program_that_writes_on_and_on_in_markdown(folder: tuple[Machine, Path
     assert ann.ask(VIEW_STATUS)["stuck"] == {}
 
 
+@pytest.mark.parametrize("name", ["a.md", "b.txt"])
+def test_what_a_program_writes_on_and_on_stands_there_once(folder: tuple[Machine, Path], name: str) -> None:
+    """The agent has changed the same file, at both ends."""
+    ann, view = folder
+    with open(view / name, "ab", buffering=0) as program:
+        for number in range(4):
+            program.write(b"line %d\n" % number)
+            look(ann)
+            ann.keep(100)
+            if number == 1:
+                ann.commit(name, data=b"top\n" + ann.node.read(name) + b"the agent's\n")
+    look(ann)
+    ann.keep(100)
+    lines = ann.node.read(name).splitlines()
+    assert sorted(lines) == sorted(
+        [b"top", *TEXT.splitlines(), b"the agent's", *(b"line %d" % it for it in range(4))]
+    )
+    assert (view / name).read_bytes().endswith(ann.node.read(name))
+
+
 @pytest.mark.parametrize("moved", [True, False])
 def test_a_program_that_writes_on_where_the_name_goes(folder: tuple[Machine, Path], moved: bool) -> None:
     ann, view = folder
