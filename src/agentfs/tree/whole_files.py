@@ -57,11 +57,12 @@ class WholeFiles:
                 tx.record(ChangeKind.CONTENT, made.ino)
                 ino = made.ino
                 ground.files.adopt(staged, ino)
-                ground.seen.note(0, ino, 1)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(staged)
             if ino:
                 ground.remove_unmade(ino)
             raise
+        with ground.lock:
+            ground.seen.note(0, ino, 1)
         return made
