@@ -443,7 +443,7 @@ def test_a_program_that_opens_the_file_meanwhile_is_kept_for_a_moment(root: Path
 
     opener = threading.Thread(target=open_often)
     opener.start()
-    found = {open_writers.has_writer(str(root / "a")) for _ in range(3000)}
+    found = {open_writers.has_writer(str(root / "a")) for _ in range(1000)}
     stop.set()
     opener.join()
     assert found <= {True, False}
