@@ -420,21 +420,21 @@ def test_nobody_hears_where_a_file_was_hidden(home: Path, on: Machine) -> None:
     private = home / "private"
     private.mkdir(mode=0o700)
     (private / "draft-of-zeus.md").write_text("the merger\n")
-    (home / "gone.md").write_text("to go\n")
+    (home / "to-olymp.md").write_text("to go\n")
     on.ok("sync")
     (private / "draft-of-zeus.md").write_text("nothing to see\n")
     on.ok("sync")
-    (private / "draft-of-zeus.md").rename(home / "out.md")
-    (home / "gone.md").rename(private / "hera.md")
+    (private / "draft-of-zeus.md").rename(home / "from-olymp.md")
+    (home / "to-olymp.md").rename(private / "hera.md")
     on.ok("sync")
-    assert "zeus" in said(home / "out.md:history")
-    assert "hera" in said(home / "gone.md:history")
-    for name in ("out.md:history", "gone.md:history", ":history", ":changes"):
+    assert "zeus" in said(home / "from-olymp.md:history")
+    assert "hera" in said(home / "to-olymp.md:history")
+    for name in ("from-olymp.md:history", "to-olymp.md:history", ":history", ":changes"):
         assert not {"zeus", "hera"} & set(re.split(r"[-./ ]", said(home / name, user=SOMEBODY)))
-    assert said(home / "out.md@v1") == "the merger\n"
-    assert shell('cat "$1"', home / "out.md@v1", user=SOMEBODY).returncode != 0
-    assert said(home / "out.md@v2", user=SOMEBODY) == said(home / "out.md", user=SOMEBODY)
-    assert said(home / "gone.md@v1", user=SOMEBODY) == "to go\n"
+    assert said(home / "from-olymp.md@v1") == "the merger\n"
+    assert shell('cat "$1"', home / "from-olymp.md@v1", user=SOMEBODY).returncode != 0
+    assert said(home / "from-olymp.md@v2", user=SOMEBODY) == said(home / "from-olymp.md", user=SOMEBODY)
+    assert said(home / "to-olymp.md@v1", user=SOMEBODY) == "to go\n"
 
 
 def test_tags_of_a_directory(texts: Path) -> None:
