@@ -335,6 +335,14 @@ def test_the_newest_have_their_vectors_first_and_many_have_none(index: Index, tm
     again.close()
 
 
+def test_the_oldest_have_vectors_and_what_came_since_has_none(index: Index) -> None:
+    index.put([entry(1, "old", "cat")])
+    embed_all(index)
+    [first] = index.by_vector(vectors_of(["cat"])[0])
+    index.put(entry(ino, f"{ino}", f"cat {ino}") for ino in range(2, 1200))
+    assert index.by_vector(vectors_of(["cat"])[0]) == [first]
+
+
 def test_neighbours(index: Index) -> None:
     index.put([entry(1, "a", *"abcde"), entry(2, "b", *"xyz")])
     third = index.passages(1)[2]

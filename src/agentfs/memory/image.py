@@ -503,12 +503,12 @@ class Image:
 
     def best(self, scores: Floats, mask: Mask, limit: int) -> tuple[Slots, Floats]:
         """The slots of `mask` with the highest scores, ties by path and line; and the scores."""
-        slots = mask.nonzero()[0]
-        if len(slots) > limit:
-            found = scores[slots]
-            found.partition(len(slots) - limit)
-            slots = slots[scores[slots] >= found[len(slots) - limit]]
-        slots = self._by_place(slots)
+        mask = mask[: len(scores)]  # the last have no vector yet
+        found = scores[mask]
+        if len(found) > limit:
+            found.partition(len(found) - limit)
+            mask = mask & (scores >= found[len(found) - limit])
+        slots = self._by_place(mask.nonzero()[0])
         found = scores[slots]
         at = (-found).argsort(kind="stable")[:limit]
         return slots[at], found[at]

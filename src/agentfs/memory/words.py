@@ -83,6 +83,9 @@ class Query:
 
 def terms(text: str) -> list[str]:
     """The terms of a text as they are indexed, as often as they stand in it."""
+    if text.isascii() and text.isalnum():  # a word
+        parts, more, _ = _analysed(text)
+        return [*parts, *more]
     found: list[str] = []
     for parts, more, _ in map(_analysed, _words(text)):
         found += parts
