@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agentfs.errors import AgentFSError
 from agentfs.memory import browsing
 from agentfs.memory.documents import document
-from agentfs.memory.embedding import Vectors, default_embedder
+from agentfs.memory.embedding import Embedder, Vectors, default_embedder
 from agentfs.memory.index import Index
 from agentfs.memory.packing import fused
 from agentfs.memory.question import meaning, telling, when
@@ -26,7 +26,9 @@ NOW_NS = 1_790_000_000 * 10**9
 EMBEDDER, COUNTER = default_embedder(), default_counter()
 
 
-def indexed(directory: Path, files: dict[str, str], ages: dict[str, int] | None = None) -> Index:
+def indexed(
+    directory: Path, files: dict[str, str], ages: dict[str, int] | None = None, embedder: Embedder = EMBEDDER
+) -> Index:
     directory.mkdir(exist_ok=True)
     index = Index(str(directory), counter=COUNTER)
     entries = []
@@ -36,9 +38,9 @@ def indexed(directory: Path, files: dict[str, str], ages: dict[str, int] | None 
         assert made is not None
         entries.append(Entry(ino, path.encode(), hashlib.sha256(data).digest(), mtime_ns, made))
     index.put(entries)
-    index.use_embedder(EMBEDDER.name)
+    index.use_embedder(embedder.name)
     while wanted := index.vectorless(256):
-        index.put_vectors([it for it, _ in wanted], EMBEDDER.embed([text for _, text in wanted]))
+        index.put_vectors([it for it, _ in wanted], embedder.embed([text for _, text in wanted]))
     return index
 
 
@@ -371,6 +373,23 @@ def test_letters_are_no_words_to_a_bag_of_words(tmp_path: Path) -> None:
             assert (best.parts["vectors"] > 0.11) == near, query
     finally:
         index.close()
+
+
+def test_an_embedder_of_english_counts_little_in_other_scripts(tmp_path: Path) -> None:
+    class Named:
+        embed = staticmethod(EMBEDDER.embed)
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    for name, little in (("all-minilm-l6-v2", True), ("openai:any", False)):
+        embedder = Named(name)
+        index = indexed(tmp_path / name, {"a.md": "Собака ест яблоки.\n", "b.md": "The dog eats.\n"}, None, embedder)
+        try:
+            best = search(index, embedder, COUNTER, Asked("Что ест собака?", now_ns=NOW_NS))[0]
+            assert (best.parts["vectors"] <= 0.1) == little, name
+        finally:
+            index.close()
 
 
 def test_snippets_are_slices_where_the_words_stand(index: Index, files: dict[str, str]) -> None:

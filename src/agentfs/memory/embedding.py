@@ -14,6 +14,8 @@ from agentfs.memory.tokens import Llama2, default_counter, packaged
 Vectors = npt.NDArray[np.float32]
 BAGS = frozenset(("static",))
 """Embedders to which the order of words means nothing."""
+ENGLISH = BAGS | {"all-minilm-l6-v2"}
+"""Embedders that know English words, and some of other languages with Latin letters."""
 
 _KEPT_WORDS = 2048
 _WORD_CHARACTERS = 24

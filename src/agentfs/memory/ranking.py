@@ -3,7 +3,7 @@
 A passage's score is a sum, and `parts` has each term of it as it entered:
 
 - words and vectors: each list's scores stretched between its last (0) and its best (1), half and half, or with 0.4
-  for vectors that know no order of words, 0.1 where they know but letters;
+  for vectors that know no order of words, 0.1 where an English embedder knows but letters;
 - neighbours: 0.6 of the best such score within two places, between short passages (turns, items): an answer stands
   beside its question;
 - document: up to 0.3 for documents whose best three passages are strong;
@@ -39,7 +39,7 @@ VECTORS = 0.5
 BAG_VECTORS = 0.4
 """The same, of an embedder to which the order of words means nothing."""
 SPELLED_VECTORS = 0.1
-"""The same, where such an embedder knows the question's letters, but not its words."""
+"""The same, where the embedder knows the question's letters, but not its words."""
 NEIGHBOURS = 0.6
 DISTANCE = 2
 SHORT = 250

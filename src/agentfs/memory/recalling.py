@@ -11,7 +11,7 @@ import numpy as np
 from agentfs.errors import AgentFSError
 from agentfs.memory import words
 from agentfs.memory.asking import Asking
-from agentfs.memory.embedding import BAGS, Embedder, Vectors, unit
+from agentfs.memory.embedding import BAGS, ENGLISH, Embedder, Vectors, unit
 from agentfs.memory.headers import cost_alone
 from agentfs.memory.image import Floats, Slots
 from agentfs.memory.index import Index
@@ -39,6 +39,7 @@ _QUESTION_TERMS_MAX = 24
 """A longer text is no question: its vector is one of the whole, and a date in it is not asked for."""
 _SPELLED = 1.7
 """Characters a token. Where the tokens of a bag of words hold fewer, it has no such words."""
+_LATIN_LAST = "\u024f"
 _COMMON_FROM = 40
 """Passages; in fewer no word counts as common."""
 _ENOUGH, _ENOUGH_BY_WORDS, _ENOUGH_BY_BAG = 0.35, 0.2, 0.5
@@ -172,7 +173,7 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
         assistants=yours,
         when=when(asked.query, asked.now_ns) if len(rarity) <= _QUESTION_TERMS_MAX else None,
         bag=bag,
-        spelled=bag and _is_spelled(asked.query, index.counter),
+        spelled=_knows_letters_only(embedder, asked.query, index.counter),
         archived=is_archived(asked.path),
         strategy=asked.strategy,
         now_ns=asked.now_ns,
@@ -209,9 +210,19 @@ def _vector(
     return vectors[0] if vectors[0].any() else None
 
 
+def _knows_letters_only(embedder: Embedder | None, query: str, counter: TokenCounter) -> bool:
+    """Whether the question is in a language of which the embedder has no words."""
+    if embedder is None or embedder.name not in ENGLISH:
+        return False
+    query = query[: words.QUERY_CHARACTERS_MAX]
+    if embedder.name in BAGS:
+        return _is_spelled(query, counter)
+    letters = [it for it in query if it.isalpha()]
+    return 2 * sum(it > _LATIN_LAST for it in letters) > len(letters)
+
+
 def _is_spelled(text: str, counter: TokenCounter) -> bool:
     """Whether its tokens are letters (Chinese, Greek, Hindi, Thai, digits, …): a mean of letters means nothing."""
-    text = text[: words.QUERY_CHARACTERS_MAX]
     return len(text) < _SPELLED * counter.count(text)
 
 
