@@ -178,6 +178,16 @@ def test_a_store_directory_that_is_not_there(me: Machine) -> None:
     assert not (me.root / "not").exists()
 
 
+def test_what_the_parts_have_to_say_is_a_line_of_the_command(me: Machine) -> None:
+    me.ok("put", "-", "a", stdin=b"1")
+    me.ok("put", "-", "b", "--no-sync", stdin=b"2")
+    (me.root / "store").rename(me.root / "away")
+    told = me.run("ls")
+    assert (told.code, told.text) == (0, "a\nb\n")
+    assert "changes (1 B) are not in the store after" in told.err
+    assert all(line.startswith("agentfs: ") for line in told.err.splitlines())
+
+
 def test_init_writes_the_configuration_and_the_next_step(me: Machine) -> None:
     me.extra = {"AGENTFS_STORE": "", "AGENTFS_AGENT_ID": ""}
     text = me.ok("init", "--agent-id", "ada").text

@@ -1,5 +1,7 @@
 """Opening a home for one command, and pushing what the command changed."""
 
+import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ def opened(options: dict[str, str | None], *, fresh: bool, push: bool = True) ->
 
     space = options.pop("space", None)
     settings = settings_of(options)
+    _warn_of_what_is_logged()
     home = Home.open(agent_of(settings), space=space, settings=settings, session_kind="cli")
     try:
         if fresh and not home.is_fresh:
@@ -30,6 +33,21 @@ def opened(options: dict[str, str | None], *, fresh: bool, push: bool = True) ->
         yield home
     finally:
         home.close(push=push)
+
+
+class _Lines(logging.Handler):
+    """What the parts log, as lines of this command: Python would write them bare."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(" ".join(record.getMessage().split()))
+        if record.exc_info:  # a fault of ours
+            traceback.print_exception(record.exc_info[1])
+
+
+def _warn_of_what_is_logged() -> None:
+    """Unless somebody who runs this in his process has said where logs go."""
+    if not logging.getLogger().handlers and not logging.getLogger("agentfs").handlers:
+        logging.getLogger("agentfs").addHandler(_Lines(logging.WARNING))
 
 
 def push(home: "Home", *, wait: bool) -> bool:
