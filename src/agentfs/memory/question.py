@@ -31,14 +31,15 @@ _DIGIT = re.compile(r"\d")
 _LENGTHS = {"day": 1, "week": 7, "month": 30, "year": 365}
 _FIRST_PERSON = re.compile(r"\b(i|my|me|mine|i'm|i've|ich|mein\w*|mir|mich)\b|我|私|僕", re.I)
 _ADDRESSED = re.compile(
-    r"""\b(?:did|have|had)[ ]you\b | \bhast[ ]du\b | \bdu[ ](?:mir|hast)\b | \bhaben[ ]Sie\b
+    r"""\b(?:did|have|had)[ ]you\b | \bhast[ ]du\b | \bdu[ ](?:mir|hast)\b | \bhaben[ ]sie\b
     | \byou(?:['’](?:ve|d))?[ ](?:(?:have|had|once|previously|already|also|just|earlier|then|even|first|last)[ ]){0,3}
       (?:recommended|suggested|told|said|mentioned|gave|given|taught|shared|advised|proposed|explained|described|listed
         |showed|shown|provided|wrote|written|made|sent|came[ ]up|called|named)\b
     | \byour[ ](?:advice|suggestions?|recommendations?|answers?|reply|replies|explanations?|tips)\b
     | 你.{0,6}(?:推荐|告诉|建议|分享|教|说过|给我|提到) """,
-    re.IGNORECASE | re.VERBOSE,
+    re.VERBOSE,
 )
+_YOU = ("you", "du ", "haben sie", "你")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 
 
@@ -117,7 +118,10 @@ def first_person(query: str) -> bool:
 
 def addressed(query: str) -> bool:
     """Whether it asks for what the one who is asked has said: `did you recommend`, `your advice`."""
-    return _ADDRESSED.search(query[:_CHARACTERS_MAX]) is not None
+    query = query[:_CHARACTERS_MAX].lower()
+    if not any(it in query for it in _YOU):
+        return False  # most questions: it spares them the search that follows
+    return _ADDRESSED.search(query) is not None
 
 
 def named(query: str, authors: Collection[str]) -> frozenset[str]:

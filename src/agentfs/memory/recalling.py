@@ -223,7 +223,7 @@ def _knows_letters_only(embedder: Embedder | None, query: str, counter: TokenCou
 
 def _is_spelled(text: str, counter: TokenCounter) -> bool:
     """Whether its tokens are letters (Chinese, Greek, Hindi, Thai, digits, …): a mean of letters means nothing."""
-    return len(text) < _SPELLED * counter.count(text)
+    return not (text.isascii() and text.isalpha()) and len(text) < _SPELLED * counter.count(text)
 
 
 def _told(
