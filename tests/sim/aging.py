@@ -107,8 +107,8 @@ class Aging:
     def _why_not_moved(commit: Commit, place: Place, log: Logged, rule: Rule) -> str:
         child: InodeId = log.names[place]
         links: list[Link] = [it for it in commit.links if it.child == child]
-        if len(links) != (rule.action == "archive"):
+        names = sum(log.names.get((it.parent, it.name)) == child for it in commit.unlinks)
+        if len(links) != (names if rule.action == "archive" else 0):
             return f"{len(links)} new names by a rule that says {rule.action}"
-        if links and (links[0].parent, links[0].name) in log.names:
-            return f"the archive's name {links[0].name!r} was taken"
-        return ""
+        taken = [it.name for it in links if (it.parent, it.name) in log.names]
+        return f"the archive's names {taken} were taken" if taken else ""

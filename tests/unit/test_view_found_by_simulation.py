@@ -217,3 +217,21 @@ def test_who_takes_over_does_not_know_of_what_an_edit_is_that_says_nothing(world
     assert bob.node.read("a.txt") == b"zero\none\ntwo\n"
     assert set(bob.node.read("b.txt").split()) == {b"three", b"four"}
     assert wrong(bob) == []
+
+
+def test_another_file_at_the_name_of_an_object_that_was_changed_and_deleted_is_written(world: World) -> None:
+    """It came while the name was held."""
+    ann = Machine(world, "ann", view_look=60)
+    ann.commit("a.txt", "b.txt", "c.txt", "d.txt")
+    ann.keep()
+    ann.view.table.hold("a.txt", "another tool changed it")
+    world.store.delete(PREFIX + "a.txt")
+    ann.node.unlink("a.txt")
+    ann.node.sync()
+    ann.commit("a.txt", data=b"another\n")
+    keeper = ann.view._opened(ann.node.engine)
+    ann.view._take_news(keeper)
+    keeper.work(age_s=0.0)
+    ann.view._looks._bucket.look_at(ann.node.engine, ["a.txt"])
+    ann.keep(200)
+    assert ann.node.read("a.txt") == b"another\n" and wrong(ann) == []

@@ -399,7 +399,7 @@ class BucketImport:
                 missing.append((row, path))
             else:  # the log has gone on as well
                 self._table.forget([row.name])
-                self._due([row.file])
+                self._due([row.file] if file is None else [row.file, file.file])
         names = {row.name for row, _ in missing} | {it.entry.name for it in got if self._is_emptied(it, rows)}
         sizes = {name: row.size_bytes for name, row in rows.items()}
         names |= {it.name for it in found.differs if not it.size_bytes and sizes.get(it.name)}
