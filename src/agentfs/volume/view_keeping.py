@@ -1,7 +1,6 @@
 """The keeper of a volume's view at work: it takes over, follows the log, and has the objects written (docs/view.md,
 V-60 ff.). For one thread at a time."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -140,7 +139,7 @@ class Keeper:
         before = self.mark
         if before is not None and self.tree.head() < before.through:
             self._engine.pull_now()  # what is written already must be known here
-        token = os.urandom(16).hex()
+        token = self._engine.ground.entropy(16).hex()
         wanted = Mark(self.volume, mode=self._plan.settings.view) if before is None else before
         wanted = replace(wanted, keeper=token, author=self._plan.agent, time=self._now())
         # What is known of the objects is all there is to know, if nobody else kept the view since we did.
