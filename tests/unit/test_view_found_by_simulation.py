@@ -9,7 +9,7 @@ from view_world import PREFIX, Machine, names, wrong
 
 from agentfs.errors import StoreUnavailable
 from agentfs.view.shown import Begun, Shown
-from agentfs.volume.view_words import VIEW_LOOK, VIEW_REBUILD
+from agentfs.volume.view_words import VIEW_CHANGE, VIEW_LOOK, VIEW_REBUILD
 
 
 @pytest.fixture
@@ -235,3 +235,15 @@ def test_another_file_at_the_name_of_an_object_that_was_changed_and_deleted_is_w
     ann.view._looks._bucket.look_at(ann.node.engine, ["a.txt"])
     ann.keep(200)
     assert ann.node.read("a.txt") == b"another\n" and wrong(ann) == []
+
+
+def test_rules_that_change_in_the_middle_of_a_round_count_for_what_is_in_it(world: World) -> None:
+    """Another machine changed them, and the keeper reads it right before it writes."""
+    ann, bob = Machine(world, "ann"), Machine(world, "bob")
+    ann.commit("a.txt")
+    ann.keep()
+    ann.commit("b.bin", "c.txt")
+    bob.node.engine.pull_now()
+    bob.ask(VIEW_CHANGE, rules=[["*.bin", "none"]])
+    ann.keep(20)
+    assert names(world.store) == ["a.txt", "c.txt"]

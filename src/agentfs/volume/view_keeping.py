@@ -218,9 +218,10 @@ class Keeper:
 
     def _is_still_ours(self) -> bool:
         """Asked before objects are made or deleted: what an engine that had slept takes for new, or for lost, may
-        have gone, or come back, since; the facts of objects do not tell."""
+        have gone, or come back, since; the facts of objects do not tell. False also if the rules are others now."""
+        rules = self._rules
         self._look_again()
-        return self.keeping
+        return self.keeping and self._rules is rules
 
     def _look_again(self) -> None:
         """Somebody else may have changed the mark."""
