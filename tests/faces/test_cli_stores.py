@@ -212,3 +212,29 @@ def test_a_store_that_hangs_does_not_hold_the_command(proxied: Machine, fault_pr
     proxied.ok("sync")
     with machine(proxied.root, name="two", store=proxied.store, extra=proxied.extra) as other:
         assert other.ok("cat", "kept.md").out == b"2"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["refused", "silent"])
+def test_what_is_here_is_read_and_kept_while_the_store_is_away(
+    proxied: Machine, fault_proxy: FaultProxy, fault: str
+) -> None:
+    proxied.ok("put", "-", "a.md", stdin=b"1")
+    if fault == "refused":
+        fault_proxy.go_down()
+    else:
+        fault_proxy.black_hole()
+    read = proxied.run("cat", "a.md")
+    assert (read.code, read.out) == (exits.OK, b"1"), read
+    assert "this machine's copy is used" in read.err.splitlines()[0]
+    proxied.extra["AGENTFS_TIMEOUT"] = ""  # nobody said how long to wait
+    kept = proxied.run("remember", "the harbour is closed on Sundays", "--path", "b.md")
+    assert kept.code == exits.STILL_LOCAL, kept
+    assert "cannot be reached" in kept.err and "after 3 s" in kept.err and "b.md" in kept.err
+    if fault == "refused":
+        fault_proxy.come_up()
+    else:
+        fault_proxy.black_hole(False)
+    proxied.ok("sync")
+    with machine(proxied.root, name="two", store=proxied.store, extra=proxied.extra) as other:
+        assert "harbour" in other.ok("cat", "b.md").text

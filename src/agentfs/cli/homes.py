@@ -13,6 +13,10 @@ from agentfs.errors import StoreUnavailable, SyncTimedOut
 if TYPE_CHECKING:
     from agentfs.sdk.home import Home
 
+_PULL_SECONDS = 15.0
+_AWAY_SECONDS = 3.0
+"""What a change waits for a store that is known to be away."""
+
 
 @contextmanager
 def opened(options: dict[str, str | None], *, fresh: bool, push: bool = True) -> "Iterator[Home]":
@@ -26,13 +30,21 @@ def opened(options: dict[str, str | None], *, fresh: bool, push: bool = True) ->
     home = Home.open(agent_of(settings), space=space, settings=settings, session_kind="cli")
     try:
         if fresh and not home.is_fresh:
-            try:
-                home.pull()
-            except StoreUnavailable as error:
-                warn(f"the store cannot be reached, this machine's copy is used: {error}")
+            _catch_up(home)
         yield home
     finally:
         home.close(push=push)
+
+
+def _catch_up(home: "Home") -> None:
+    """Nobody waits long for a store that is away: what is here can be read."""
+    try:
+        if not (why := home._away()):
+            home.pull(_PULL_SECONDS)
+            return
+    except (StoreUnavailable, SyncTimedOut) as error:
+        why = str(error)
+    warn(f"the store cannot be reached, this machine's copy is used: {why}")
 
 
 class _Lines(logging.Handler):
@@ -51,11 +63,15 @@ def _warn_of_what_is_logged() -> None:
 
 
 def push(home: "Home", *, wait: bool) -> bool:
-    """Push what was just changed. Whether it is in the store."""
+    """Push what was just changed. Whether it is in the store. Hardly waits for one that is known to be away, unless
+    somebody said how long."""
     if not wait:
         return False
+    away = "" if home._volume.settings.origins["timeout"] != "default" else home._away()
     try:
-        home.sync()
+        home.sync(_AWAY_SECONDS if away else None)
     except StoreUnavailable as error:
         raise SyncTimedOut(f"the change is safe on this machine but not yet in the store: {error}") from error
+    except SyncTimedOut as error:
+        raise SyncTimedOut(f"{away}: {error}" if away else str(error)) from error
     return True

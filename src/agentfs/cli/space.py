@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agentfs.cli.homes import push
 from agentfs.cli.options import ExampleCommand, agent_of, json_option, settings_of, settings_options, timeout_option
 from agentfs.cli.output import as_json as print_json
 from agentfs.cli.output import iso, local_time, table, warn
 from agentfs.clock import SystemClock
 from agentfs.config.settings import Settings, redacted
-from agentfs.errors import StoreUnavailable, SyncTimedOut
+from agentfs.errors import StoreUnavailable
 from agentfs.model.names import shown
 from agentfs.volume.mounts import records
 
 if TYPE_CHECKING:
-    from agentfs.sdk.home import Home
     from agentfs.volume.spaces import Attachment
 
 _SHOWN_SECONDS_MAX = 10.0
@@ -151,20 +151,9 @@ def _attach(settings: Settings, name: str, as_name: str | None, *, wait: bool) -
 
     with Home.open(agent_of(settings), settings=settings, session_kind="cli") as home:
         made = home.attach_space(name, at=as_name)
-        synced = _push(home, wait=wait)
+        synced = push(home, wait=wait)
     _await_shown(settings, made.name)
     return made, synced
-
-
-def _push(home: "Home", *, wait: bool) -> bool:
-    """Whether the change is in the store."""
-    if not wait:
-        return False
-    try:
-        home.sync()
-    except StoreUnavailable as error:
-        raise SyncTimedOut(f"the change is safe on this machine but not yet in the store: {error}") from error
-    return True
 
 
 def _await_shown(settings: Settings, name: bytes) -> None:
@@ -201,6 +190,6 @@ def detach(*, name: str, force: bool, no_sync: bool, as_json: bool, **options: s
     settings = settings_of(options)
     with Home.open(agent_of(settings), settings=settings, session_kind="cli") as home:
         gone = home.detach_space(name, force=force)
-        synced = _push(home, wait=not no_sync)
+        synced = push(home, wait=not no_sync)
     if as_json:
         print_json({"detached": gone.space, "place": gone.place, "synced": synced})

@@ -142,8 +142,8 @@ class AsyncHome:
     async def sync(self, timeout: float | None = None) -> SyncResult:
         return await self._run(self._home.sync, timeout)
 
-    async def pull(self) -> None:
-        await self._run(self._home.pull)
+    async def pull(self, timeout: float | None = None) -> None:
+        await self._run(self._home.pull, timeout)
 
     async def status(self) -> Status:
         return await self._run(self._home.status)

@@ -484,12 +484,15 @@ class Home(HomeHistory, HomeStates, HomeMemory, HomeCurating, HomeLifecycle):
         return self._volume.is_fresh
 
     @speaks_python
-    def pull(self) -> None:
+    def pull(self, timeout: float | None = None) -> None:
         """Return when every change that was in the store before the call is visible here, in the spaces that were
-        used too. Raises `StoreUnavailable`."""
-        self._volume.pull()
-        for space in self._volumes.opened():
-            space.pull()
+        used too. `timeout` in seconds (default: the setting), for each. Raises `StoreUnavailable`, `SyncTimedOut`."""
+        for volume in (self._volume, *self._volumes.opened()):
+            volume.pull(timeout_seconds=timeout)
+
+    def _away(self) -> str:
+        """Why the store is not reached just now, as far as anybody here knows; empty when it is."""
+        return self._volume.away()
 
     @speaks_python
     def status(self) -> Status:

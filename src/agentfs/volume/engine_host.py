@@ -55,8 +55,11 @@ class EngineHost:
         clock: Clock,
         stop: threading.Event,
         problem: str,
+        away: bool,
     ) -> None:
         self.problem = problem
+        self.is_away = away
+        """That the store was not reached is the problem."""
         """Why the store could not be reached at the start; empty when it was."""
         self.alive = True
         self.announcer = Announcer()
@@ -119,7 +122,7 @@ class EngineHost:
         known = replica.state("last_contact_ns") is not None
         untouched = int(replica.state("head_sequence")) == 0
         hurried = opened_store(settings, clock=clock, retry=QUICK if known else _FIRST_CONTACT)
-        problem, met = "", False
+        problem, met, away = "", False, False
         stop = threading.Event()
         store = opened_store(settings, clock=clock, stop=stop)
         if plan.kind == "space" and untouched:
@@ -159,10 +162,10 @@ class EngineHost:
                     f"{error}; this machine has no copy of {plan.volume_id} yet: try again, or start empty and merge "
                     "later with --offline"
                 ) from error
-            problem = str(error)
+            problem, away = str(error), True
             replica.set_state("online", 0)
         engine = _engine(plan, replica, store, clock, options, services=services, met=met)
-        return cls(lock, replica, engine, services, clock=clock, stop=stop, problem=problem)
+        return cls(lock, replica, engine, services, clock=clock, stop=stop, problem=problem, away=away)
 
     def wake(self) -> None:
         """Something changed in this process, and may go on changing for some moments. Never waits."""

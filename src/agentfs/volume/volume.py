@@ -216,9 +216,20 @@ class Volume:
         seconds = self.settings.timeout_seconds
         self.link.request("sync", timeout_seconds=seconds + _SLACK_SECONDS, seconds=seconds)
 
-    def pull(self) -> None:
-        """Return when what was in the store before the call is visible here. Raises `StoreUnavailable`."""
-        self.link.request("pull", timeout_seconds=self.settings.timeout_seconds)
+    def pull(self, *, timeout_seconds: float | None = None) -> None:
+        """Return when what was in the store before the call is visible here. Raises `StoreUnavailable`, and
+        `SyncTimedOut` when that takes longer (by default the setting)."""
+        seconds = self.settings.timeout_seconds if timeout_seconds is None else timeout_seconds
+        self.link.request("pull", timeout_seconds=seconds)
+
+    def away(self) -> str:
+        """Why the store is not reached just now, as the engine knows it, whosever it is; empty when it is. Asks
+        nothing of the store."""
+        host = self.link.host
+        if host is not None:
+            return host.problem if host.is_away else ""
+        facts = self.link.request("status", timeout_seconds=_SLACK_SECONDS)
+        return "" if facts["online"] else str(facts["problem"]) or "the store did not answer"
 
     def status(self) -> Status:
         return peek(self.directory)
