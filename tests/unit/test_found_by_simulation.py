@@ -266,3 +266,33 @@ def test_chunks_of_a_file_that_left_the_log_are_put_again(pair: Pair, store: Mem
     a.engine.pull_now()
     assert a.read("photo.bin") == bytes(200_000)
     assert findings(store) == []
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_what_was_never_shown_here_outlives_a_rename_over_its_name(pair: Pair, again: bool) -> None:
+    """Two made a log. One has it open, so it does not show the other's line yet, and renames another file over it; then
+    it makes that one anew, so that what stands at the log's name is a file of its own."""
+    a, b = pair
+    a.write("new.jsonl", b"moved\n")
+    a.sync()
+    b.sync()
+    a.write("log.jsonl", b"of the other\n")
+    a.sync()
+    handle = b.open("log.jsonl", os.O_WRONLY | os.O_CREAT)
+    b.tree.write(handle, 0, b"replaced\n")
+    b.sync()
+    b.rename("new.jsonl", "log.jsonl")
+    if again:
+        b.write("new.jsonl", b"again\n")
+    a.append("log.jsonl", b"later\n")
+    a.sync()
+    b.sync()
+    b.tree.release(handle)
+    for _ in range(3):
+        b.sync()
+        a.sync()
+    both = b"".join(data for _, _, data in b.show().values())
+    assert b"of the other" in both, both
+    assert b"moved" in both
+    assert a.show() == b.show()
+    assert broken(a.replica) == broken(b.replica) == []

@@ -4,6 +4,7 @@ One transaction: the commit becomes visible whole or not at all, and `head` move
 `merge.rebase`'s; here they are carried out.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,9 +35,12 @@ from agentfs.replica.transaction import (
     PENDING_CONTENT,
     RESIDENCY_LOCAL,
     ROOT,
+    ContentRow,
     InodeRow,
     Transaction,
 )
+
+_NOTHING = hashlib.sha256(b"").digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,7 @@ class _Rebase(Forks):
             equal=self.pending_digest(row) == record.content.digest,
         )
         if choice is not ContentChoice.SAME and self.stays_here(row):
-            ino = self.leave(row, record, known)
+            ino = self.leave(row, record, self.came_from(ino, known))
             self.fetched[record.id] = ino
             self.edited.append(ino)
             return None
@@ -224,8 +228,8 @@ class _Rebase(Forks):
 
     def _take_content(self, row: InodeRow, record: InodeRecord) -> None:
         assert record.content is not None
-        self.forget(row.ino)  # all of ours is in the log
         self._note_what_it_left_with(row)
+        self.forget(row.ino)  # all of ours is in the log
         before = self.before.get(row.ino)
         was_here = row.residency == RESIDENCY_LOCAL or row.used_at_ns > self.tx.now_ns - KEPT_NS
         if before is not None and was_here and before.size_bytes <= MERGE_BYTES_MAX:
@@ -243,13 +247,18 @@ class _Rebase(Forks):
         self.edited.append(row.ino)
 
     def _note_what_it_left_with(self, row: InodeRow) -> None:
-        """A file that lost a name of the log's here gets new bytes in the log: see `succession`, `unify`."""
+        """A file that lost a name of the log's here gets new bytes in the log: see `succession`, `unify`. Of a forked
+        one nobody here has seen more than what ours came from."""
         before = self.before.get(row.ino)
         if before is None or set(self.names_of(row.ino)) <= set(self.shown_at(row.ino)):
             self.tx.sql.execute("DELETE FROM left_with WHERE ino=?", (row.ino,))
             return
+        seen = self.came_from(row.ino, before)
+        is_kept = seen is not None and not (seen.sequence is None and seen.chunks is None)  # not for forks only
+        if seen is None or not is_kept:
+            seen = ContentRow(row.ino, _NOTHING, 0, None, None, None)
         self.tx.sql.execute(
-            "INSERT OR IGNORE INTO left_with VALUES(?,?,?,?,?,?,?)", (row.ino, *tuple(before)[1:6], self.sequence)
+            "INSERT OR IGNORE INTO left_with VALUES(?,?,?,?,?,?,?)", (row.ino, *tuple(seen)[1:6], self.sequence)
         )
 
     def _split(self, row: InodeRow, record: InodeRecord, *, detach: bool) -> None:
@@ -259,8 +268,7 @@ class _Rebase(Forks):
         in_log, places = self.names_of(old), self.shown_at(old)
         tx.sql.execute("UPDATE inode SET id=NULL WHERE ino=?", (old,))
         ino = self.insert(record)
-        if known is not None:
-            self.before[ino] = known
+        self.seen_of(ino, self.came_from(old, known))
         self.fetched[record.id] = ino
         for parent, name in in_log:
             tx.sql.execute("UPDATE dentry SET base=? WHERE parent=? AND name=?", (ino, parent, name))

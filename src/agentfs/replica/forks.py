@@ -51,6 +51,8 @@ class Forks(Show):
         self.sequence = sequence
         self.before: dict[int, ContentRow] = {}
         """Contents as the log had them before this step."""
+        self.unseen: set[int] = set()
+        """Files of which nobody here has seen anything that the log has."""
         self.became: dict[int, int] = {}
         """Inodes of the log whose place a file of ours took: → that file."""
 
@@ -127,7 +129,9 @@ class Forks(Show):
             return None
         left = self.tx.sql.one("SELECT * FROM left_with WHERE ino=?", (old,))
         if left is not None:
-            return ContentRow(*left[:6])
+            return ContentRow(*left[:6]) if left[2] else None
+        if old in self.unseen:
+            return None
         return self.before.get(old) or self.tx.content(old)
 
     def _take_identity(self, mine: InodeRow, other: InodeRow, base: ContentRow | None) -> None:
@@ -192,9 +196,22 @@ class Forks(Show):
             self.tx.sql.execute("DELETE FROM content WHERE ino=?", (row.ino,))
         self.tx.sql.execute("DELETE FROM changed_field WHERE ino=?", (row.ino,))
         self.forget(row.ino)
-        if known is not None:
-            self.before[new] = known
+        self.seen_of(new, known)
         return new
+
+    def came_from(self, ino: int, known: ContentRow | None) -> ContentRow | None:
+        """What our bytes of a file came from: `known`, what the log had, unless the file is forked. None: nothing."""
+        fork = self.tx.sql.one("SELECT * FROM fork WHERE ino=?", (ino,))
+        if fork is None:
+            return known
+        return None if fork[1] is None else ContentRow(*fork[:6])
+
+    def seen_of(self, ino: int, known: ContentRow | None) -> None:
+        """Nobody here has seen more than `known` of a file whose content the log has changed since."""
+        if known is not None:
+            self.before[ino] = known
+        else:
+            self.unseen.add(ino)
 
     def part_from_ours(self, row: InodeRow) -> None:
         """A forked file that got such a name meanwhile: its version of the log was never seen here, so it lives."""
@@ -221,8 +238,7 @@ class Forks(Show):
         )
         self.tx.sql.execute("DELETE FROM left_with WHERE ino=?", (row.ino,))
         self.forget(row.ino)
-        if base.digest is not None:
-            self.before[row.ino] = base
+        self.seen_of(row.ino, None if base.digest is None else base)
         self.place(parent, name, row.ino)
         if row.ino not in self.became:
             self.meet("delete", parent, name, b"", _LIVES)

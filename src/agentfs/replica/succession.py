@@ -89,12 +89,14 @@ def _pass_on(tx: Transaction, old: InodeRow, new: InodeRow) -> None:
 
 
 def _remember_what_it_left_with(tx: Transaction, old: InodeRow, new: InodeRow) -> None:
-    """What the new file came from is the content of the old one when it left the name; the log may have moved on."""
+    """What the new file came from is the content of the old one when it left the name; the log may have moved on.
+    From nothing, if that was empty."""
     tx.sql.execute("DELETE FROM fork WHERE ino=?", (new.ino,))
     tx.sql.execute("UPDATE fork SET ino=?2 WHERE ino=?1", (old.ino, new.ino))
     tx.sql.execute(
         "INSERT OR IGNORE INTO fork(ino,digest,size_bytes,sequence,offset,chunks,met,at_ns) "
-        "SELECT ?2, digest, size_bytes, sequence, offset, chunks, met, ?3 FROM left_with WHERE ino=?1",
+        "SELECT ?2, CASE WHEN size_bytes THEN digest END, size_bytes, sequence, offset, chunks, met, ?3 "
+        "FROM left_with WHERE ino=?1",
         (old.ino, new.ino, tx.now_ns),
     )
     tx.sql.execute("DELETE FROM left_with WHERE ino=?", (old.ino,))
