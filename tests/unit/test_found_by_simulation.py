@@ -270,8 +270,8 @@ def test_chunks_of_a_file_that_left_the_log_are_put_again(pair: Pair, store: Mem
 
 @pytest.mark.parametrize("again", [True, False])
 def test_what_was_never_shown_here_outlives_a_rename_over_its_name(pair: Pair, again: bool) -> None:
-    """Two made a log. One has it open, so it does not show the other's line yet, and renames another file over it; then
-    it makes that one anew, so that what stands at the log's name is a file of its own."""
+    """Two made a log. One has it open, so it does not show the other's line yet, and renames another file over it;
+    then it makes that one anew, so that what stands at the log's name is a file of its own."""
     a, b = pair
     a.write("new.jsonl", b"moved\n")
     a.sync()
