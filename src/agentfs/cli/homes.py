@@ -13,7 +13,7 @@ from agentfs.errors import StoreUnavailable, SyncTimedOut
 if TYPE_CHECKING:
     from agentfs.sdk.home import Home
 
-_PULL_SECONDS = 15.0
+_PULL_SECONDS = 5.0
 _AWAY_SECONDS = 3.0
 """What a change waits for a store that is known to be away."""
 

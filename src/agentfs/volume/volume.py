@@ -228,7 +228,10 @@ class Volume:
         host = self.link.host
         if host is not None:
             return host.problem if host.is_away else ""
-        facts = self.link.request("status", timeout_seconds=_SLACK_SECONDS)
+        try:
+            facts = self.link.request("status", timeout_seconds=_SLACK_SECONDS)
+        except SyncTimedOut:
+            return ""  # it is busy, and knows no more than we do
         return "" if facts["online"] else str(facts["problem"]) or "the store did not answer"
 
     def status(self) -> Status:
