@@ -55,7 +55,7 @@ class EngineHost:
         clock: Clock,
         stop: threading.Event,
         problem: str,
-        away: bool,
+        away: bool = False,
     ) -> None:
         self.problem = problem
         self.is_away = away
