@@ -133,6 +133,25 @@ def test_directories_unite_and_their_files_merge(pair: Pair) -> None:
     assert sorted(filter(None, a.read("new/log.md").splitlines())) == [b"ann", b"bob"]
 
 
+@pytest.mark.parametrize("private", [0, 1], ids=["the first", "the second"])
+@pytest.mark.parametrize("words", [(b"same\n", b"same\n"), (b"ann\n", b"bob\n")], ids=["equal", "merged"])
+def test_what_one_of_two_made_private_stays_so(pair: Pair, words: tuple[bytes, bytes], private: int) -> None:
+    for node, word in zip(pair, words, strict=True):
+        node.mkdir("new")
+        node.mkdir("new/sub")
+        node.write("todo.md", word)
+        node.write("new/sub/todo.md", word)
+    for path in ("new", "new/sub", "todo.md", "new/sub/todo.md"):
+        pair[private].chmod(path, 0o700 if "todo" not in path else 0o600)
+    for node in (*pair, *pair, *pair):
+        node.sync()
+        assert broken(node.replica) == check(node.replica) == []
+    for node in pair:
+        assert {it.decode(): mode for it, (_, mode, _) in node.show().items() if it not in (b"d", b"notes.md")} == {
+            "new": 0o700, "new/sub": 0o700, "todo.md": 0o600, "new/sub/todo.md": 0o600
+        }  # fmt: skip
+
+
 def test_renamed_there_and_edited_on_both_sides(pair: Pair) -> None:
     a, b = pair
     a.rename("notes.md", "d/moved.md")

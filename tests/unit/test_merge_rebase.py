@@ -1,5 +1,6 @@
 """The decisions of a rebase: nothing of ours is dropped unless the log has the same."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from agentfs.merge.rebase import (
     decide_content,
     decide_dentry,
     merge_attributes,
+    mode_of_both,
 )
 from agentfs.model.names import check_name
 from agentfs.model.records import Kind
@@ -99,6 +101,20 @@ def test_attributes_are_merged_field_by_field(
     assert (
         merge_attributes(ours, theirs, pending=False, ours_changed=changed, theirs_times=times).attributes == theirs
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        (0o644, 0o600, 0o600),
+        (0o600, 0o644, 0o600),
+        (0o755, 0o644, 0o755),
+        (0o2755, 0o640, 0o2750),
+        (0o644, 0o711, 0o600),
+    ],
+)
+def test_what_was_made_twice_is_as_private_as_either(first: int, second: int, both: int) -> None:
+    assert mode_of_both(first, second) == both
 
 
 @given(

@@ -137,3 +137,12 @@ def merge_attributes(
     ctime = max(ours.ctime_ns, theirs.ctime_ns)
     conflict = (mode, uid, gid) != (theirs.mode, theirs.uid, theirs.gid)
     return MergedAttributes(Attributes(mode, uid, gid, mtime, ctime), conflict)
+
+
+def mode_of_both(first: int, second: int) -> int:
+    """The mode of what was made twice, and is one now: the first's, but a class (group, others) that the second did
+    not let read gets no more than both gave it. Whose words were private stay so."""
+    for shift in (3, 0):
+        if not second >> shift & 0o4:
+            first &= second | ~(0o7 << shift)
+    return first

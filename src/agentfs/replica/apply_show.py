@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from agentfs.errors import ReplicaDamaged
 from agentfs.merge.conflict_names import conflict_name
-from agentfs.merge.rebase import NameChoice, Thing, collide
+from agentfs.merge.rebase import NameChoice, Thing, collide, mode_of_both
 from agentfs.model.records import InodeRecord, Kind
 from agentfs.replica.apply_base import BaseMove, Name, content_of
 from agentfs.replica.journal import ChangeKind
-from agentfs.replica.transaction import PENDING_CONTENT, ROOT, InodeRow, Transaction
+from agentfs.replica.transaction import PENDING_ATTRIBUTES, PENDING_CONTENT, ROOT, InodeRow, Transaction
 
 
 class Show(BaseMove):
@@ -121,12 +121,28 @@ class Show(BaseMove):
             )
             return
         if self._traits(ours) != self._traits(ino):
-            self.meet("attributes", parent, name, b"", "made twice; the mode and attributes of the first stay")
+            self.meet("attributes", parent, name, b"", "made twice; mode and attributes are the first's")
         self.unshow(parent, name, ours)
         self.show(parent, name, ino)
+        self._keep_private(ino, ours)
         if choice is NameChoice.UNITE:
             self._unite(ours, ino)
         self.dropped.append(ours)
+
+    def _keep_private(self, ino: int, second: int) -> None:
+        """Let nobody read `ino` whom `second`, which was made at the same name and is now that, did not let."""
+        first_mode, second_mode = (
+            self.tx.sql.one("SELECT mode FROM inode WHERE ino=?", (it,))[0]  # type: ignore[index] # both are there
+            for it in (ino, second)
+        )
+        mode = mode_of_both(first_mode, second_mode)
+        if mode != first_mode:
+            self.tx.sql.execute(
+                "UPDATE inode SET mode=?2, change=change+1, "
+                "pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?3 END, pending=pending|?4 WHERE ino=?1",
+                (ino, mode, self.tx.now_ns, PENDING_ATTRIBUTES),
+            )
+            self.tx.record(ChangeKind.ATTRIBUTES, ino)
 
     def _is_locked(self, ino: int) -> bool:
         """Whether a program here uses, or is about to take, the file's lock across machines."""
@@ -194,6 +210,7 @@ class Show(BaseMove):
                     continue
                 if choice is NameChoice.UNITE:
                     work.append((ino, there))
+                self._keep_private(there, ino)
                 self.dropped.append(ino)
 
     def ensure_shown(self, directory: int, *, child: int | None = None) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgpack
 
 from agentfs.merge.contents import may_merge
+from agentfs.merge.rebase import mode_of_both
 from agentfs.model.records import ChunkedContent, Content, InlineContent, InodeRecord, Kind
 from agentfs.replica.apply_base import Name, content_of
 from agentfs.replica.apply_databases import beside
@@ -152,10 +153,10 @@ class Forks(Show):
                 self.changes[place] = (old, ours)
         self.became[theirs] = ours
         self.dropped.append(theirs)
-        if base is None:  # made twice: mode and owner of the first stay
+        if base is None:  # made twice: mode and owner are the first's
             sql.execute(
                 "UPDATE inode SET mode=?, uid=?, gid=?, change=change+1 WHERE ino=?",
-                (other.mode, other.uid, other.gid, ours),
+                (mode_of_both(other.mode, mine.mode), other.uid, other.gid, ours),
             )
             self.tx.record(ChangeKind.ATTRIBUTES, ours)
         sql.execute("INSERT OR IGNORE INTO xattr SELECT ?, name, value FROM xattr WHERE ino=?", (ours, theirs))
