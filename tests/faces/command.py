@@ -124,13 +124,13 @@ class Machine:
                     device.unmount(facts.mountpoint, lazy=True)
         for record in records(str(self.state_dir)):
             if is_alive(record.pid, record.started):
-                until(lambda record=record: not is_alive(record.pid, record.started), seconds=5, must=False)
+                until(lambda record=record: not is_alive(record.pid, record.started), seconds=20, must=False)
             if is_alive(record.pid, record.started):
                 os.kill(record.pid, signal.SIGKILL)
-        until(lambda: not processes_of(self.root), seconds=10, must=False)
+        until(lambda: not processes_of(self.root), seconds=30, must=False)
 
 
-def until(condition: Any, *, seconds: float = 15.0, must: bool = True) -> bool:
+def until(condition: Any, *, seconds: float = 60.0, must: bool = True) -> bool:
     """Look until `condition()`; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

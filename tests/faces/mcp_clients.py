@@ -74,7 +74,7 @@ def serving(machine: Machine, *options: str, at: str = "127.0.0.1:0") -> Iterato
         stderr=subprocess.PIPE,
         text=True,
     )
-    watchdog = threading.Timer(90, child.kill)
+    watchdog = threading.Timer(150, child.kill)
     watchdog.start()
     try:
         line = child.stderr.readline()
@@ -84,7 +84,7 @@ def serving(machine: Machine, *options: str, at: str = "127.0.0.1:0") -> Iterato
         watchdog.cancel()
         if child.poll() is None:
             child.kill()
-        child.wait(10)
+        child.wait(30)
         child.stdout.close()
         child.stderr.close()
 

@@ -23,7 +23,7 @@ from agentfs.errors import AgentFSError
 from agentfs.fuse import device
 
 HERE = Path(__file__).parent
-SECONDS_MAX = 60.0
+SECONDS_MAX = 120.0
 
 
 def can_mount() -> bool:
@@ -33,7 +33,7 @@ def can_mount() -> bool:
 needs_mount = pytest.mark.skipif(not can_mount(), reason="mounting needs root and /dev/fuse")
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Wait for something that another process does; fail after a limit."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -92,14 +92,14 @@ def mounted(program: str, *arguments: str, mountpoint: Path, log: Path, quiet: b
         yield Mounted(mountpoint, child, log)
         with contextlib.suppress(AgentFSError):
             device.unmount(os.fsencode(mountpoint), lazy=False)
-        child.wait(10)
+        child.wait(30)
         if quiet:
             assert log.read_text() == ""
     finally:
         watchdog.cancel()
         if child.poll() is None:
             child.kill()
-            child.wait(10)
+            child.wait(30)
         with contextlib.suppress(AgentFSError):
             device.unmount(os.fsencode(mountpoint), lazy=True)
         child.stdin.close()

@@ -104,7 +104,7 @@ def test_rules_that_are_none_are_not_set(one: Machine) -> None:
 
 def test_from_python(one: Machine) -> None:
     async def go() -> None:
-        flags = {"store": one.store, "state_dir": str(one.state_dir), "timeout": 20}
+        flags = {"store": one.store, "state_dir": str(one.state_dir), "timeout": 60}
         settings = load(flags, environment={"HOME": str(one.root), "AGENTFS_VIEW": "off"})
         async with await AsyncHome.open(one.agent, settings=settings) as home:
             await home.write("tmp/a", b"1")

@@ -128,8 +128,8 @@ def test_a_mount_is_counted_while_it_runs_and_a_cold_one_too(
 
 def _get(path: Path, page: str) -> tuple[int, str, str]:
     """As `curl --unix-socket` asks: status, type and text."""
-    with connect_stream(str(path), timeout_seconds=10) as stream:
-        connection = http.client.HTTPConnection("localhost", timeout=10)
+    with connect_stream(str(path), timeout_seconds=60) as stream:
+        connection = http.client.HTTPConnection("localhost", timeout=60)
         connection.sock = stream
         connection.request("GET", page)
         answer = connection.getresponse()
@@ -139,7 +139,7 @@ def _get(path: Path, page: str) -> tuple[int, str, str]:
 def _say(path: Path, word: str) -> dict[str, Any]:
     with connect(str(path)) as connection:
         connection.send({"id": 1, "do": word})
-        return connection.receive(timeout_seconds=10)["result"]
+        return connection.receive(timeout_seconds=60)["result"]
 
 
 def test_what_is_stored_is_measured_priced_and_budgeted(me: Machine, fault_proxy: FaultProxy) -> None:

@@ -11,12 +11,15 @@ from click.testing import CliRunner
 from agentfs.cli.main import cli
 from agentfs.errors import InvalidArgument
 from agentfs.replica import backing
+from agentfs.volume import engine_host, view
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """`agentfs …` in this process: what it prints."""
+    """`agentfs …` in this process: what it prints. However slow the machine is, a command that ends writes all."""
     monkeypatch.setattr(backing, "DIRECTORIES", 4)
+    monkeypatch.setattr(engine_host, "_END_SECONDS_MAX", 60.0)
+    monkeypatch.setattr(view, "_END_SECONDS", 60.0)
     (tmp_path / "store").mkdir()
     (tmp_path / "config.toml").touch()
     place = {"STATE_DIR": tmp_path / "state", "STORE": tmp_path / "store", "CONFIG": tmp_path / "config.toml"}

@@ -63,7 +63,7 @@ def ok(one: Machine, *arguments: str, stdin: bytes = b"") -> Result:
 
 def home_of(root: Path, agent: str = "me", *, index: bool = True, **more: object) -> Home:
     (root / "store").mkdir(exist_ok=True)
-    given_ = {"store": str(root / "store"), "state_dir": str(root / "state-one"), "timeout": 20, "index": index}
+    given_ = {"store": str(root / "store"), "state_dir": str(root / "state-one"), "timeout": 60, "index": index}
     return Home.open(agent, settings=load(given_, environment={"HOME": str(root), "AGENTFS_VIEW": "off"}), **more)  # type: ignore[arg-type]
 
 

@@ -114,7 +114,7 @@ def test_busy_unmount_is_refused_and_lazy_is_not(directory: Path) -> None:
             assert not is_mounted(running.path)
             file.write("still")
             file.flush()
-        assert running.process.wait(10) == 0
+        assert running.process.wait(30) == 0
 
 
 def test_stale_mount_is_cleared_and_mounted_over(directory: Path) -> None:
@@ -122,7 +122,7 @@ def test_stale_mount_is_cleared_and_mounted_over(directory: Path) -> None:
         (running.path / "f").write_text("survives")
         assert not device.is_stale(os.fsencode(running.path))
         running.process.kill()
-        running.process.wait(10)
+        running.process.wait(30)
         assert is_mounted(running.path)
         assert device.is_stale(os.fsencode(running.path))
         with mounted(
@@ -223,7 +223,7 @@ def test_cold_file_waits_and_others_do_not(scripted: Mounted, directory: Path) -
     assert (scripted.path / "cold").stat().st_size == 7
     assert got == []
     scripted.ask("warm")
-    reader.join(10)
+    reader.join(60)
     assert got == ["fetched"]
 
 
@@ -237,7 +237,7 @@ def test_cold_file_comes_while_others_write(scripted: Mounted, directory: Path) 
     reader.start()
     until(lambda: scripted.ask("waiting") == "1", "the open waits")
     scripted.ask("warm")
-    reader.join(10)
+    reader.join(60)
     assert got == ["fetched"], "it waits for its bytes, and then until the kernel knows what others wrote"
     assert (scripted.path / "other").read_text() == "changed meanwhile"
 
@@ -257,7 +257,7 @@ def test_cold_file_that_cannot_be_had(scripted: Mounted, directory: Path) -> Non
     reader.start()
     until(lambda: scripted.ask("waiting") == "1", "the open waits")
     scripted.ask("unreachable")
-    reader.join(10)
+    reader.join(60)
     assert failed == [errno.EIO]
 
 
@@ -275,7 +275,7 @@ def test_interrupted_open_returns_at_once(scripted: Mounted, directory: Path, nu
     child = subprocess.Popen(["cat", scripted.path / "cold"])
     until(lambda: scripted.ask("waiting") == "1", "the open waits")
     child.send_signal(number)
-    assert child.wait(10) == -number
+    assert child.wait(30) == -number
     assert scripted.ask("waiting") == "1"  # the thread still waits; its caller does not
     scripted.ask("warm")
     until(lambda: scripted.ask("waiting") == "0", "the thread ends")
@@ -288,7 +288,7 @@ def test_interrupted_fsync_keeps_its_file_open_until_done(scripted: Mounted) -> 
     child = subprocess.Popen([sys.executable, "-c", code, scripted.path / "f"], stderr=subprocess.DEVNULL)
     until(lambda: scripted.ask("waiting") == "1", "fsync waits")
     child.kill()
-    child.wait(10)
+    child.wait(30)
     (scripted.path / "g").write_text("others go on")
     scripted.ask("warm")
     until(lambda: scripted.ask("waiting") == "0", "fsync ends")
@@ -311,7 +311,7 @@ def test_signal_with_a_handler_does_not_end_an_fsync(scripted: Mounted) -> None:
     (scripted.path / "g").write_text("the signal has been heard when this was answered")
     assert child.poll() is None
     scripted.ask("warm")
-    assert child.wait(10) == 0
+    assert child.wait(30) == 0
 
 
 def test_more_cold_opens_than_threads(scripted: Mounted, directory: Path) -> None:
@@ -327,7 +327,7 @@ def test_more_cold_opens_than_threads(scripted: Mounted, directory: Path) -> Non
     until(lambda: scripted.ask("waiting") == "16", "the pool is full")
     scripted.ask("warm")
     for reader in readers:
-        reader.join(10)
+        reader.join(60)
     assert sorted(got, key=int) == [str(n) for n in range(40)]
 
 
@@ -337,9 +337,9 @@ def test_unmount_while_something_waits(scripted: Mounted, directory: Path) -> No
     child = subprocess.Popen(["cat", scripted.path / "cold"], stderr=subprocess.DEVNULL)
     until(lambda: scripted.ask("waiting") == "1", "the open waits")
     child.kill()
-    child.wait(10)
+    child.wait(30)
     device.unmount(os.fsencode(scripted.path))
-    assert scripted.process.wait(10) == 0
+    assert scripted.process.wait(30) == 0
 
 
 # ---- changes from elsewhere ----
@@ -352,7 +352,7 @@ def test_remote_changes_show(scripted: Mounted) -> None:
     scripted.ask("remote new first text")
     until((path / "new").exists, "the new file shows")
     assert (path / "new").read_text() == "first text"
-    assert os.listdir(path) == ["new"]
+    until(lambda: os.listdir(path) == ["new"], "it is listed")
     for number in range(20):
         text = "x" * number + "rewritten"
         scripted.ask(f"remote new {text}")
@@ -364,7 +364,7 @@ def test_remote_changes_show(scripted: Mounted) -> None:
         assert file.read() == "while open"
     scripted.ask("remove new")
     until(lambda: not (path / "new").exists(), "the removal shows")
-    assert os.listdir(path) == []
+    until(lambda: os.listdir(path) == [], "it is listed no more")
 
 
 def test_a_listing_shows_remote_names_that_nobody_looked_up(scripted: Mounted) -> None:
@@ -409,7 +409,7 @@ def test_remote_change_of_mapped_and_locked_files_does_not_deadlock(scripted: Mo
         scripted.ask(f"remote busy {number}")
         scripted.ask(f"remote other{number % 7} {number}")
     stop.set()
-    worker.join(20)
+    worker.join(60)
     assert not worker.is_alive()
     assert failures == []
     until(lambda: (scripted.path / "busy").read_text() == "299", "the last change shows")

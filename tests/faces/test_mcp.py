@@ -26,7 +26,7 @@ Asking = Callable[..., Said]
 
 def settings_for(root: Path, machine: str = "one") -> Settings:
     (root / "store").mkdir(exist_ok=True)
-    given = {"store": str(root / "store"), "state_dir": str(root / f"state-{machine}"), "timeout": 20}
+    given = {"store": str(root / "store"), "state_dir": str(root / f"state-{machine}"), "timeout": 60}
     return load(given, environment={"HOME": str(root), "AGENTFS_VIEW": "off"})
 
 

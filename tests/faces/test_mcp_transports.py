@@ -65,7 +65,7 @@ class Wire:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.watchdog = threading.Timer(90, self.child.kill)
+        self.watchdog = threading.Timer(150, self.child.kill)
         self.watchdog.start()
         self.number = 0
         client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
@@ -94,7 +94,7 @@ class Wire:
         self.watchdog.cancel()
         if self.child.poll() is None:
             self.child.kill()
-        self.child.wait(10)
+        self.child.wait(30)
         for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
@@ -109,7 +109,7 @@ def wire(me: Machine) -> Iterator[Wire]:
         made.close()
 
 
-async def until_seen(client: Any, path: str, text: str, seconds: float = 15) -> None:
+async def until_seen(client: Any, path: str, text: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while text not in (shown := (await said(client, "memory", command="view", path=path)).text):
         assert time.monotonic() < deadline, shown
@@ -168,7 +168,7 @@ def test_killed_it_loses_nothing_that_was_answered(me: Machine, wire: Wire) -> N
         wire.memory(command="create", path=f"/memories/d/{number}.md", file_text=str(number))
         wire.memory(command="str_replace", path="/memories/a.md", old_str=f"{number}\n", new_str=f"{number + 1}\n")
     wire.child.send_signal(signal.SIGKILL)
-    wire.child.wait(10)
+    wire.child.wait(30)
     with home_of(me) as home:
         assert home.read("a.md") == b"20\n"
         assert {entry.name: home.read(entry.path) for entry in home.list("d")} == {

@@ -21,7 +21,7 @@ def settings_for(tmp_path: Path, machine: str = "one", **flags: object) -> Setti
     given = {
         "store": str(tmp_path / "store"),
         "state_dir": str(tmp_path / f"state-{machine}"),
-        "timeout": 20,
+        "timeout": 60,
         **flags,
     }
     return load(given, environment={"HOME": str(tmp_path), "AGENTFS_VIEW": "off"})
@@ -191,7 +191,7 @@ APPENDER = """
 import sys
 from agentfs import Home
 from agentfs.config.settings import load
-settings = load({"store": sys.argv[1], "state_dir": sys.argv[2], "timeout": 20})
+settings = load({"store": sys.argv[1], "state_dir": sys.argv[2], "timeout": 60})
 with Home.open("me", settings=settings) as home:
     for n in range(60):
         home.append("log", f"{sys.argv[3]}-{n:03d} " + "x" * 300 + "\\n")
@@ -231,7 +231,7 @@ def test_watch_tells_local_and_remote_changes(tmp_path: Path) -> None:
         Home.open("me", settings=settings_for(tmp_path, "one")) as one,
         Home.open("me", settings=settings_for(tmp_path, "two")) as two,
     ):
-        changes = one.watch("notes", timeout=5)
+        changes = one.watch("notes", timeout=60)
         one.write("elsewhere", "x")
         one.write("notes/mine", "x")
         first = next(changes)

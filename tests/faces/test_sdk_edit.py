@@ -12,7 +12,7 @@ from agentfs.config.settings import Settings, load
 
 def settings_for(tmp_path: Path) -> Settings:
     (tmp_path / "store").mkdir(exist_ok=True)
-    given = {"store": str(tmp_path / "store"), "state_dir": str(tmp_path / "state"), "timeout": 20}
+    given = {"store": str(tmp_path / "store"), "state_dir": str(tmp_path / "state"), "timeout": 60}
     return load(given, environment={"HOME": str(tmp_path), "AGENTFS_VIEW": "off"})
 
 

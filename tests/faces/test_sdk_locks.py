@@ -12,7 +12,7 @@ from agentfs.config.settings import Settings, load
 
 def _settings(tmp_path: Path, machine: str) -> Settings:
     (tmp_path / "store").mkdir(exist_ok=True)
-    given = {"store": str(tmp_path / "store"), "state_dir": str(tmp_path / f"state-{machine}"), "timeout": 20}
+    given = {"store": str(tmp_path / "store"), "state_dir": str(tmp_path / f"state-{machine}"), "timeout": 60}
     return load(given, environment={"HOME": str(tmp_path), "AGENTFS_VIEW": "off"})
 
 
@@ -38,7 +38,7 @@ def test_increments_of_two_machines_and_two_threads_of_one(tmp_path: Path) -> No
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(150)
         assert not failed
         one.pull()
         assert one.read("state/n") == b"15"

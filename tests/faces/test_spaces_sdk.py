@@ -22,7 +22,7 @@ def settings_for(tmp_path: Path, machine: str = "one", **flags: object) -> Setti
     given = {
         "store": str(tmp_path / "store"),
         "state_dir": str(tmp_path / f"state-{machine}"),
-        "timeout": 20,
+        "timeout": 60,
         **flags,
     }
     return load(given, environment={"HOME": str(tmp_path), "AGENTFS_VIEW": "off"})
@@ -185,7 +185,7 @@ def test_a_restore_of_the_home_does_not_empty_the_space(alice: Home) -> None:
 
 def test_watching_inside(alice: Home) -> None:
     alice.write("spaces/team/d/f", "x")
-    changes = alice.watch("spaces/team/d", timeout=10)
+    changes = alice.watch("spaces/team/d", timeout=60)
     writer = threading.Thread(target=lambda: alice.write("spaces/team/d/g", "y"))
     writer.start()
     change = next(changes)

@@ -31,7 +31,7 @@ def can_mount() -> bool:
     return os.geteuid() == 0 and os.access(device.DEVICE, os.R_OK | os.W_OK)
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Wait for something that another process does; fail after a limit."""
     deadline = time.monotonic() + seconds
     while True:
@@ -251,9 +251,9 @@ class Machine:
             left.append(f"mount {self.mountpoint}")
         if left:
             self.crash()
-            until(lambda: not self.processes(), "killed processes end", 10)
+            until(lambda: not self.processes(), "killed processes end", 30)
         for child in self.children:
-            child.wait(10)
+            child.wait(30)
         return left
 
     # ---- looking ----
@@ -370,7 +370,7 @@ def difference(left: dict[bytes, Facts], right: dict[bytes, Facts]) -> str:
     return "\n".join(lines[:6] + ([f"… {len(lines)} in all"] if len(lines) > 6 else []))
 
 
-def until_equal(left: Machine, right: Machine, seconds: float = 30.0, *, times: bool = True) -> None:
+def until_equal(left: Machine, right: Machine, seconds: float = 60.0, *, times: bool = True) -> None:
     """Wait until both mounts show the same tree."""
     deadline = time.monotonic() + seconds
     while True:

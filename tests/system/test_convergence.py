@@ -10,7 +10,7 @@ from machines import Fleet, Machine, tree, until, until_equal
 from agentfs.testing.fault_proxy import FaultProxy
 from agentfs.testing.servers import S3Server
 
-WINDOW_SECONDS_MAX = 20.0
+WINDOW_SECONDS_MAX = 60.0
 """Design: a second and a half and two round trips. Here the machines share two processors with the tests."""
 
 
@@ -36,7 +36,7 @@ def test_different_files_converge(machines: Fleet, ministack_server: S3Server, b
     fresh = machines.machine(ministack_server, bucket)
     fresh.mount()
     left.mount()
-    until_equal(left, fresh, 10)
+    until_equal(left, fresh)
     left.unmount()
     fresh.unmount()
     for machine in (left, right, fresh):
@@ -148,9 +148,9 @@ def test_the_sdk_beside_a_mount(machines: Fleet, ministack_server: S3Server, buc
             assert ask("read shared") == f"mount-{number}"  # at once: one replica
             assert ask(f"write shared sdk-{number}") == "done"
             expected = f"sdk-{number}".encode()
-            until(lambda e=expected: machine.read("shared") == e, "the mount sees the SDK's write", 5)
+            until(lambda e=expected: machine.read("shared") == e, "the mount sees the SDK's write")
             assert ask(f"write new-{number} x") == "done"
-            until(lambda n=number: os.path.exists(machine.path(f"new-{n}")), "the mount sees the new name", 5)
+            until(lambda n=number: os.path.exists(machine.path(f"new-{n}")), "the mount sees the new name")
         os.mkdir(machine.path("d"))
         assert ask("list .") == ",".join(sorted(os.fsdecode(n) for n in os.listdir(machine.path())))
     finally:

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from machines import Fleet, Machine, tree
+from machines import Fleet, Machine, tree, until
 
 from agentfs.testing.fault_proxy import FaultProxy
 from agentfs.testing.servers import S3Server
@@ -69,12 +69,12 @@ def test_an_experiment_on_another_machine(machines: Fleet, ministack_server: S3S
     os.unlink(alice.path("d0/file-2"))
     bob.run("fork", "merge", "experiment")  # on the machine that made it, by its agent
     alice.run("sync")
-    assert alice.read("d0/file-1") == b"what the experiment found\n"
+    until(lambda: alice.read("d0/file-1") == b"what the experiment found\n", "the mount shows it")
     assert alice.read("renamed/more") == b"in a directory that was renamed\n"
     assert alice.read("renamed/file-50") == b"alice wrote this meanwhile\n"
-    assert alice.read("big.bin") == bob.read("big.bin")
+    until(lambda: alice.read("big.bin") == bob.read("big.bin"), "the mount shows what was written in the middle")
     assert not os.path.exists(alice.path("d0/file-2"))
-    assert b"d1" not in os.listdir(alice.path())
+    until(lambda: b"d1" not in os.listdir(alice.path()), "the old name is listed no more")
     assert alice.run("show", "d0/file-1", "--at", "before").stdout == "1" * 100
     bob.unmount()
     bob.run("fork", "delete", "experiment", "--yes")

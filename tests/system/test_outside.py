@@ -165,7 +165,7 @@ def test_a_keeper_that_is_killed_is_followed_by_the_other(trio: tuple[Outsider, 
     outsider.put("a.md", data.replace(b"one", b"1"), metadata)
     until(lambda: right.read("a.md").endswith(b"two\n"), "the other has it")
     right.run("view", "look")
-    until(lambda: right.read("a.md") == b"1\ntwo\n", "the edit is taken in", 30)
+    until(lambda: right.read("a.md") == b"1\ntwo\n", "the edit is taken in")
     right.run("view", "rebuild")
     assert outsider.files() == {"a.md": b"1\ntwo\n"}
     right.unmount()

@@ -206,13 +206,13 @@ def test_pool_starts_no_more_threads_than_work() -> None:
     for _ in range(20):
         done = threading.Event()
         pool.submit(done.set)
-        assert done.wait(10)
+        assert done.wait(60)
     started = [thread for thread in threading.enumerate() if thread.name.startswith("test-pool")]
     assert 1 <= len(started) <= 2
     barrier = threading.Barrier(5)
     for _ in range(4):
-        pool.submit(lambda: (barrier.wait(10), None)[1])
-    barrier.wait(10)
+        pool.submit(lambda: (barrier.wait(60), None)[1])
+    barrier.wait(60)
     pool.close()
 
 

@@ -45,12 +45,12 @@ def test_a_thread_that_close_did_not_wait_for_lets_go_at_its_end(
     monkeypatch.setattr(engine_host, "_END_SECONDS_MAX", 0.05)
     store = Hanging()
     host = started(tmp_path, store)
-    assert store.asked.wait(10)
+    assert store.asked.wait(60)
     with caplog.at_level(logging.CRITICAL, logger="agentfs.volume.engine_host"):
         host.close()
     assert LockFile.acquire(str(tmp_path / "engine.lock")) is None
     store.answer.set()
-    host._thread.join(10)
+    host._thread.join(60)
     lock = LockFile.acquire(str(tmp_path / "engine.lock"))
     assert lock is not None
     lock.release()

@@ -69,7 +69,7 @@ def machine(tmp_path: Path, clock: TestClock, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:
     (tmp_path / "store").mkdir()
-    given = {"store": str(tmp_path / "store"), "state_dir": str(tmp_path / "state"), "timeout": 20, "index": False}
+    given = {"store": str(tmp_path / "store"), "state_dir": str(tmp_path / "state"), "timeout": 60, "index": False}
     with Home.open("me", settings=load(given, environment={"HOME": str(tmp_path)})) as opened:
         yield opened
 

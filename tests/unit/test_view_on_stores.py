@@ -264,7 +264,7 @@ def test_closing_does_not_wait_for_a_store_that_hangs(
         home.close()
         took = time.monotonic() - began
         fault_proxy.black_hole(False)
-    assert took < 20, f"closing took {took:.1f} s"
+    assert took < 28, f"closing took {took:.1f} s"
 
 
 def test_a_store_that_is_away_is_said_to_be(

@@ -18,7 +18,7 @@ from agentfs.volume.mounts import records
 if TYPE_CHECKING:
     from agentfs.volume.spaces import Attachment
 
-_SHOWN_SECONDS_MAX = 10.0
+_SHOWN_SECONDS_MAX = 30.0
 _LOOK_SECONDS = 0.05
 
 
