@@ -290,6 +290,69 @@ def test_a_change_without_the_lock_waits_until_it_is_free(node: Make) -> None:
     assert b"from b, later" in everything
 
 
+@pytest.mark.parametrize("how", ["write", "unlink", "rename", "replace", "directory"])
+def test_a_change_that_waits_for_a_holder_who_died_ends_the_lock(node: Make, clock: TestClock, how: str) -> None:
+    """Its machine was lost, or goes on under another name; nobody else asks for the lock."""
+    a, b, c = node("a"), node("b"), node("c")
+    a.mkdir("d")
+    a.write("d/f", b"0\n")
+    a.sync()
+    b.engine.pull_now()
+    assert isinstance(take(a, "d/f"), Granted)
+    a.write("d/f", b"never given back\n")
+    b.engine.pull_now()
+    changed(b, how)
+    b.settle(3)
+    assert b.engine.status().pending_names + b.engine.status().pending_inodes > 0
+    clock.now_s += 31
+    b.settle(6)
+    assert b.engine.status().pending_names + b.engine.status().pending_inodes == 0
+    c.engine.pull_now()
+    assert c.show() == b.show()
+    assert tables(b, c) == [{}, {}]
+    assert not c.replica.connection.rows("SELECT * FROM lock_breach")
+    a.engine.pull_now()
+    a.sync()
+    b.engine.pull_now()
+    assert a.show() == b.show()
+    assert b"never given back\n" in [data for _, _, data in b.show().values()]
+
+
+def test_a_holder_who_lives_keeps_the_lock_from_a_change_that_waits(node: Make, clock: TestClock) -> None:
+    """Also from one whose machine heard nothing for long."""
+    a, b = two(node)
+    granted = take(a)
+    assert isinstance(granted, Granted)
+    b.engine.pull_now()
+    b.write("f", b"b\n")
+    b.settle(3)
+    for _ in range(5):
+        clock.now_s += 12
+        a.engine.tick()
+    b.settle(3)
+    assert b.engine.status().pending_inodes == 1
+    a.write("f", b"a\n")
+    give(a, granted)
+    b.settle(5)
+    assert set(b.read("f").split()) == {b"a", b"b"}
+
+
+def changed(it: Node, how: str) -> None:
+    """One change of `d/f`, of its bytes or of a name."""
+    if how == "write":
+        it.write("d/f", b"from b\n")
+    elif how == "unlink":
+        it.unlink("d/f")
+    elif how == "rename":
+        it.rename("d/f", "d/g")
+    elif how == "replace":
+        it.write("d/new", b"b")
+        it.rename("d/new", "d/f")
+    else:
+        it.unlink("d/f")
+        it.rmdir("d")
+
+
 @pytest.mark.parametrize("how", ["unlink", "rename", "replace", "directory"])
 def test_names_of_a_locked_file_wait_too(node: Make, how: str) -> None:
     a, b = node("a"), node("b")
@@ -299,16 +362,7 @@ def test_names_of_a_locked_file_wait_too(node: Make, how: str) -> None:
     b.engine.pull_now()
     granted = take(a, "d/f")
     b.engine.pull_now()
-    if how == "unlink":
-        b.unlink("d/f")
-    elif how == "rename":
-        b.rename("d/f", "d/g")
-    elif how == "replace":
-        b.write("d/new", b"b")
-        b.rename("d/new", "d/f")
-    else:
-        b.unlink("d/f")
-        b.rmdir("d")
+    changed(b, how)
     b.write("other", b"is not held up")
     b.settle(3)
     a.engine.pull_now()

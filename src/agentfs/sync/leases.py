@@ -133,25 +133,26 @@ class Leases:
             if not table and not self.wanted:
                 return _NOTHING
             ours = leases(sql)
-            targets = self._targets(ours)
-            others = {
-                ino: lock
-                for inode, lock in table.items()
-                if inode not in ours and (ino := file_of(sql, inode)) is not None
-            }
+            others = {ino: inode for inode in table if inode not in ours and (ino := file_of(sql, inode)) is not None}
         self.observe()
+        ended = self._ended(state, others, table)
+        wanted = dict.fromkeys(ended, 0) | self.wanted
+        with lock:
+            targets = self._targets(ours, wanted)
         waiting = {
-            ino: f"{lock.holder} has locked it" for ino, lock in others.items() if self._over.get(ino) != lock.token
+            ino: f"{table[inode].holder} has locked it"
+            for ino, inode in others.items()
+            if self._over.get(ino) != table[inode].token and ino not in ended
         }
         allowed = {
             ino: seconds
-            for ino, seconds in self.wanted.items()
+            for ino, seconds in wanted.items()
             if ino not in waiting and (seconds or (ino in targets and targets[ino].id in table))
         }
         return LockPlan(
             waiting=waiting,
             fenced=_fenced(state, frozenset(waiting)),
-            now=frozenset(targets[ino].ino if ino in targets else ino for ino in allowed),
+            now=frozenset(targets[ino].ino if ino in targets else ino for ino in allowed if ino not in ended),
             held=tuple(ours.values()),
             wanted=allowed,
             table=table,
@@ -160,10 +161,24 @@ class Leases:
             renew=self._renew,
         )
 
-    def _targets(self, ours: Mapping[InodeId, Lease]) -> dict[int, Target]:
+    def _ended(
+        self, state: PendingState, others: Mapping[int, InodeId], table: Mapping[InodeId, LockState]
+    ) -> frozenset[int]:
+        """Files that were changed here without the lock, and whose holder gives no sign of life: nobody else may be
+        there to take it over. The change ends the lock."""
+        bases = {name.base for name in state.names}
+        return frozenset(
+            ino
+            for ino, inode in others.items()
+            if ino not in self.wanted
+            and (ino in bases or (ino in state.inodes and state.inodes[ino].pending & PENDING_CONTENT))
+            and self.is_expired(inode, table[inode])
+        )
+
+    def _targets(self, ours: Mapping[InodeId, Lease], wanted: Iterable[int]) -> dict[int, Target]:
         sql, found = self._ground.replica.connection, {}
         taken = {lease.ino: lease.id for lease in ours.values()}
-        for ino in self.wanted:
+        for ino in wanted:
             where, key = ("id", taken[ino]) if ino in taken else ("ino", ino)
             row = sql.one(f"SELECT id, ino, mtime_ns, ctime_ns FROM inode WHERE {where}=? AND id IS NOT NULL", (key,))
             if row is not None:
