@@ -198,7 +198,7 @@ def test_busy_is_refused_and_forced(me: Machine) -> None:
         thread = threading.Thread(target=force)
         thread.start()
         until(lambda: device.mounted_at(os.fsencode(place)) is None)
-    thread.join(60)
+    thread.join(100)
     assert forced == [exits.OK]
     assert me.ok("cat", "open").out == b"bytes"
 
@@ -223,7 +223,7 @@ def test_foreground(me: Machine) -> None:
     until(lambda: device.mounted_at(os.fsencode(place)) is not None)
     (place / "f").write_text("x")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 0
     assert me.ok("cat", "f").out == b"x"
 

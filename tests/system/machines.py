@@ -23,7 +23,7 @@ from agentfs.errors import AgentFSError
 from agentfs.fuse import device
 from agentfs.testing.servers import S3Server
 
-MOUNT_SECONDS_MAX = 150.0
+MOUNT_SECONDS_MAX = 240.0
 COMMAND_SECONDS_MAX = 60.0
 
 

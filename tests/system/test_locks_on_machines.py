@@ -20,17 +20,27 @@ SETTINGS = {"AGENTFS_SHARED_LOCKS": "state/*.json,*.lock,counter*", "AGENTFS_LOC
 SLOW = {**SETTINGS, "AGENTFS_LOCK_TTL": "60s"}
 
 _FLOCK = """
-import fcntl, os, sys
+import errno, fcntl, os, sys
 path, count, how = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 def lock(fd, on):
     if how == "flock":
         fcntl.flock(fd, fcntl.LOCK_EX if on else fcntl.LOCK_UN)
     else:
         fcntl.lockf(fd, fcntl.LOCK_EX if on else fcntl.LOCK_UN)
-kept = os.open(path, os.O_RDWR | os.O_CREAT) if how == "flock" else -1
+def opened():
+    return os.open(path, os.O_RDWR | os.O_CREAT if how == "flock" else os.O_RDWR)
+kept = opened() if how == "flock" else -1
 for _ in range(count):
-    fd = kept if kept >= 0 else os.open(path, os.O_RDWR)
-    lock(fd, True)
+    while True:
+        fd = kept if kept >= 0 else opened()
+        try:
+            lock(fd, True)
+            break
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+        os.close(fd)  # all made the file, and another machine's has the name: what the error says is done
+        kept = opened() if how == "flock" else -1
     number = int(os.pread(fd, 100, 0) or b"0")
     os.pwrite(fd, b"%d" % (number + 1), 0)
     lock(fd, False)

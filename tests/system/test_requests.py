@@ -1,7 +1,9 @@
 """How often the store is asked: the budgets of the design, counted at a proxy."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import time
 
 import pytest
@@ -17,6 +19,17 @@ def _settled(machine: Machine, proxy: FaultProxy) -> None:
     until(lambda: machine.pending() == 0, "nothing is pending")
 
 
+def _is_locked(machine: Machine) -> bool:
+    """Whether somebody is writing to the replica's database."""
+    with contextlib.closing(sqlite3.connect(machine.replica() / "replica.db", timeout=0)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        connection.rollback()
+        return False
+
+
 def test_a_burst_is_one_put(
     machines: Fleet, ministack_server: S3Server, bucket: str, fault_proxy: FaultProxy
 ) -> None:
@@ -28,6 +41,10 @@ def test_a_burst_is_one_put(
     # The engine stands still, so that no push falls into the middle of the burst: what counts is what one push sends.
     (engine,) = [pid for pid, kind in machine.processes().items() if kind == "engine"]
     os.kill(engine, signal.SIGSTOP)
+    while _is_locked(machine):  # it stood still in the middle of a transaction
+        os.kill(engine, signal.SIGCONT)
+        time.sleep(0.1)
+        os.kill(engine, signal.SIGSTOP)
     try:
         for number in range(100):
             machine.write(f"d/file-{number}", os.urandom(700))
