@@ -497,7 +497,10 @@ class Image:
         """The cosine of each slot with `vector`, and which slots have one that can be compared with it."""
         if self._matrix.shape[1] != len(vector):
             return np.zeros(self.count, np.float32), np.zeros(self.count, np.bool_)
-        return self._matrix[: self.count] @ vector, self._passages.vectored[: self.count]
+        # Not by BLAS, which adds up the last rows in another way: equal texts would not be equal, and where in the
+        # matrix a passage stands is the history of the index (docs/decisions/0265).
+        cosines = np.einsum("ij,j->i", self._matrix[: self.count], vector)
+        return cosines, self._passages.vectored[: self.count]
 
     # ---- the best ----
 

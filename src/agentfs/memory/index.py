@@ -109,6 +109,8 @@ class Index:
                     yield image
                     return
             with self._file.write_lock, self._image_lock, self._file.reading() as sql:
+                if self._image_generation != self._file.generation:  # ids begin anew
+                    self._forget()
                 self._image, self._image_generation = Image(sql), self._file.generation
 
     def _forget(self) -> None:
@@ -301,9 +303,12 @@ class Index:
         """The name of the embedder whose vectors are here; empty before the first."""
         generation, name = self._embedder
         if generation != self._file.generation:
+            changed, generation = self._changed, self._file.generation
             with self._file.reading() as sql:
                 name = str(_state(sql, "embedder"))
-            self._embedder = self._file.generation, name
+            with self._rows_lock:
+                if changed == self._changed:
+                    self._embedder = generation, name
         return name
 
     def vectorless(self, limit: int) -> list[tuple[int, str]]:

@@ -180,6 +180,11 @@ class Sources:
                 found[ino] = Listed(ino, whole, *of)
         return list(found.values())
 
+    def files_below(self, directory: int) -> list[int]:
+        """Every file below a directory, whether it may be a document or not."""
+        with self._reading() as sql:
+            return [row[0] for row in sql.rows(_FILES_BELOW, (json.dumps([directory]),))]
+
     def committed(self) -> list[Committed]:
         """Every file that may be a document and whose content here is what the log has."""
         listed = {it.ino: it for it in self.listing()}
@@ -282,19 +287,18 @@ class Sources:
         return None if found is None else found[0]
 
     def _first_name(self, sql: Connection, ino: int) -> tuple[bytes, list[int]] | None:
-        """The first of the paths of an inode in the order of bytes, and the directories above it, nearest first."""
+        """The first of the paths of an inode in the order of bytes, and the directories above it, nearest first. One
+        that is skipped comes after all others."""
         if ino == ROOT:
             return b"", []
-        found = None
-        for parent, name in sql.rows(
-            "SELECT parent, name FROM dentry WHERE ino=? AND ino IS NOT NULL AND local=0", (ino,)
-        ):
+        found = []
+        for parent, name in sql.rows(_NAMES, (ino,)):
             above = self._above(sql, parent)
             if above is not None:
-                path = b"/".join((*above[0], bytes(name)))
-                if found is None or path < found[0]:
-                    found = path, above[1]
-        return found
+                found.append((b"/".join((*above[0], bytes(name))), above[1]))
+        if len(found) < 2:
+            return found[0] if found else None
+        return min(found, key=lambda it: (self._skipped.matches_path(it[0], directory=False), it[0]))
 
     @staticmethod
     def _above(sql: Connection, directory: int) -> tuple[list[bytes], list[int]] | None:

@@ -147,6 +147,11 @@ class Worker:
                 self._compare_all(newest)
             while self._read_to < newest:
                 rows = self._sources.changes(self._read_to, _ROWS)
+                if not rows or rows[0].id > self._read_to + 1:
+                    oldest, newest = self._sources.journal_span()
+                    if oldest > self._read_to + 1:  # trimmed in this moment
+                        self._compare_all(newest)
+                        break
                 if not rows:
                     break
                 self._hear(rows)
@@ -250,6 +255,10 @@ class Worker:
             looked_at = known.get(it.ino)
             if looked_at is None or looked_at.path is None or not _is_known(it, looked_at):  # or it may be one now
                 self._heard.setdefault(it.ino, self._read_to + 1)
+        here = {it.ino for it in listed}
+        for ino in self._sources.files_below(directory):
+            if ino not in here and self._index.looked(ino) is not None:  # it is where nothing is a document
+                self._heard.setdefault(ino, self._read_to + 1)
 
     # ---- doing ----
 
