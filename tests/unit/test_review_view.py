@@ -371,13 +371,14 @@ def test_many_large_objects_are_not_held_at_once(world: World, monkeypatch: pyte
     for number in range(10):
         put(world, f"{number}.bin", b"%d" % number * 50_000, keep=False)
     held: list[int] = []
-    real = ann.view._looks._bucket._import
+    commits = ann.view._looks._bucket._commits
+    real = commits.take_in
 
-    def watched(engine: object, fresh: list, gone: object, report: object) -> None:
-        held.append(sum(len(it.found.data) for it in fresh))
-        real(engine, fresh, gone, report)  # type: ignore[arg-type]
+    def watched(engine: object, objects: list, *arguments: object, **options: object) -> None:
+        held.append(sum(len(it.data) for it in objects))
+        real(engine, objects, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ann.view._looks._bucket, "_import", watched)
+    monkeypatch.setattr(commits, "take_in", watched)
     assert len(look(ann, 6)) == 10
     assert max(held) <= 150_000
 

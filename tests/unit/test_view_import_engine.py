@@ -287,7 +287,7 @@ def test_a_lock_that_came_while_the_commit_was_made_is_kept(
     ann.write("a.md", TEXT)
     ann.publish()
     edit(world, "a.md", b"one", b"1")
-    real = ann.bucket._tree
+    real = ann.bucket._commits._tree
     head = int(ann.replica.state("head_sequence"))
 
     def late(engine: object) -> object:
@@ -299,7 +299,7 @@ def test_a_lock_that_came_while_the_commit_was_made_is_kept(
         return tree
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(ann.bucket), "_tree", lambda _self, engine: late(engine))
+        patched.setattr(type(ann.bucket._commits), "_tree", lambda _self, engine: late(engine))
         report = ann.look()
     assert int(ann.replica.state("head_sequence")) == head, "nothing was committed past the lock"
     assert report.waiting == ["a.md"]

@@ -5,40 +5,30 @@ report. Each step can be repeated from the beginning: before the commit nothing 
 says which objects it took in; and what `view.db` says of an object is written last.
 """
 
-import functools
 import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from agentfs.clock import Clock
-from agentfs.errors import BucketNotFound, Corrupt, ObjectNotFound, StoreError, StoreUnavailable, Unavailable
-from agentfs.format.commit import encode_commit
+from agentfs.errors import BucketNotFound, Corrupt, ObjectNotFound, StoreError, StoreUnavailable
 from agentfs.format.layout import volume_name
-from agentfs.history.log_tree import IndexedTree
-from agentfs.log.chunk_names import ChunkNames
-from agentfs.log.contents import Contents
-from agentfs.log.log import Appended
-from agentfs.model.ignore import DEFAULT_PATTERNS, IgnorePatterns
 from agentfs.model.records import InodeId
 from agentfs.replica.replica import Replica
 from agentfs.stores.protocol import Entry, Store, StoredObject
 from agentfs.sync.engine import Engine
-from agentfs.sync.ground import EngineGround
 from agentfs.view.content_encoding import ENCODING, EncodingUnknownError, decoded
 from agentfs.view.growing import before
 from agentfs.view.importing import (
     LEFTOVER_NS,
     FoundObject,
     GoneObject,
-    Import,
     Outcome,
     Stood,
     Taken,
-    imported,
     moved_from,
 )
 from agentfs.view.log_files import LogFile, LogFiles
@@ -51,12 +41,12 @@ from agentfs.view.writer import path_of
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
 from agentfs.volume.messages import Message
+from agentfs.volume.view_commit import BucketCommits
 
 _LOG = logging.getLogger(__name__)
 
 _PARALLEL = 4
 _PAGE = 1000
-_TRIES_MAX = 8
 _BYTES_AT_ONCE = 64 * 1024 * 1024
 _OBJECTS_AT_ONCE = 5000
 """Of objects that are in memory at once; the others are looked at in a moment."""
@@ -126,12 +116,9 @@ class BucketImport:
         keeps the view, by the mark as it stands on the store, and what the view shows."""
         self._volume = volume_name(plan.kind, plan.volume_id)
         self._prefix = view_prefix(plan.kind, plan.volume_id)
-        self._author = plan.agent
-        self._ignore = IgnorePatterns([*DEFAULT_PATTERNS, *(it.encode() for it in plan.settings.ignore)])
-        self._replica = replica
+        self._commits = BucketCommits(plan, replica, history, clock=clock)
         self._table = table
         self._files = files
-        self._history = history
         self._clock = clock
         self._due = due
         self._showing = showing
@@ -253,7 +240,8 @@ class BucketImport:
         fresh = [it for it in got if not self._is_ours(it)]
         try:
             if fresh or gone:
-                self._import(engine, fresh, gone, report)
+                objects = [it.found for it in fresh]
+                self._commits.take_in(engine, objects, gone, report.outcomes, accepted=bool(self._accepted))
         finally:
             bare = engine.ground.store.url.startswith("file:")  # a directory keeps no attributes
             self._settle({it.entry.name: it for it in fresh}, report, bare=bare)
@@ -466,61 +454,6 @@ class BucketImport:
         report.waiting.append(it.entry.name)
         return False
 
-    # ---- the commit ----
-
-    def _import(self, engine: Engine, fresh: list[_Got], gone: list[GoneObject], report: LookReport) -> None:
-        objects = [it.found for it in fresh]
-        names = ChunkNames(engine.ground.store, self._volume)
-        tries = 0
-        while tries < _TRIES_MAX:
-            engine.pull_now()  # an object may be of a commit that came since
-            tree = self._tree(engine)
-            now_ns = None if self._accepted else self._clock.wall_ns()
-            made = imported(tree, objects, gone, ignore=self._ignore, now_ns=now_ns)
-            if made.commit is not None:
-                _put_chunks(engine.ground.store, made.chunks, names, head=tree.sequence)
-                if not engine.in_turn(functools.partial(self._put, tree=tree, made=made)):
-                    tries += 1
-                    continue
-                names.forget_stored()
-                engine.pull_now()
-                _LOG.info("entry %d takes in %d objects of the bucket", made.commit.sequence, len(made.outcomes))
-            report.outcomes += made.outcomes
-            if not made.rest:
-                return
-            ended = {it.name for it in made.outcomes}
-            objects = [it for it in objects if it.name not in ended]
-            gone = [it for it in gone if it.name not in ended]
-        raise Unavailable("others write all the time: the bucket's changes are taken in with the next look")
-
-    def _tree(self, engine: Engine) -> IndexedTree:
-        _, behind = self._history.reader(engine)
-        if behind:
-            raise Unavailable("the log cannot be read now: the bucket's changes are taken in with a later look")
-        ground = engine.ground
-        read = Contents(ground.store, ground.log).read
-        return IndexedTree.at_head(self._history.index, self._volume, read, self._locked())
-
-    def _locked(self) -> frozenset[InodeId]:
-        """Files whose lock somebody holds at the replica's head."""
-        with self._replica.lock:
-            return frozenset(row[0] for row in self._replica.connection.rows("SELECT id FROM lock"))
-
-    def _put(self, ground: EngineGround, tree: IndexedTree, made: Import) -> bool:
-        """Put the commit right after the tree's entry; its chunks are there. False: something else stands there, or
-        may come to."""
-        assert made.commit is not None
-        replica = self._replica
-        if (int(replica.state("head_sequence")), bytes(replica.state("head_digest"))) != (tree.sequence, tree.digest):
-            return False
-        if self._locked() != tree.locked:
-            return False  # they were read of an earlier head: only a lock's holder may change its file (F-93)
-        encoded = encode_commit(made.commit, made.contents)
-        ground.failpoint("import.put")
-        result = ground.log.append(made.commit.sequence, encoded.data, encoded.digest)
-        ground.failpoint("import.committed")
-        return isinstance(result, Appended)
-
     # ---- after it ----
 
     def _settle(self, fresh: dict[str, _Got], report: LookReport, *, bare: bool) -> None:
@@ -562,22 +495,6 @@ class BucketImport:
 
     def _settled(self, name: str) -> None:
         self._table.release(name)
-
-
-def _put_chunks(store: Store, chunks: Mapping[bytes, bytes], names: ChunkNames, *, head: int) -> None:
-    """Put what is not there yet for a commit after `head`; on return all is durable. Not in the engine's turn: it may
-    be much, and who writes here waits for that. If the log goes on meanwhile, it need not be put again."""
-
-    def put(digest: bytes) -> None:
-        name = names.name(digest, head=head)
-        store.put(name, chunks[digest])
-        names.stored(digest, name)
-
-    missing = [it for it in chunks if not names.is_stored(it, head=head)]
-    if missing:
-        with ThreadPoolExecutor(min(_PARALLEL, len(missing)), "agentfs-take") as pool:
-            for _ in pool.map(put, missing):
-                pass
 
 
 def forget_looks(table: ShownTable, *, now_ns: int) -> None:

@@ -5,11 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agentfs.clock import Clock
-from agentfs.errors import Collected, Corrupt, HistoryBroken, NotFound, Unavailable
-from agentfs.format.commit import decode_commit
+from agentfs.errors import NotFound, Unavailable
 from agentfs.format.layout import volume_name
-from agentfs.history.latest import latest_content
-from agentfs.log.log import WINDOW_MAX
 from agentfs.model.records import Commit, InodeId
 from agentfs.replica.replica import Replica
 from agentfs.sync.engine import Engine
@@ -72,7 +69,6 @@ class Keeper:
         self._plan = plan
         self._replica = replica
         self._engine = engine
-        self._history = history
         self._table = table
         self._clock = clock
         ground = engine.ground
@@ -300,22 +296,7 @@ class Keeper:
     def _missing(self, since: int, commits: Sequence[Commit]) -> list[Commit] | None:
         """The commits after `since` up to the first of these, or to the head; None: they are too many, or gone."""
         end = commits[0].sequence - 1 if commits else self.tree.head()
-        if end - since > _READ_COMMITS_MAX:
-            return None
-        found: list[Commit] = []
-        log = self._engine.ground.log
-        while (first := since + 1 + len(found)) <= end:
-            try:
-                window = log.read_window(first, min(WINDOW_MAX, end - first + 1))
-                found += [
-                    decode_commit(data, volume=log.volume_at(first + at), sequence=first + at)[0]
-                    for at, data in enumerate(window)
-                ]
-            except (Collected, Corrupt, HistoryBroken):
-                return None
-            if not window:
-                return None
-        return found
+        return None if end - since > _READ_COMMITS_MAX else self._source.commits(since + 1, end)
 
     def _lost(self, commit: Commit) -> list[str]:
         """The names of the places that a commit took away, as far as they can be told from where things are now."""
@@ -516,19 +497,9 @@ class Keeper:
         if known is not None and version is not None:
             return known, 0, version
         try:
-            return self._told_by_history(file, path)
+            return self._source.told_by_history(file, path)
         except (Unavailable, NotFound):
             return None if known is None else (known, 0, version)
-
-    def _told_by_history(self, file: LogFile, path: bytes) -> tuple[ContentFact, int, int | None]:
-        reader, _ = self._history.reader(self._engine)
-        with reader.index.reading() as sql:
-            latest = latest_content(sql, file.file)
-        if latest is None or latest.digest != file.content.digest:
-            raise NotFound("the history has another content of this file")
-        numbered = [event.version for event in reader.events(tuple(path.split(b"/"))) if event.version is not None]
-        fact = ContentFact(file.file, latest.digest, latest.sequence, latest.author, latest.mtime_ns)
-        return fact, 0, numbered[-1] if numbered else None
 
     # ---- what others left ----
 

@@ -1,18 +1,21 @@
-"""What the writer of a view asks of the log (`view.writer.Source`): files, bytes, and what was before."""
+"""What the keeper and the writer of a view ask of the log (`view.writer.Source`): files, bytes, commits, and what was
+before."""
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
-from agentfs.errors import Unavailable
-from agentfs.history.latest import had_path
+from agentfs.errors import Collected, Corrupt, HistoryBroken, NotFound, Unavailable
+from agentfs.format.commit import decode_commit
+from agentfs.history.latest import had_path, latest_content
 from agentfs.history.log_tree import IndexedTree
 from agentfs.history.reader import HistoryReader
-from agentfs.model.records import InodeId
+from agentfs.log.log import WINDOW_MAX
+from agentfs.model.records import Commit, InodeId
 from agentfs.sync.engine import Engine
 from agentfs.view.facts import ViewFacts
 from agentfs.view.importing import bears_out, is_leftover
 from agentfs.view.log_files import LogFile, LogFiles
-from agentfs.view.shown import ShownTable
+from agentfs.view.shown import ContentFact, ShownTable
 from agentfs.volume.history import HistoryService
 from agentfs.volume.log_bytes import LogBytes
 
@@ -72,6 +75,39 @@ class ViewSource:
         """See `writer.Source`."""
         reader = self._reader()
         return reader is not None and is_leftover(self._log_tree(reader), path, int(modified_at * 1e9))
+
+    # ---- for the keeper ----
+
+    def commits(self, first: int, last: int) -> list[Commit] | None:
+        """Those of the log from `first` to `last`; None: some are gone, or not there. Raises `StoreError`."""
+        found: list[Commit] = []
+        log = self._engine.ground.log
+        while (start := first + len(found)) <= last:
+            try:
+                window = log.read_window(start, min(WINDOW_MAX, last - start + 1))
+                found += [
+                    decode_commit(data, volume=log.volume_at(start + at), sequence=start + at)[0]
+                    for at, data in enumerate(window)
+                ]
+            except (Collected, Corrupt, HistoryBroken):
+                return None
+            if not window:
+                return None
+        return found
+
+    def told_by_history(self, file: LogFile, path: bytes) -> tuple[ContentFact, int, int | None]:
+        """What brought the content that the file has, how many contents came since (none), and its number. Raises
+        `NotFound`, `Unavailable`."""
+        reader, _ = self._history.reader(self._engine)
+        with reader.index.reading() as sql:
+            latest = latest_content(sql, file.file)
+        if latest is None or latest.digest != file.content.digest:
+            raise NotFound("the history has another content of this file")
+        numbered = [event.version for event in reader.events(tuple(path.split(b"/"))) if event.version is not None]
+        fact = ContentFact(file.file, latest.digest, latest.sequence, latest.author, latest.mtime_ns)
+        return fact, 0, numbered[-1] if numbered else None
+
+    # ---- inside ----
 
     def _log_tree(self, reader: HistoryReader) -> IndexedTree:
         return IndexedTree.at_head(reader.index, self._volume, lambda _content: b"")
