@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from agentfs.memory.embedding import Vectors
-from agentfs.memory.image import Floats, Image, Mask, Slots
+from agentfs.memory.image import Floats, Image, Mask, Slots, best_first
 from agentfs.memory.rows import Filters
 from agentfs.memory.weighing import Weighed
 
@@ -38,11 +38,11 @@ class Asking:
         self._readable: dict[int, bool] = {}
 
     def by_words(self, limit: int) -> tuple[Slots, Floats]:
-        """The slots with the highest BM25, best first, and it."""
+        """The slots with the highest BM25, by path and line, and it."""
         return self._best(self._scores, self._mask & (self._scores > 0), limit)
 
     def by_vector(self, vector: Vectors, limit: int) -> tuple[Slots, Floats]:
-        """The slots whose vectors are nearest, best first, and their cosines."""
+        """The slots whose vectors are nearest, by path and line, and their cosines."""
         many = len(self._mask)
         with self._lock:
             scores, mask = self.image.scores_by_vector(vector)
@@ -58,13 +58,15 @@ class Asking:
                 slots, values = self.image.best(scores, mask, wanted)
                 if readable is None:
                     return slots, values
-                inos = self.image.inos_of(slots)
+                order = best_first(values)
+                inos = self.image.inos_of(slots[order])
             for ino in inos:
                 if ino not in answers:
                     answers[ino] = readable(ino)
             kept = [at for at, ino in enumerate(inos) if answers[ino]]
             if len(kept) >= limit or len(slots) < wanted:
-                return slots[kept[:limit]], values[kept[:limit]]
+                shown = np.sort(order[kept[:limit]])
+                return slots[shown], values[shown]
             wanted *= 8
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
 
@@ -72,6 +74,11 @@ class Asking:
         """Who says what stands there; who is nobody in particular is left out."""
         with self._lock:
             return self.image.authors_of(slots)
+
+    @property
+    def some_long(self) -> bool:
+        """Whether anything may have neighbours."""
+        return self.image.some_long
 
     def around(self, slots: Slots, distance: int) -> Slots:
         """These and their neighbours in the same documents, as far as their dates may be found; each may be there
@@ -91,7 +98,8 @@ class Asking:
         with self._lock:
             return self.image.weighed(slots)
 
-    def having(self, terms: Sequence[str], slots: Slots) -> Mapping[str, Sequence[bool]] | None:
-        """Of each term, which of the slots have it anywhere; None where the terms are not all at hand."""
+    def held(self, worths: Mapping[str, float], slots: Slots) -> Sequence[float] | None:
+        """What these terms are worth together, of each slot those that it has anywhere; None where they are not all
+        at hand."""
         with self._lock:
-            return self.image.having(terms, slots)
+            return self.image.held(worths, slots)

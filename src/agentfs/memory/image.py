@@ -10,7 +10,7 @@ most common of a query's words once its rarer ones name `_POSTINGS_MAX` places.
 import itertools
 import math
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -218,6 +218,11 @@ class Image:
         found: Slots = near[np.abs(places[near] - places[slots][:, None]) <= distance]
         return found
 
+    @property
+    def some_long(self) -> bool:
+        """Whether there was ever a document of several passages."""
+        return self._documents.some_long
+
     def in_order(self, *some: Slots) -> Slots:
         """All of these once, by path and line."""
         wanted = np.zeros(self.count, np.bool_)
@@ -306,6 +311,7 @@ class Image:
         self._slot_of[passage] = slot
         self._slots_of[place].append(slot)
         self._documents.sizes[place] += 1
+        self._documents.some_long = self._documents.some_long or ordinal > 0
         self._norms = self._by_id = None
         self._changes += 1
         self.count += 1
@@ -393,15 +399,16 @@ class Image:
             scores[found.slots] += worth
         return scores
 
-    def having(self, terms: Iterable[str], slots: Slots) -> dict[str, list[bool]] | None:
-        """Of each term, which of the slots have it; None where not all of the terms are at hand."""
-        found = {}
-        for term in terms:
+    def held(self, worths: Mapping[str, float], slots: Slots) -> list[float] | None:
+        """What these terms are worth together, of each slot those that it has; None where not all of them are at
+        hand. Added up one after the other in the order of `worths`, so that it is the same for any slots."""
+        here = np.zeros((len(worths), self.count), np.bool_)
+        for row, term in zip(here, worths, strict=True):
             if (known := self._terms.get(term)) is None:
                 return None
-            here = np.zeros(self.count, np.bool_)
-            here[known.slots] = True
-            found[term] = here[slots].tolist()
+            row[known.slots] = True
+        sums = (here[:, slots] * np.fromiter(worths.values(), np.float64)[:, None]).cumsum(axis=0)
+        found: list[float] = sums[-1].tolist()
         return found
 
     def frequencies(self, sql: Connection | None, terms: Sequence[str], seen: Mask | None = None) -> list[int]:
@@ -505,19 +512,34 @@ class Image:
     # ---- the best ----
 
     def best(self, scores: Floats, mask: Mask, limit: int) -> tuple[Slots, Floats]:
-        """The slots of `mask` with the highest scores, ties by path and line; and the scores."""
+        """By path and line, the slots of `mask` with the highest scores (where several have the last of them, the
+        first by path and line); and the scores."""
         mask = mask[: len(scores)]  # the last have no vector yet
         found = scores[mask]
+        least = None
         if len(found) > limit:
             found.partition(len(found) - limit)
-            mask = mask & (scores >= found[len(found) - limit])
+            least = found[len(found) - limit]
+            mask = mask & (scores >= least)
         slots = self._by_place(mask.nonzero()[0])
         found = scores[slots]
-        at = (-found).argsort(kind="stable")[:limit]
-        return slots[at], found[at]
+        if least is not None and len(slots) > limit:
+            kept = found > least
+            kept[(found == least).nonzero()[0][: limit - np.count_nonzero(kept)]] = True
+            slots, found = slots[kept], found[kept]
+        return slots, found
 
     def hits(self, slots: Slots, scores: Floats) -> list[Hit]:
-        return list(itertools.starmap(Hit, zip(self._passages.ids[slots].tolist(), scores.tolist(), strict=True)))
+        """Of slots as `best` gives them: the best first."""
+        order = best_first(scores)
+        of = self._passages.ids[slots[order]].tolist(), scores[order].tolist()
+        return list(itertools.starmap(Hit, zip(*of, strict=True)))
+
+
+def best_first(scores: Floats) -> Slots:
+    """Their places, the highest first; equal ones as they stand."""
+    order: Slots = (-scores).argsort(kind="stable")
+    return order
 
 
 def asks(author: str, text: str) -> bool:

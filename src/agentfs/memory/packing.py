@@ -231,8 +231,10 @@ class _Choice:
         self._counter = counter
         self._spent = 0
         self._texts = Doubles()
+        self._first: dict[Hashable, int] = {}
+        """By file: the first of its pieces that was looked at, whose header counts for all."""
         self._headers: dict[Hashable, int] = {}
-        """What they cost, by file: of the first of its pieces that was looked at."""
+        """What they cost, by file."""
         self._paid: set[Hashable] = set()
         self._pieces: dict[int, Piece | None] = {}
         """Those that were read."""
@@ -251,25 +253,35 @@ class _Choice:
     def fill(self, some: Iterable[Sequence[Offer]]) -> None:
         """Stops where so many did not fit that no other will."""
         best: float | None = None
+        least, room, left = 0.0, self._room(), self._left
         for offers in some:
             for place, offer in enumerate(offers):
                 score, tokens, file, at = offer
                 if best is None:
                     best = score
                     self._best = self._best or (offer if best > 0 else None)
-                least = best * (FLOOR if self.chosen else _FIRST)
-                if score <= 0 or score < least or len(self._left) >= _TRIED:
+                    least = best * (FLOOR if self.chosen else _FIRST)
+                if score <= 0 or score < least or len(left) >= _TRIED:
                     return
-                room = self._max - self._spent
-                fits = room >= _LEAST and self._cost(tokens, file, at) <= room
-                if not fits and (self.chosen or room < _LEAST or room <= tokens):
-                    self._left.append(offer)
+                if tokens >= room:  # most of what is looked at: no header is looked up for it
+                    self._first.setdefault(file, at)
+                    left.append(offer)
+                    continue
+                fits = self._cost(tokens, file, at) <= room
+                if not fits and self.chosen:
+                    left.append(offer)
                 elif (piece := self._read(at, offers, place, best * FLOOR)) is None:
                     continue
                 elif not fits and self._alone(piece) > room:
-                    self._left.append(offer)
+                    left.append(offer)
                 elif not self._has(piece):
                     self._take(piece)
+                    least, room = best * FLOOR, self._room()
+
+    def _room(self) -> int:
+        """Tokens that a further piece may cost; 0: too few to hold one."""
+        room = self._max - self._spent
+        return room if room >= _LEAST else 0
 
     def _read(self, at: int, offers: Sequence[Offer] = (), place: int = 0, least: float = 0.0) -> Piece | None:
         """A piece, and with it those that will be wanted after it."""
@@ -285,6 +297,10 @@ class _Choice:
         for score, tokens, file, at in itertools.islice(offers, place, None):
             if room < _LEAST or score <= 0 or score < least or tried >= _TRIED:
                 break
+            if tokens >= room:
+                self._first.setdefault(file, at)
+                tried += 1
+                continue
             cost = tokens + 1 if file in paid else self._cost(tokens, file, at)
             if cost <= room:
                 yield at
@@ -344,7 +360,8 @@ class _Choice:
             return tokens + 1
         known = self._headers.get(file)
         if known is None:
-            known = self._headers[file] = self._offers.header(at, self._counter) + 4
+            first = self._first.setdefault(file, at)
+            known = self._headers[file] = self._offers.header(first, self._counter) + 4
         return tokens + 1 + known
 
 

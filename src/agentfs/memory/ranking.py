@@ -19,7 +19,7 @@ A passage's score is a sum, and `parts` has each term of it as it entered:
 What each of them earned is in docs/search.md.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,8 @@ GENTLE = 0.05
 """The most that importance and recency move a passage in `balanced`."""
 IMPORTANCE_UNSAID = 0.5
 _UINT16_MAX = 65_535
+_SORTED_FIRST = 64
+"""So many are sorted at once, if any."""
 _BEST = 3
 USERS = frozenset(("user", "human", "me", "i", "you"))
 """Authors that are the one who asks."""
@@ -92,8 +94,8 @@ class Ranking:
 
     def first(self, many: int) -> Places:
         """The best so many, the best first; ties by path and line."""
-        if len(self._order) < min(many, len(self)):
-            self._order = self._sorted(many)
+        if len(self._order) < min(many, len(self.scores)):
+            self._order = self._sorted(max(many, _SORTED_FIRST))
         return self._order[:many]
 
     def _sorted(self, many: int) -> Places:
@@ -108,16 +110,16 @@ class Ranking:
         best: Places = some[(-self.scores[some]).argsort(kind="stable")]
         return best
 
-    def scores_of(self, some: Sequence[int] | Places) -> list[float]:
+    def scores_of(self, some: Places) -> list[float]:
         """Of these candidates."""
         found: list[float] = (self.scores[some] * self.scale).tolist()
         return found
 
-    def parts_of(self, some: Sequence[int] | Places) -> Iterator[dict[str, float]]:
+    def parts_of(self, some: Iterable[int]) -> Iterator[dict[str, float]]:
         """What their scores are the sums of."""
-        parts = [(it[some] * self.scale).tolist() for it in self.parts.values()]
-        for values in zip(*parts, strict=True):
-            yield {name: value for name, value in zip(self.parts, values, strict=True) if value}
+        parts, scale = self.parts.items(), self.scale
+        for at in some:
+            yield {name: value for name, of in parts if (value := of.item(at) * scale)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +148,8 @@ class Bearing:
 class Hits:
     """What words or vectors found."""
 
-    at: Places
-    """Among the candidates, the best first."""
+    at: Places | slice
+    """Among the candidates."""
     scores: npt.NDArray[np.float32]
 
 
@@ -160,14 +162,14 @@ def ranked(weighed: Weighed, words: Hits, vectors: Hits, bearing: Bearing, *, fu
     if not many:
         return Ranking(weighed, np.zeros(0), {})
     parts: dict[str, Floats] = {}
-    if len(vectors.at):
+    if len(vectors.scores):
         share = SPELLED_VECTORS if bearing.spelled else BAG_VECTORS if bearing.bag else VECTORS
         parts["words"] = (1 - share) * _spread(words, many, full)
         parts["vectors"] = share * _spread(vectors, many, full)
         base = parts["words"] + parts["vectors"]
     else:
         base = parts["words"] = _spread(words, many, full)
-    base = base + _together(base, weighed, parts)
+    base = _together(base, weighed, parts)
     there = base > 0
     relevance = base + parts["document"]
     asking = weighed.asking
@@ -192,30 +194,34 @@ def ranked(weighed: Weighed, words: Hits, vectors: Hits, bearing: Bearing, *, fu
     return Ranking(weighed, scores, parts | strategic)
 
 
-def _together(base: Floats, weighed: Weighed, parts: dict[str, Floats]) -> Floats | float:
-    """What stands beside a passage, and in its document: sets these parts, and returns that of the neighbours."""
+def _together(base: Floats, weighed: Weighed, parts: dict[str, Floats]) -> Floats:
+    """What stands beside a passage, and in its document: sets these parts, and returns `base` with that of the
+    neighbours."""
+    if weighed.alone:
+        parts["document"] = DOCUMENT * _of_best(base)
+        return base
     new = np.empty(len(base), np.bool_)
     new[0] = True
     np.not_equal(weighed.documents[1:], weighed.documents[:-1], out=new[1:])
     if new.all():  # each is the only one of its document, as short notes are
         parts["document"] = DOCUMENT * _of_best(base)
-        return 0.0
+        return base
     of, starts = new.cumsum() - 1, new.nonzero()[0]
     near = parts["neighbours"] = NEIGHBOURS * _best_near(base, weighed, of, starts)
     base = base + near
     parts["document"] = (base > 0) * DOCUMENT * _of_documents(base, of, starts)
-    return near
+    return base
 
 
 def _spread(hits: Hits, many: int, full: int) -> Floats:
     """Of so many candidates, between 0 and 1: the best is 1; the last is 0 where the list was cut off, else nothing
     is."""
     found = np.zeros(many)
-    scores = hits.scores.astype(np.float64)
-    if not len(scores):
+    if not len(hits.scores):
         return found
-    high = float(scores[0])
-    low = max(float(scores[-1]), 0.0) if len(scores) >= full else 0.0
+    scores = hits.scores.astype(np.float64)
+    high = float(scores.max())
+    low = max(float(scores.min()), 0.0) if len(scores) >= full else 0.0
     found[hits.at] = np.maximum((scores - low) / (high - low), 0) if high > low else high > 0
     return found
 

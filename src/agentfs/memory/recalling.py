@@ -13,7 +13,7 @@ from agentfs.memory import words
 from agentfs.memory.asking import Asking
 from agentfs.memory.embedding import BAGS, ENGLISH, Embedder, Vectors, unit
 from agentfs.memory.headers import cost_alone
-from agentfs.memory.image import Floats, Slots
+from agentfs.memory.image import Floats, Slots, best_first
 from agentfs.memory.index import Index
 from agentfs.memory.names import is_archived
 from agentfs.memory.packing import FLOOR, Offer, Piece, fused, nothing, packed
@@ -105,9 +105,8 @@ class Looked:
 
     def read(self, some: Places) -> Iterator[Scored]:
         """These of the candidates."""
-        of = zip(
-            some.tolist(), self.rows(some), self.ranking.scores_of(some), self.ranking.parts_of(some), strict=True
-        )
+        places, ranking = some.tolist(), self.ranking
+        of = zip(places, self.rows(some), ranking.scores_of(some), ranking.parts_of(places), strict=True)
         for at, row, score, parts in of:
             if row is not None:
                 yield Scored(row, score, parts, at)
@@ -160,11 +159,8 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
     rarity = _rarity(query, asking)
     vector = _vector(index, embedder, asked, _empty_words(query, spoken_of, asking), rarity)
     near_slots, cosines = asking.by_vector(vector, limit) if vector is not None else _NONE
-    best = np.concatenate((word_slots[:_AROUND], near_slots[:_AROUND]))
-    slots = asking.in_order(word_slots, near_slots, asking.around(best, DISTANCE))
+    slots, at_words, at_near = _candidates(asking, (word_slots, word_scores), (near_slots, cosines))
     weighed = asking.weighed(slots)
-    at = np.empty(int(slots.max()) + 1 if len(slots) else 0, np.intp)
-    at[slots] = np.arange(len(slots))
     bag = embedder is not None and embedder.name in BAGS
     yours = weighed.said and addressed(asked.query)
     bearing = Bearing(
@@ -179,11 +175,26 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
         now_ns=asked.now_ns,
         half_life_ns=asked.half_life_ns,
     )
-    by_words, by_vector = Hits(at[word_slots], word_scores), Hits(at[near_slots], cosines)
-    ranking = ranked(weighed, by_words, by_vector, bearing, full=limit)
-    nearest = float(cosines[0]) if len(cosines) else None
+    ranking = ranked(weighed, Hits(at_words, word_scores), Hits(at_near, cosines), bearing, full=limit)
+    nearest = float(cosines.max()) if len(cosines) else None
     ranking.scale = _strength(Looked(index, ranking), asking, rarity, nearest)
     return Looked(index, ranking)
+
+
+def _candidates(
+    asking: Asking, by_words: tuple[Slots, Floats], by_vector: tuple[Slots, Floats]
+) -> tuple[Slots, Places | slice, Places | slice]:
+    """What was found, with the neighbours of the best of it, by path and line; and where in that each list stands."""
+    near = _NONE[0]
+    if asking.some_long:
+        best = [slots[best_first(scores)[:_AROUND]] for slots, scores in (by_words, by_vector)]
+        near = asking.around(np.concatenate(best), DISTANCE)
+    if not len(near) and not len(by_vector[0]):
+        return by_words[0], slice(None), slice(0)
+    slots = asking.in_order(by_words[0], by_vector[0], near)
+    at = np.empty(int(slots.max()) + 1, np.intp)
+    at[slots] = np.arange(len(slots))
+    return slots, at[by_words[0]], at[by_vector[0]]
 
 
 def filters_of(asked: Asked) -> Filters:
@@ -265,13 +276,8 @@ def _strength(looked: Looked, asking: Asking, rarity: Mapping[str, float], neare
     best = looked.ranking.first(_JUDGED)
     if not len(best):
         return 0.0
-    whole, covered = sum(rarity.values()), [0.0] * len(best)
-    held = _held(looked, best, asking, list(rarity))
-    for term in sorted(rarity):
-        for at, has in enumerate(held[term]):
-            if has:
-                covered[at] += rarity[term]
-    share = max(covered) / whole if whole > 0 else 0.0
+    whole = sum(rarity.values())
+    share = max(_held(looked, best, asking, rarity)) / whole if whole > 0 else 0.0
     evidence = share + (share if nearest is None else max(nearest, 0.0))
     if nearest is None:
         enough = _ENOUGH_BY_WORDS
@@ -280,13 +286,18 @@ def _strength(looked: Looked, asking: Asking, rarity: Mapping[str, float], neare
     return 0.0 if evidence < enough else min(evidence / _PLENTY, 1.0)
 
 
-def _held(looked: Looked, best: Places, asking: Asking, asked: Sequence[str]) -> Mapping[str, Sequence[bool]]:
-    """Of each of the question's terms, which of the best passages hold it, its date not counted."""
-    having = None if any(map(_of_dates, asked)) else asking.having(asked, looked.ranking.weighed.slots[best])
-    if having is None:  # a term of dates, or one that was not read: the texts tell
+def _held(looked: Looked, best: Places, asking: Asking, rarity: Mapping[str, float]) -> Sequence[float]:
+    """How rare, together, the question's terms are that each of the best passages holds, its date not counted."""
+    worths = {term: rarity[term] for term in sorted(rarity)}
+    held = None if any(map(_of_dates, worths)) else asking.held(worths, looked.ranking.weighed.slots[best])
+    if held is None:  # a term of dates, or one that was not read: the texts tell
         texts = [() if row is None else frozenset(_terms_of(row)) for row in looked.rows(best)]
-        having = {term: [term in text for text in texts] for term in asked}
-    return having
+        held = [0.0] * len(texts)
+        for term, rare in worths.items():
+            for at, text in enumerate(texts):
+                if term in text:
+                    held[at] += rare
+    return held
 
 
 def _of_dates(term: str) -> bool:
@@ -313,10 +324,10 @@ class _Offers:
 
     def listed(self) -> Iterator[Sequence[Offer]]:
         ranking = self._looked.ranking
-        tokens, files = ranking.weighed.tokens, ranking.weighed.documents
+        weighed = ranking.weighed
         for some in self._looked.in_order(_LOOKED_FIRST):
-            of = ranking.scores_of(some), tokens[some].tolist(), files[some].tolist(), some.tolist()
-            yield list(zip(*of, strict=True))
+            files = weighed.documents[some].tolist()
+            yield list(zip(ranking.scores_of(some), weighed.tokens_of(some), files, some.tolist(), strict=True))
 
     def header(self, at: int, counter: TokenCounter) -> int:
         weighed = self._looked.ranking.weighed

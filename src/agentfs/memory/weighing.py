@@ -74,6 +74,8 @@ class Documents:
         self.tags: list[tuple[str, ...]] = []
         self.some_important = self.some_pinned = self.some_archived = False
         """Whether that was ever said of one."""
+        self.some_long = False
+        """Whether one ever had several passages."""
 
     def make_room(self, place: int) -> None:
         if place >= len(self.inos):
@@ -119,6 +121,11 @@ class Weighed:
         found: list[int] = self._of.inos[self.documents[some]].tolist()
         return found
 
+    def tokens_of(self, some: npt.NDArray[np.intp]) -> list[int]:
+        """What the texts of these cost."""
+        found: list[int] = self._passages.tokens[self.slots[some]].tolist()
+        return found
+
     @property
     def dates(self) -> Integers:
         return self._passages.dates[self.slots]
@@ -127,10 +134,6 @@ class Weighed:
     def characters(self) -> Lines:
         """Of the text."""
         return self._passages.characters[self.slots]
-
-    @property
-    def tokens(self) -> Lines:
-        return self._passages.tokens[self.slots]
 
     @property
     def authors(self) -> Lines:
@@ -150,6 +153,11 @@ class Weighed:
     def asking(self) -> Mask | None:
         """Somebody says it, and it ends in a question. None: nothing does."""
         return self._passages.asking[self.slots] if self._passages.somebody_asks else None
+
+    @property
+    def alone(self) -> bool:
+        """Whether each is known to be the only passage of its document."""
+        return not self._of.some_long
 
     @property
     def importances(self) -> npt.NDArray[np.float64] | None:

@@ -101,16 +101,21 @@ def query(text: str) -> Query:
 
 @functools.lru_cache(256)
 def _query(text: str) -> Query:
-    found: dict[str, None] = {}
-    left: dict[str, None] = {}
+    found: list[str] = []
+    left: list[str] = []
     for word in dict.fromkeys(_words(text)):
-        parts, more, asked = _analysed(word)
-        if word.replace("’", "").replace("'", "").lower() in STOP_WORDS:
-            left.update(dict.fromkeys(parts))
-        else:
-            found.update(dict.fromkeys(parts if asked is None else asked))
-            found.update(dict.fromkeys(more if asked is None else ()))
-    return Query(tuple(found or left)[:TERMS_MAX])
+        is_stop, of = _asked(word)
+        (left if is_stop else found).extend(of)
+    return Query(tuple(dict.fromkeys(found or left))[:TERMS_MAX])
+
+
+@functools.lru_cache(4096)
+def _asked(word: str) -> tuple[bool, tuple[str, ...]]:
+    """Whether a word of a query is a stop word, and the terms that it looks for."""
+    parts, more, asked = _analysed(word)
+    if word.replace("’", "").replace("'", "").lower() in STOP_WORDS:
+        return True, parts
+    return False, parts + more if asked is None else asked
 
 
 def _words(text: str) -> list[str]:
