@@ -59,7 +59,7 @@ class Indexed:
         return dict(self.bytes_of.fetch(sources))
 
     def _unlink(self, directory: int, name: bytes, ino: int, change: int) -> None:
-        self.node.tree.unlink(directory, name, as_of=(ino, change))
+        self.node.tree.unlink(directory, name, as_of=(ino, change), ended=True)
 
     def crash(self, *, era: str | None = None) -> None:
         self.close()

@@ -15,8 +15,12 @@ from node import Node, TestClock
 
 from agentfs.errors import AgentFSError, Replaced
 from agentfs.memory.rows import Filters
+from agentfs.model.records import Commit
 from agentfs.replica import backing
+from agentfs.replica.check import check
+from agentfs.replica.locks import LockUse
 from agentfs.stores.memory import MemoryStore
+from agentfs.sync.lock_steps import Granted
 from agentfs.sync.options import EngineOptions
 
 Make = Callable[..., Indexed]
@@ -34,8 +38,16 @@ def machine(tmp_path: Path, clock: TestClock, monkeypatch: pytest.MonkeyPatch) -
     made: list[Indexed] = []
     store = MemoryStore(clock=clock)
 
-    def make(name: str, *, options: EngineOptions | None = None, clock: TestClock = clock) -> Indexed:
-        made.append(Indexed(Node(tmp_path / name, store, clock, agent=name, options=options)))
+    def make(
+        name: str,
+        *,
+        options: EngineOptions | None = None,
+        clock: TestClock = clock,
+        commits: list[Commit] | None = None,
+    ) -> Indexed:
+        """`commits`: gets all that the machine makes and hears of."""
+        heard = () if commits is None else (lambda commit, _: commits.append(commit),)
+        made.append(Indexed(Node(tmp_path / name, store, clock, agent=name, options=options, observers=heard)))
         return made[-1]
 
     yield make
@@ -156,6 +168,71 @@ def test_an_attribute_that_is_taken_away_saves_a_file(machine: Make, clock: Test
     it.catch_up()
     assert it.expiry.next_ns() is None
     assert it.node.names() == ["code.txt"]
+
+
+def said(commits: list[Commit]) -> list[tuple[str, list[bytes], list[bytes]]]:
+    """Of each commit its cause, the names that go and those that come."""
+    return [(it.cause, sorted(u.name for u in it.unlinks), sorted(link.name for link in it.links)) for it in commits]
+
+
+def test_the_commit_that_deletes_says_that_its_time_was_over(machine: Make, clock: TestClock) -> None:
+    commits: list[Commit] = []
+    a, b = machine("a", commits=commits), machine("b")
+    a.node.mkdir("d")
+    for name in ("code.md", "d/again.md", "d/two.md", "d/moved.md"):
+        a.node.write(name, until(clock, 60))
+    a.node.link("d/two.md", "three.md")
+    a.node.write("d/other.md", b"for ever")
+    a.node.sync()
+    b.node.sync()
+    a.catch_up()
+    del commits[:]
+    a.node.rename("d/moved.md", "moved.md")  # not in the log yet: what goes there is a move, too
+    clock.now_s += 61
+    assert turn(a) == 4
+    a.node.write("d/again.md", b"another")
+    a.node.unlink("d/other.md")
+    b.node.write("d/b.md", b"meanwhile, in the same directory")
+    b.node.sync()
+    path, store = a.node.directory, a.node.engine.ground.store
+    a.close()
+    a.node.close()
+    again = Node(path, store, clock, agent="a", observers=(lambda commit, _: commits.append(commit),))
+    try:
+        again.sync()
+        assert check(again.replica) == []
+        b.node.sync()
+        assert b.node.names() == again.names() == ["d"]
+        assert b.node.read("d/again.md") == b"another"
+        assert b.node.names("d") == again.names("d") == ["again.md", "b.md"]
+    finally:
+        again.close()
+    assert said(commits) == [
+        ("", [], [b"b.md"]),
+        ("expired", [b"code.md", b"three.md", b"two.md"], []),
+        ("", [b"moved.md", b"other.md"], []),  # what is at again.md is the same file with other bytes, to the log
+    ]
+
+
+def test_what_somebody_locked_and_what_went_with_its_directory_is_an_ordinary_deletion(
+    machine: Make, clock: TestClock
+) -> None:
+    commits: list[Commit] = []
+    it = machine("a", commits=commits)
+    it.node.mkdir("d")
+    it.node.write("d/code.md", until(clock, 60))
+    it.node.write("locked.md", until(clock, 60))
+    it.node.sync()
+    use = LockUse(it.node.at("locked.md"), it.node.replica.session, 1, 1000)
+    assert isinstance(it.node.engine.in_turn(lambda _: it.node.engine.locks.take(use)), Granted)
+    it.catch_up()
+    del commits[:]
+    clock.now_s += 61
+    assert turn(it) == 2
+    it.node.rmdir("d")
+    it.node.sync()
+    assert it.node.names() == []
+    assert said(commits) == [("", [b"d", b"locked.md"], [])]
 
 
 def test_a_file_that_is_being_written_waits(machine: Make, clock: TestClock) -> None:

@@ -217,7 +217,7 @@ class Commit:
     locks: tuple[Lock, ...] = ()
     fences: tuple[Fence, ...] = ()
     cause: str = ""
-    """For people: what made it, where no agent did (a lifecycle rule). One line."""
+    """For people: what made it, where no agent did (a lifecycle rule, the end of memories). One line."""
     collection: int = 0
     """This commit is the barrier of the collection with this number (docs/format.md, F-117): it changes nothing."""
 

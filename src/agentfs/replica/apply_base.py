@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from agentfs.errors import Corrupt
 from agentfs.format.commit import split_digests
 from agentfs.model.records import ChunkedContent, Content, InlineContent, InodeId, InodeRecord, Kind
-from agentfs.replica.transaction import PENDING_ATTRIBUTES, PENDING_CONTENT, ContentRow, Transaction
+from agentfs.replica.transaction import PENDING_ATTRIBUTES, PENDING_CONTENT, PENDING_ENDED, ContentRow, Transaction
 
 Name = tuple[int, bytes]
 """A place in the tree: ino of the directory, name."""
@@ -174,7 +174,8 @@ class BaseMove:
             )
             if self.tx.sql.changes() == 0:
                 self.tx.sql.execute(
-                    "UPDATE dentry SET pending=(NOT local AND ino IS NOT base), "
+                    "UPDATE dentry SET pending=CASE WHEN local OR ino IS base THEN 0 "
+                    f"WHEN ino IS NULL AND pending={PENDING_ENDED} THEN {PENDING_ENDED} ELSE 1 END, "
                     "pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?3 END WHERE parent=?1 AND name=?2",
                     (parent, name, self.tx.now_ns),
                 )

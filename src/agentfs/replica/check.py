@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agentfs.replica.backing import BackingFiles
 from agentfs.replica.database import Connection, translated
 from agentfs.replica.replica import Replica
-from agentfs.replica.transaction import ROOT
+from agentfs.replica.transaction import PENDING_ENDED, ROOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,8 @@ _NAMES = (
     ("a name is kept for nothing", "SELECT parent, name FROM dentry WHERE ino IS NULL AND base IS NULL"),
     (
         "a name's pending mark is not the difference between here and the log",
-        "SELECT parent, name FROM dentry WHERE pending != (ino IS NOT base AND local=0)",
+        "SELECT parent, name FROM dentry WHERE (pending != 0) != (ino IS NOT base AND local=0) "
+        f"OR pending NOT IN (0, 1) AND NOT (pending = {PENDING_ENDED} AND ino IS NULL)",
     ),
     (
         "a name is shown in a directory that is unlinked",

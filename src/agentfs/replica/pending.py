@@ -7,7 +7,7 @@ from agentfs.model.records import ConflictId
 from agentfs.replica.bulk import reading
 from agentfs.replica.replica import Replica
 from agentfs.replica.resolutions import read_resolved
-from agentfs.replica.transaction import ContentRow, InodeRow, inode_row
+from agentfs.replica.transaction import PENDING_ENDED, ContentRow, InodeRow, inode_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class PendingName:
     base: int | None
     at_ns: int = 0
     """When it began to differ."""
+    ended: bool = False
+    """It was taken away because the file's time was over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class PendingState:
     """Conflicts of the log that were resolved here."""
 
 
-_NAMES = "SELECT parent, name, ino, base, pending_at_ns FROM dentry WHERE pending != 0"
+_NAMES = f"SELECT parent, name, ino, base, pending_at_ns, pending={PENDING_ENDED} FROM dentry WHERE pending != 0"
 _INODES = (
     "WITH wanted(ino) AS (SELECT ino FROM inode WHERE pending != 0 AND nlink > 0 AND local=0 "
     "UNION SELECT ino FROM dentry WHERE pending != 0 AND ino IS NOT NULL "

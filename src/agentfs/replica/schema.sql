@@ -53,7 +53,8 @@ CREATE TABLE dentry (
     name          BLOB NOT NULL,
     ino           INTEGER,              -- what the name means here; NULL: nothing (unlinked here, still in the log)
     base          INTEGER,              -- what the log has at this name, as an ino of this machine; NULL: nothing
-    pending       INTEGER NOT NULL DEFAULT 0, -- 1: ino and base differ and the difference is to be committed
+    pending       INTEGER NOT NULL DEFAULT 0, -- 1: ino and base differ and the difference is to be committed; 2: so it is, and
+                                        -- the name was taken away because the file's time was over
     pending_at_ns INTEGER NOT NULL DEFAULT 0,
     local         INTEGER NOT NULL DEFAULT 0, -- 1: the name is ignored, or the directory is local
     PRIMARY KEY (parent, name)

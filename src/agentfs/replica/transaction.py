@@ -18,6 +18,8 @@ from agentfs.replica.journal import ChangeKind
 
 PENDING_ATTRIBUTES = 1
 PENDING_CONTENT = 2
+PENDING_ENDED = 2
+"""Of a name that was taken away here because the time of its file was over; of any other that is pending: 1."""
 
 _TIME_MAX_NS = (1 << 63) - 1
 """In the year 2262; there is one as far before 1970."""
@@ -109,8 +111,8 @@ _LINK = (
 )
 _LINKED = "UPDATE inode SET nlink=nlink+?3, ctime_ns=?2, change=change+1 WHERE ino=?1"
 _UNLINK = (
-    "UPDATE dentry SET ino=NULL, pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?3 END, pending=1-local "
-    "WHERE parent=?1 AND name=?2 AND base IS NOT NULL"
+    "UPDATE dentry SET ino=NULL, pending_at_ns=CASE WHEN pending THEN pending_at_ns ELSE ?3 END, "
+    "pending=CASE WHEN local THEN 0 ELSE ?4 END WHERE parent=?1 AND name=?2 AND base IS NOT NULL"
 )
 _TOUCH = "UPDATE inode SET mtime_ns=?2, ctime_ns=?2, nlink=nlink+?3, change=change+1 WHERE ino=?1"
 _TOUCH_IF_PENDING = _TOUCH + " AND (pending & 1 OR local)"
@@ -350,11 +352,13 @@ class Transaction:
         self._touch_parent(parent, 1 if directory else 0, local=local)
         self._record(ChangeKind.LINK, ino, parent, name)
 
-    def unlink(self, parent: int, name: bytes, ino: int, *, directory: bool, local: bool = False) -> int:
+    def unlink(
+        self, parent: int, name: bytes, ino: int, *, directory: bool, local: bool = False, ended: bool = False
+    ) -> int:
         """Take `name`, which means `ino`, out of `parent`. Returns the links that `ino` has left (a directory loses
         two: the name, and its own "."). `local`: the name never left this machine, so `parent` does not become
-        pending by it."""
-        self._execute(_UNLINK, (parent, name, self.now_ns))
+        pending by it. `ended`: because the file's time was over, which its commit says."""
+        self._execute(_UNLINK, (parent, name, self.now_ns, PENDING_ENDED if ended else 1))
         if self.sql.changes() == 0:
             self._execute("DELETE FROM dentry WHERE parent=? AND name=?", (parent, name))
         self._execute(_LINKED, (ino, self.now_ns, -1 - directory))

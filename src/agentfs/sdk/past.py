@@ -31,7 +31,7 @@ class Event:
     time_ns: int
     author: str
     cause: str
-    """What made the commit, where no agent did: a lifecycle rule. Empty for all others."""
+    """What made the commit, where no agent did: a lifecycle rule, or `expired`. Empty for all others."""
     what: str
     """`created`, `changed`, `restored` (bytes that an earlier version had), `merged`, `renamed`, `deleted`,
     `attributes`."""

@@ -109,6 +109,27 @@ def choose(
     )
 
 
+def ended(state: PendingState, *, apart: frozenset[int]) -> Batch | None:
+    """The files whose time was over here, and the directories that they stood in: for a commit of their own, which
+    says so. `apart`: inodes that must not be in it. None: there are none. What is more to them than that they are
+    gone (another file has the name, somebody moved or deleted one of their names) waits for a commit like any
+    other."""
+    more = {ino for name in state.names if not _is_over(state, name) for ino in (name.base, name.ino)} | apart
+    names = [name for name in state.names if _is_over(state, name) and name.base not in more][:COMMIT_INODES_MAX]
+    if not names:
+        return None
+    pending = {row.ino for row in state.inodes.values() if row.pending and row.nlink and not row.local}
+    directories = pending.intersection(name.parent for name in names) - apart
+    rest = len(names) < len(state.names) or directories != pending
+    return Batch(tuple(names), tuple(sorted(directories)), rest)
+
+
+def _is_over(state: PendingState, name: PendingName) -> bool:
+    """Whether a name is gone because its file's time was over, and its directory is there, here as in the log."""
+    parent = state.inodes[name.parent]
+    return name.ended and name.ino is None and parent.nlink > 0 and parent.id is not None
+
+
 def _rank(unit: _Unit) -> tuple[bool, int]:
     return unit.inline_bytes > 0, unit.since_ns
 

@@ -48,7 +48,7 @@ class Draft:
         self._ids: dict[int, InodeId] = {ino: inode_id(self.sequence, at) for at, ino in enumerate(new)}
 
     def build(
-        self, *, volume: str, commit_id: bytes, time_ns: int, author: str, replica: str
+        self, *, volume: str, commit_id: bytes, time_ns: int, author: str, replica: str, cause: str = ""
     ) -> tuple[EncodedCommit, Captured]:
         state, batch = self._state, self._batch
         records = {ino: self._record(state.inodes[ino]) for ino in batch.inodes}
@@ -79,6 +79,7 @@ class Draft:
             resolved=state.resolved,
             locks=locks,
             fences=fences,
+            cause=cause,
         )
         encoded = encode_commit(commit, inline)
         resolved = {record.id: record for record in encoded.commit.inodes}

@@ -14,7 +14,7 @@ from agentfs.replica.gone import give_up
 from agentfs.replica.pending import PendingState, leaving_absent, pending_state, still_the_same, write_prepared
 from agentfs.replica.settle import settle_commit
 from agentfs.replica.transaction import ContentRow, InodeRow
-from agentfs.sync.batch import Batch, choose
+from agentfs.sync.batch import Batch, choose, ended
 from agentfs.sync.capture import Draft, pack_capture
 from agentfs.sync.contents import Taken, Torn, Wanted, take, wanted_contents
 from agentfs.sync.converge import Converge
@@ -28,6 +28,8 @@ from agentfs.sync.transfers import Later, Transfers
 
 _ROUNDS_MAX = 5
 _LOOKS_MIN = 3
+ENDED = "expired"
+"""What a commit says that deletes files whose time was over."""
 _ABSENT_MAX = 256
 """Files fetched for one commit because the log lost them and we keep them."""
 
@@ -80,6 +82,10 @@ class Push:
         self._forks = {it.row.ino: it for it in read_forks(self.ground.replica)}
         self._locks = self.leases.plan(state)
         self._say_what_waits(state)
+        locked = (row.ino for row in state.inodes.values() if row.id in self._locks.table)
+        over = ended(state, apart=self._locks.fenced.union(locked))
+        if over is not None and not (self._forks or self._locks.wanted or self._locks.renew):  # these are waited for
+            return self._commit(replace(state, conflicts=(), resolved=()), over, {}, LockPlan(), cause=ENDED)
         wanted = wanted_contents(
             self.ground.replica,
             state,
@@ -95,7 +101,10 @@ class Push:
         if chosen is None:
             return Pushed(committed=False, rest=bool(self.transfers.later))
         batch, taken = chosen
-        return self._commit(state, batch, taken)
+        pushed = self._commit(state, batch, taken, self._locks)
+        if pushed.committed:
+            self.leases.committed()
+        return pushed
 
     def _may_take_open(self, state: PendingState, ino: int) -> bool:
         """Not a file that was emptied and not written since: a program is about to save, and others should not see
@@ -257,16 +266,19 @@ class Push:
 
     # ---- committing ----
 
-    def _commit(self, state: PendingState, batch: Batch, taken: dict[int, Taken]) -> Pushed:
+    def _commit(
+        self, state: PendingState, batch: Batch, taken: dict[int, Taken], locks: LockPlan, *, cause: str = ""
+    ) -> Pushed:
         ground = self.ground
         replica = ground.replica
         try:
-            encoded, captured = Draft(state, batch, taken, self._locks).build(
+            encoded, captured = Draft(state, batch, taken, locks).build(
                 volume=ground.log.volume,
                 commit_id=ground.entropy(16),
                 time_ns=hybrid_time_ns(ground.clock.wall_ns(), state.head_time_ns),
                 author=ground.author,
                 replica=str(replica.state("replica_id")),
+                cause=cause,
             )
         except ValueError as error:  # the format's limits; the parts that let it in are to refuse it
             raise ReplicaDamaged(f"what is pending cannot be committed: {error}") from error
@@ -288,7 +300,6 @@ class Push:
         for one in taken.values():
             if isinstance(one.content, bytes):
                 self.converge.recent.add(hashlib.sha256(one.content).digest(), one.content)
-        self.leases.committed()
         self.transfers.committed(taken)
         self.databases.captured(taken)
         self.open_files.taken(taken)

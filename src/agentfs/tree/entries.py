@@ -142,15 +142,16 @@ class Entries:
 
     # ---- removing ----
 
-    def unlink(self, parent: int, name: bytes, *, as_of: tuple[int, int] | None = None) -> None:
+    def unlink(self, parent: int, name: bytes, *, as_of: tuple[int, int] | None = None, ended: bool = False) -> None:
         """Remove a name that is not a directory's. The bytes go with the last name, or with the last
         handle. With `as_of`, an inode and its `change`, only while the name means that inode as it was then, and
-        nobody has it open for writing: else raises `Replaced`."""
-        gone = self._ground.replica.reserve.lend(lambda: self._unlink(parent, name, as_of))
+        nobody has it open for writing: else raises `Replaced`. `ended`: because the file's time was over, which the
+        history says."""
+        gone = self._ground.replica.reserve.lend(lambda: self._unlink(parent, name, as_of, ended=ended))
         if gone is not None:
             self._ground.files.remove(gone)
 
-    def _unlink(self, parent: int, name: bytes, as_of: tuple[int, int] | None) -> int | None:
+    def _unlink(self, parent: int, name: bytes, as_of: tuple[int, int] | None, *, ended: bool) -> int | None:
         """Returns the inode whose backing file goes after the commit."""
         ground = self._ground
         with ground.transaction() as tx:
@@ -161,7 +162,7 @@ class Entries:
                     raise Replaced("it has changed since, or is being written")
             if kind == Kind.DIRECTORY:
                 raise IsADirectory("unlink does not remove directories")
-            left = tx.unlink(parent, name, ino, directory=False, local=bool(local))
+            left = tx.unlink(parent, name, ino, directory=False, local=bool(local), ended=ended)
             gone = left == 0 and ground.purge(tx, ino)
             if left and not local:
                 locality.settle(tx, ino, kind, _never_ignored)

@@ -18,7 +18,7 @@ from agentfs.errors import AgentFSError, IndexOff, NoSpace, Unavailable
 from agentfs.memory.access import Hidden, Reader
 from agentfs.memory.documents import endings_of, unread_kinds
 from agentfs.memory.index_file import index_path
-from agentfs.memory.results import Asked
+from agentfs.memory.results import HALF_LIFE_NS, Asked
 from agentfs.memory.sources import Sources
 from agentfs.replica.database import Connection, translated
 from agentfs.replica.replica import Replica
@@ -299,7 +299,7 @@ class MemoryService:
         tree = Tree(self._replica, clock=clock)
 
         def unlink(directory: int, name: bytes, ino: int, change: int) -> None:
-            tree.unlink(directory, name, as_of=(ino, change))
+            tree.unlink(directory, name, as_of=(ino, change), ended=True)
 
         time = StoreClock(engine.ground)
         expiry = Expiry(sources, index, worker, unlink=None if settings.read_only else unlink, time=time)
@@ -328,7 +328,8 @@ class MemoryService:
         def answer(engine: Engine, request: Message, progress: Progress) -> Message:
             it = self.opened(engine)
             self._catch_up(engine, it, request, progress)
-            half_life_ns = int(self._settings.recall_half_life_seconds * _NS)
+            # An old file may have 0: then all would be equally old, and nothing recent.
+            half_life_ns = int(self._settings.recall_half_life_seconds * _NS) or HALF_LIFE_NS
             asked = words.asked_of(request, now_ns=it.time.now_ns(), half_life_ns=half_life_ns)
             asked = _with_reader(asked, request, it)
             found = do(it, asked, request)
