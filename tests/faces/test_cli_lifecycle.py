@@ -91,6 +91,8 @@ def test_rules_that_are_none_are_not_set(one: Machine) -> None:
     rules.write_text('[[lifecycle]]\nglob = "**/*"\nexpire = "1d"\n')
     said = one.refused(2, "lifecycle", "set", str(rules))
     assert "rule 1: '**/*' would match nearly everything" in said
+    rules.write_text('[[lifecycle]]\nglob = "logs/*.{a,b}"\nexpire = "1d"\n')
+    assert "rule 1: braces are no choice" in one.refused(2, "lifecycle", "check", str(rules))
     assert "No such file" in one.refused(2, "lifecycle", "check", str(one.root / "nothing.toml"))
     rules.write_bytes(b"\xff")
     assert "UTF-8" in one.refused(2, "lifecycle", "set", str(rules))

@@ -205,3 +205,21 @@ def test_what_cannot_be_asked(me: Machine) -> None:
     refused(me, "--all", "--measure")
     document = json.loads(usage(me, "--days", "7", "--json"))  # nothing was ever counted here
     assert document["volumes"][0]["cost"]["total"] == 0 and document["volumes"][0]["lines"] == []
+
+
+def test_a_space_that_does_not_exist_is_no_zero(me: Machine, fault_proxy: FaultProxy) -> None:
+    def asked(*options: str) -> tuple[int, str]:
+        done = CliRunner(env=me.environment).invoke(cli, ["usage", "--space", *options])
+        code = exits.exit_code(done.exception) if isinstance(done.exception, AgentFSError) else done.exit_code
+        return code, done.output
+
+    assert asked("nope")[0] == asked("nope", "--measure")[0] == exits.NOT_FOUND
+    other = Machine(me.root, me.store, name="two", agent="ann", extra=me.extra)
+    other.ok("space", "create", "team")
+    assert asked("team")[0] == exits.OK, "it exists, and was never opened here"
+    me.ok("put", "-", "f", "--space", "team", stdin=b"x")
+    fault_proxy.go_down()
+    code, text = asked("team")
+    assert code == exits.OK and "whether there is one" not in text and "space-team" in text
+    code, text = asked("nope")
+    assert code == exits.OK and "whether there is one cannot be told" in text

@@ -512,6 +512,8 @@ def test_what_other_tools_export_is_told_apart(tmp_path: Path, home: Home) -> No
         assert [it.path if it.what == "added" or it.what == "beside" else "there" for it in done.files] == paths, name
         again = home.import_memories(tmp_path / name)
         assert {it.what for it in again.files} == {"there"}, name
+        piped = home.import_memories(io.BytesIO(text.encode()))
+        assert (piped.kind, {it.what for it in piped.files}) == (kind, {"there"}), name
     assert b"works_at [[ACME]]" in home.read("memories/knowledge-graph/Jane.md")
     assert home.stat("memories/mem0/likes-tea.md").modified_ns == 1_735_787_045 * 10**9
 
@@ -530,7 +532,7 @@ def test_what_other_tools_export_is_told_apart(tmp_path: Path, home: Home) -> No
         ),
         ('{"agentfs": "document", "path": "dir/file/y", "text": ""}\n', "cannot be imported"),
         ("# A note\n\nText.\n", "is one note"),
-        ("", "nobody knows|is one note"),
+        ("", "is empty"),
     ],
 )
 def test_nothing_is_written_of_what_cannot_be_read(tmp_path: Path, home: Home, text: str, what: str) -> None:
@@ -541,6 +543,9 @@ def test_nothing_is_written_of_what_cannot_be_read(tmp_path: Path, home: Home, t
     source.write_text(text)
     with pytest.raises(errors.InvalidArgument, match=what):
         home.import_memories(source)
+    assert tree(home) == {"dir/file": b""}
+    with pytest.raises(errors.InvalidArgument, match="agentfs remember -" if text.startswith("#") else what):
+        home.import_memories(io.BytesIO(text.encode()))
     assert tree(home) == {"dir/file": b""}
     with pytest.raises(errors.InvalidArgument):
         home.import_memories(tmp_path / "nothing")

@@ -141,6 +141,35 @@ def test_a_refused_edit_changes_nothing(tmp_path: Path) -> None:
     assert path.read_text("utf-8") == "[default]\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("embedder", "nosuch", "static, minilm, sentence-transformers:<model>, openai:<model> or off"),
+        ("embedder", "", "static, minilm"),
+        ("embedder", "openai", "openai:<model>"),
+        ("embedder", "static:x", "static, minilm"),
+        ("recall_half_life", "0", "1s or more"),
+        ("recall_half_life", "1ms", "1s or more"),
+        ("ignore", "*.{md,txt}", r"braces are no choice here .*a pattern for each"),
+        ("index_ignore", "a,drafts/{a,b}/*", "braces"),
+        ("shared_locks", "{a,b}", "braces"),
+    ],
+)
+def test_what_can_only_be_a_mistake_is_not_set_and_stops_nothing_where_it_stands(
+    tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    with pytest.raises(ConfigInvalid, match=said):
+        set_value(str(tmp_path / "config.toml"), name, value)
+    assert not (tmp_path / "config.toml").exists()
+    written = f'["{value}"]' if "{" in value else f'"{value}"'
+    assert loaded(tmp_path, text=f"[default]\n{name} = {written}\n").origins[name].endswith("[default]")
+
+
+@pytest.mark.parametrize("name", ["off", "minilm", "sentence-transformers:a/b", "openai:text-embedding-3-small"])
+def test_an_embedder_is_set_before_it_is_installed(tmp_path: Path, name: str) -> None:
+    assert set_value(str(tmp_path / "config.toml"), "embedder", name) == name
+
+
 def test_every_setting_round_trips_through_the_file(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     samples = {"state_dir": "/s", "store": "/s", "agent_id": "bob", "ignore": "*.a,*.b"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentfs.model.ignore import IgnorePatterns
+from agentfs.model.ignore import IgnorePatterns, check_braces
 
 
 def ignored(path: bytes, *patterns: bytes, directory: bool = False) -> bool:
@@ -101,3 +101,17 @@ def test_no_pattern_and_no_name_breaks_it(lines: list[bytes], path: bytes) -> No
 def test_a_plain_pattern_matches_itself_alone(name: bytes) -> None:
     assert ignored(name, name)
     assert not ignored(name + b"c", name)
+
+
+@pytest.mark.parametrize("pattern", ["*.{md,txt}", "{a,b}", "x/{,y}/**", "\\\\{a}{b,c}"])
+def test_a_choice_in_braces_is_refused_where_patterns_are_set(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"^rule 2: braces are no choice here \(\{"):
+        check_braces(pattern, where="rule 2: ")
+
+
+@pytest.mark.parametrize("pattern", ["*.md", "{a}", "{}", "}a,b{", r"\{a,b}", "[{]a,b}"])
+def test_braces_that_are_characters_are_patterns(pattern: str) -> None:
+    check_braces(pattern)
+    assert IgnorePatterns([pattern.encode()]).matches_path(
+        pattern.replace("\\", "").replace("[{]", "{").replace("*", "x").encode(), directory=False
+    )

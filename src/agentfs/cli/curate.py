@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentfs.cli.homes import opened, push
-from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option, timeout_option
+from agentfs.cli.options import ExampleCommand, Number, json_option, settings_options, space_option, timeout_option
 from agentfs.cli.output import as_json as print_json
 from agentfs.cli.output import warn
+from agentfs.cli.standard_input import read_standard_input
 from agentfs.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _FRESH = "\0"
 @click.option("--dry-run", is_flag=True, help="Print the plan and change nothing. This is the default.")
 @click.option("--apply", "plan_file", is_flag=False, flag_value=_FRESH, metavar="[PLAN]",
               help="Carry out the plan of this file (-: standard input); without one, the plan of now.")  # fmt: skip
-@click.option("--similarity", type=click.FloatRange(0.3, 1.0), metavar="SHARE",
+@click.option("--similarity", type=Number(0.3, 1.0), metavar="SHARE",
               help="Compare notes that share at least so much of their text (0.8).")  # fmt: skip
 @click.option("--stale-after", metavar="TIME", help="Notes that did not change for so long can be stale (180d).")
 @click.option("--half-life", metavar="TIME", help="After this time half of a note's importance is left (365d).")
@@ -140,7 +141,7 @@ def _read(path: str) -> "Plan":
 
     try:
         if path == "-":
-            text = sys.stdin.buffer.read().decode("utf-8")
+            text = read_standard_input().decode("utf-8")
         else:
             with open(path, encoding="utf-8") as file:
                 text = file.read()

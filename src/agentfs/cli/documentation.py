@@ -16,6 +16,19 @@ from agentfs.fsck.findings import FINDINGS
 
 _WRITTEN = "Written by the program: `python -m agentfs.cli.documentation docs`."
 
+_PATTERNS = """
+**Patterns** (`ignore`, `index_ignore`, `shared_locks`, and the rules of `agentfs view`) are a subset of gitignore's:
+`*.tmp` is a name in any directory, `drafts/` a directory's, `a/b` a path from the root; `*`, `?` and `[a-z]` do not
+match `/`, `**` between slashes is any number of directories. `{a,b}` chooses nothing, as with git: write both. Where
+a pattern is set (`agentfs config set`, `view rules`, `lifecycle`) it is refused; `\\{` or `[{]` is the character
+([decisions/0263](decisions/0263-braces-are-characters.md)). Options named `--path` take a path, and no pattern.
+
+`agentfs config set` refuses what can only be a mistake: an embedder of no known kind, a half-life below a second.
+Where a file or a variable has it already, no command stops because of it: without vectors words answer, and instead
+of no half-life 30 days count.
+""".rstrip("\n").split("\n")
+"""What is said of values that are patterns, and of mistakes."""
+
 
 def cli_page() -> str:
     """docs/cli.md: every command with its options and examples, and the exit codes."""
@@ -97,6 +110,7 @@ def configuration_page() -> str:
         "",
         "Sizes are `10GiB`, `500MB` or bytes; durations `30s`, `5m` or seconds; lists are TOML lists, in variables",
         "separated by commas.",
+        *_PATTERNS,
         "",
         "Credentials are no settings. They come from the environment or the files of the cloud's own tools (`AWS_*`,",
         "`~/.aws`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_*`; see [stores.md](stores.md)), are never written to",

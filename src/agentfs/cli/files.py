@@ -12,6 +12,7 @@ from agentfs.cli.homes import opened, push
 from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option, timeout_option
 from agentfs.cli.output import as_json as print_json
 from agentfs.cli.output import iso, local_time, table
+from agentfs.cli.standard_input import read_standard_input
 from agentfs.errors import InvalidArgument, NotADirectory
 from agentfs.model.names import shown
 
@@ -180,7 +181,7 @@ def put(
 def _put_file(home: "Home", source: str, target: str, *, appending: bool) -> str:
     try:
         if source == "-":
-            data = sys.stdin.buffer.read()
+            data = read_standard_input()
         else:
             with open(source, "rb") as file:
                 data = file.read()

@@ -8,6 +8,7 @@ from agentfs.cli.homes import opened, push
 from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option, timeout_option
 from agentfs.cli.output import Progress, warn
 from agentfs.cli.output import as_json as print_json
+from agentfs.cli.standard_input import standard_input
 from agentfs.cli.wording import path_text
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ _WORDS = {"added": "add", "beside": "add beside", "there": "there already"}
     "import",
     cls=ExampleCommand,
     examples="agentfs import ~/vault --dry-run\nagentfs import ~/notes --into notes\n"
-    "agentfs import everything.jsonl\nagentfs import memory.jsonl --from graph\n"
+    "agentfs import everything.jsonl\n"
+    "agentfs export --documents -a ann | agentfs import - -a bob\n"
+    "agentfs import memory.jsonl --from graph\n"
     "agentfs import claude-memory.txt --into memories/claude --space team",
 )
 @click.argument("source")
@@ -49,16 +52,24 @@ def import_(
 ) -> None:
     """Bring in a folder of Markdown, an Obsidian vault, a file of JSON lines, or another tool's memories.
 
+    SOURCE is a directory or a file, or - for standard input (a file of that name is ./-).
+
     Files are taken byte for byte, with their times; what was no file becomes a note each. Nothing is ever
     overwritten: an equal file is left alone, another one goes beside it, so importing twice adds nothing.
     graph is the memory.jsonl of the MCP memory server, mem0 its export, list a text of lines `[date] - memory`.
     """
+    given = standard_input() if source == "-" else source
     with (
         opened(options, fresh=True, push=not dry_run and not no_sync) as home,
         Progress("importing", what="files") as progress,
     ):
         done = home.import_memories(
-            source, into=into, kind=kind, attachments=attachments, dry_run=dry_run, told=progress.left
+            given,
+            into=into,
+            kind=kind,
+            attachments=attachments,
+            dry_run=dry_run,
+            told=progress.left,
         )
         synced = False if dry_run else push(home, wait=not no_sync)
     counts = {what: sum(file.what == what for file in done.files) for what in _WORDS}

@@ -1,6 +1,5 @@
 """`agentfs lifecycle`: rules by which files are deleted, archived or thinned as time goes by."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from agentfs.cli.homes import opened
 from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option
 from agentfs.cli.output import Progress, age, iso, local_time, table, warn
 from agentfs.cli.output import as_json as print_json
+from agentfs.cli.standard_input import read_standard_input
 from agentfs.cli.wording import path_text
 from agentfs.config.values import about_size
 from agentfs.errors import InvalidArgument
@@ -220,7 +220,7 @@ def explain(*, path: str, as_json: bool, **options: str | None) -> None:
 def _read(path: str) -> str:
     try:
         if path == "-":
-            return sys.stdin.buffer.read().decode("utf-8")
+            return read_standard_input().decode("utf-8")
         with open(path, encoding="utf-8") as file:
             return file.read()
     except OSError as error:

@@ -1,5 +1,6 @@
 """Options that many commands share, and the settings that come out of them."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -55,6 +56,16 @@ def agent_of(settings: Settings) -> str:
             "`agentfs config set agent_id <id>`"
         )
     return check_id(settings.agent_id)
+
+
+class Number(click.FloatRange):
+    """A range that refuses what is no number, too: nan is not outside of any."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is no number.", param, ctx)
+        return found
 
 
 _SENTENCE_MAX = 500

@@ -1,12 +1,11 @@
 """`agentfs remember` and `forget`: writing memories, and deleting them."""
 
-import sys
-
 import click
 
 from agentfs.cli.homes import opened, push
-from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option, timeout_option
+from agentfs.cli.options import ExampleCommand, Number, json_option, settings_options, space_option, timeout_option
 from agentfs.cli.output import as_json as print_json
+from agentfs.cli.standard_input import read_standard_input
 from agentfs.cli.wording import path_text
 from agentfs.errors import InvalidArgument, IsADirectory
 
@@ -21,7 +20,7 @@ from agentfs.errors import InvalidArgument, IsADirectory
 @click.argument("text", nargs=-1)
 @click.option("--title", default="", metavar="TEXT", help="What it is called.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag, or several with commas; repeatable.")
-@click.option("--importance", type=click.FloatRange(0, 1), metavar="0..1", help="How much it counts.")
+@click.option("--importance", type=Number(0, 1), metavar="0..1", help="How much it counts.")
 @click.option("--ttl", metavar="TIME", help="How long it lives (7d, 12h), or until which date.")
 @click.option("--type", "kind", default="", metavar="WORD", help="note, decision, preference, instruction, log, …")
 @click.option("--pinned", is_flag=True, help="A standing instruction.")
@@ -75,7 +74,7 @@ def remember(
 
 
 def _standard_input() -> str:
-    data = sys.stdin.buffer.read()
+    data = read_standard_input()
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

@@ -13,7 +13,7 @@ from agentfs.cli.output import as_json as print_json
 from agentfs.clock import SystemClock
 from agentfs.config.settings import Settings
 from agentfs.config.values import about_size
-from agentfs.errors import InvalidArgument
+from agentfs.errors import InvalidArgument, StoreUnavailable
 from agentfs.model.names import check_id
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def usage(
 
     What is stored is that of the home or space, whichever machine wrote it; requests and transfer are those of this
     machine, and others count theirs. Days are days in UTC, as providers bill. Costs are estimates at list prices,
-    before free allowances and taxes. Only --measure needs the store.
+    before free allowances and taxes. Only --measure needs the store, and a space that nothing was counted of here.
     """
     settings = settings_of(options)
     if days is not None and month is not None:
@@ -79,6 +79,8 @@ def usage(
         _show_metrics(settings, now_ns)
         return
     volume = "" if everything else _volume(settings, space)
+    if space is not None and not everything:
+        _check_space(settings, space, volume)
     if measure:
         if everything:
             raise click.UsageError("--measure is for one home or space: leave --all out")
@@ -106,6 +108,21 @@ def _range(days: int | None, month: str | None, now_ns: int) -> range:
 def _volume(settings: Settings, space: str | None) -> str:
     agent = agent_of(settings)
     return f"space-{check_id(space, what='space name')}" if space is not None else f"home-{agent}"
+
+
+def _check_space(settings: Settings, space: str, volume: str) -> None:
+    """Raises `NotFound` for a space that nothing was ever counted of here, and that the store does not have."""
+    from agentfs.volume.spaces import check_space  # noqa: PLC0415 - as above
+    from agentfs.volume.usage import ask_for_counts, usage_of  # noqa: PLC0415
+
+    ask_for_counts(settings, _directories(settings, volume))
+    known = usage_of(settings, volume)
+    if known.counts or known.stored:
+        return
+    try:
+        check_space(settings, space)
+    except StoreUnavailable as error:
+        warn(f"nothing was counted here for a space {space}, and whether there is one cannot be told: {error}")
 
 
 def _found(settings: Settings, volume: str, now_ns: int, *, everything: bool) -> "list[VolumeUsage]":

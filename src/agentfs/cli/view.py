@@ -12,6 +12,7 @@ from agentfs.cli.output import table, warn
 from agentfs.clock import SystemClock
 from agentfs.config.settings import redacted
 from agentfs.config.values import about_size, shown_seconds
+from agentfs.model.ignore import check_braces
 
 _EXAMPLES = (
     "agentfs view status",
@@ -251,6 +252,10 @@ def _pair(rule: str) -> tuple[str, str]:
     pattern, equals, policy = rule.rpartition("=")
     if not equals:
         raise click.UsageError(f"{rule} is no rule: write GLOB=POLICY, such as '*.log=none'")
+    try:
+        check_braces(pattern)
+    except ValueError as error:
+        raise click.UsageError(f"{rule}: {error}") from None
     return pattern, policy
 
 

@@ -22,6 +22,8 @@ def set_value(path: str, name: str, text: str, *, agent: str = "") -> Value:
         raise ConfigInvalid("agent_id belongs in [default]: leave --agent-id out")
     try:
         value = setting.parse(text)
+        if setting.check is not None:
+            setting.check(value)
     except ValueError as error:
         raise ConfigInvalid(f"{name} = {text!r} is not valid: {error}") from None
     document = _document(path)

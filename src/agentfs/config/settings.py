@@ -1,13 +1,16 @@
 """`load`: the settings of this run, from flags, environment, file and defaults (docs/configuration.md)."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from agentfs.config.values import (
     Parse,
     Value,
+    check_embedder,
+    check_globs,
+    check_half_life,
     count,
     globs,
     money,
@@ -38,6 +41,9 @@ class Setting:
     parse: Parse
     environment: str
     meaning: str
+    check: Callable[[Value], None] | None = None
+    """What is refused when somebody sets it, and taken where a file or the environment has it: an old one must not
+    stop every command. Raises `ValueError` as `parse` does."""
 
     def show(self, value: Value) -> str:
         """`value` as a person would write it; a store URL without anything that could be a secret."""
@@ -75,26 +81,26 @@ SETTINGS: tuple[Setting, ...] = (
             "put markers, as git does, around lines of text that two changed at the same time; else both versions "
             "stand one after the other"),
     Setting("ignore", "ignore", (), globs, "AGENTFS_IGNORE",
-            "patterns of names that stay on this machine, besides the built-in ones"),
+            "patterns of names that stay on this machine, besides the built-in ones", check_globs),
     Setting("shared_locks", "shared_locks", (), globs, "AGENTFS_SHARED_LOCKS",
-            "patterns of files whose locks (flock, fcntl) hold across machines"),
+            "patterns of files whose locks (flock, fcntl) hold across machines", check_globs),
     Setting("lock_ttl", "lock_ttl_seconds", 30.0, seconds, "AGENTFS_LOCK_TTL",
             "how long a machine that holds a lock may give no sign of life before others take it over"),
     Setting("index", "index", True, switch, "AGENTFS_INDEX",
             "keep an index on this machine, for search, recall and the end of memories that expire"),
     Setting("index_ignore", "index_ignore", (), globs, "AGENTFS_INDEX_IGNORE",
-            "patterns of files that are kept, and not found by search and recall"),
+            "patterns of files that are kept, and not found by search and recall", check_globs),
     Setting("index_carry", "index_carry", "auto", one_of("auto", "on", "off"), "AGENTFS_INDEX_CARRY",
             "put this machine's index on the store, at most once a day as a rule, so that a new machine takes it "
             "instead of making its own (docs/memory.md); auto: from 2000 documents on; on: always; off: neither put "
             "nor take one"),
     Setting("embedder", "embedder", "static", text, "AGENTFS_EMBEDDER",
             "what makes vectors of passages (docs/search.md): static (needs no network), minilm, "
-            "sentence-transformers:<model>, openai:<model>; off leaves it to words"),
+            "sentence-transformers:<model>, openai:<model>; off leaves it to words", check_embedder),
     Setting("embedder_url", "embedder_url", "", text, "AGENTFS_EMBEDDER_URL",
             "where an embedder openai:<model> is, as https://host/v1; the key comes from the environment"),
     Setting("recall_half_life", "recall_half_life_seconds", 30 * 86400.0, seconds, "AGENTFS_RECALL_HALF_LIFE",
-            "after how long a memory counts half as recent"),
+            "after how long a memory counts half as recent", check_half_life),
     Setting("view", "view", "on", one_of("on", "lazy", "off"), "AGENTFS_VIEW",
             "write files as objects that anyone can read (docs/view.md): on writes them at once, lazy a few minutes "
             "later, off leaves it to other machines; agentfs view sets it for a home"),

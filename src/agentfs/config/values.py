@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
+from agentfs.model.ignore import check_braces
 from agentfs.model.retention import parse_policy
 
 Value: TypeAlias = str | int | float | bool | tuple[str, ...]
@@ -20,6 +21,8 @@ _NUMBER = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*\Z")
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _SHOWN = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 _BYTES_MAX = 1 << 62
+_EMBEDDERS = {"static": False, "minilm": False, "sentence-transformers": True, "openai": True}
+"""The kinds of the setting `embedder`, and whether a model is named with them."""
 
 
 def size(value: object) -> int:
@@ -126,6 +129,30 @@ def path(value: object) -> str:
 def path_if_any(value: object) -> str:
     """As `path`; empty: none."""
     return path(value) if text(value) else ""
+
+
+def embedder_kind(name: str) -> tuple[str, str]:
+    """The kind and the model that the setting `embedder` names. Raises `ValueError`. Whether it is installed shows
+    when it is used."""
+    kind, _, model = name.partition(":")
+    if kind not in _EMBEDDERS or bool(model) != _EMBEDDERS[kind]:
+        known = [f"{it}:<model>" if with_model else it for it, with_model in _EMBEDDERS.items()]
+        raise ValueError(f"write {', '.join(known)} or off")
+    return kind, model
+
+
+def check_embedder(value: Value) -> None:
+    if value != "off":
+        embedder_kind(str(value))
+
+
+def check_half_life(value: Value) -> None:
+    if float(cast(float, value)) < 1:
+        raise ValueError("use a time of 1s or more, such as 30d")
+
+
+def check_globs(value: Value) -> None:
+    check_braces(",".join(cast("tuple[str, ...]", value)))
 
 
 def globs(value: object) -> tuple[str, ...]:

@@ -3,10 +3,9 @@
 import os
 from collections.abc import Callable, Mapping
 
+from agentfs.config.values import embedder_kind
 from agentfs.errors import ConfigInvalid
 from agentfs.memory.embedding import Embedder, default_embedder
-
-KINDS = "static, minilm, sentence-transformers:<model> or openai:<model>"
 
 
 def embedder_named(name: str, *, url: str = "", environment: Mapping[str, str] | None = None) -> Embedder:
@@ -14,15 +13,16 @@ def embedder_named(name: str, *, url: str = "", environment: Mapping[str, str] |
     `openai:<model>` at `url` (OpenAI's own when empty; the key comes from the environment). Loads nothing yet.
 
     Raises `ConfigInvalid` for another name, `NotInstalled` where its package is missing."""
-    kind, _, model = name.partition(":")
+    try:
+        kind, model = embedder_kind(name)
+    except ValueError as error:
+        raise ConfigInvalid(f"embedder = {name!r} is not known: {error}") from None
     made: dict[str, Callable[[], Embedder]] = {
         "static": default_embedder,
         "minilm": _minilm,
         "sentence-transformers": lambda: _sentence_transformers(model),
         "openai": lambda: _remote(model, url, os.environ if environment is None else environment),
     }
-    if kind not in made or bool(model) != (kind in ("sentence-transformers", "openai")):
-        raise ConfigInvalid(f"embedder = {name!r} is not known: write {KINDS}, or off")
     return made[kind]()
 
 

@@ -6,6 +6,7 @@
     **/.git/index.lock  a path below any directory
     !keep.swp           takes back what an earlier pattern ignored; the last pattern that matches decides
     # comment           and empty lines say nothing
+    {a,b}               is the name `{a,b}`, as with git; who sets a pattern is asked what he means (`check_braces`)
 
 Whatever is below an ignored directory is ignored; a `!` cannot bring it back. The caller sees to that.
 """
@@ -37,6 +38,9 @@ text), `4913` (vim's probe is gone before any push, and a note may be called so)
 keeps a `travel-journal/`)."""
 
 
+_BRACES = re.compile(r"(?<![\\\[])\{[^{}]*,[^{}]*\}")
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     ignores: bool
@@ -45,6 +49,15 @@ class _Rule:
     """What the last component must match."""
     path: re.Pattern[bytes] | None
     """What the whole path must match; None: the name decides."""
+
+
+def check_braces(pattern: str, *, where: str = "") -> None:
+    """Raises `ValueError`, after `where`, for a glob with `{a,b}`, as a shell has it: here that would be a name."""
+    found = _BRACES.search(pattern)
+    if found is not None:
+        raise ValueError(
+            f"{where}braces are no choice here ({found[0]}): write a pattern for each, or \\{{ for the character"
+        )
 
 
 class IgnorePatterns:

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from agentfs.config.settings import Settings
 from agentfs.memory.results import Found, Recalled, Topic
@@ -200,7 +200,7 @@ class AsyncHome:
         """See `Home.export_memories`."""
         return await self._run(self._home.export_memories, to, path, **options)
 
-    async def import_memories(self, source: str | os.PathLike[str], **options: Any) -> "Imported":
+    async def import_memories(self, source: str | os.PathLike[str] | IO[bytes], **options: Any) -> "Imported":
         """See `Home.import_memories`."""
         return await self._run(self._home.import_memories, source, **options)
 

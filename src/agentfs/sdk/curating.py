@@ -1,5 +1,6 @@
 """Tidying up and moving: the part of `Home` that curates notes, exports them, and imports others."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
@@ -88,7 +89,7 @@ class HomeCurating:
     @speaks_python
     def import_memories(
         self,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | IO[bytes],
         *,
         into: str | None = None,
         kind: "Kind | None" = None,
@@ -96,18 +97,24 @@ class HomeCurating:
         dry_run: bool = False,
         told: "Told | None" = None,
     ) -> "Imported":
-        """Bring in a folder of Markdown, an Obsidian vault, a file of JSON lines, or what another tool exported.
-        Nothing is overwritten: an equal file is left as it is, another one gets a name beside it; so importing twice
-        adds nothing. With `dry_run` only the plan.
+        """Bring in a folder of Markdown, an Obsidian vault, a file of JSON lines, or what another tool exported: a
+        path of this machine, or an open binary file, which is read to its end. Nothing is overwritten: an equal file
+        is left as it is, another one gets a name beside it; so importing twice adds nothing. With `dry_run` only the
+        plan.
 
         `into`: the directory that it goes to; `kind`: what the source is, where its content does not tell;
         `attachments`: also files of a folder that are no text (default: of a vault). Raises `InvalidArgument` for
         what cannot be read, before anything is written."""
         from agentfs.sdk.importing import import_all  # noqa: PLC0415 - as above
-        from agentfs.sdk.sources import source_of  # noqa: PLC0415
+        from agentfs.sdk.sources import Named, read_to_end, source_of  # noqa: PLC0415
 
-        found = source_of(os.fspath(source), kind=kind, attachments=attachments)
-        return import_all(self._bare(), found, into=into, dry_run=dry_run, told=told)
+        with contextlib.ExitStack() as open_:
+            if isinstance(source, str | os.PathLike):
+                given = Named(os.fspath(source), os.fspath(source))
+            else:
+                given = open_.enter_context(read_to_end(source))
+            found = source_of(given, kind=kind, attachments=attachments)
+            return import_all(self._bare(), found, into=into, dry_run=dry_run, told=told)
 
     def _full(self) -> "FileHome":
         home: Any = self

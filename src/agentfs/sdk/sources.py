@@ -1,13 +1,18 @@
 """What can be imported: a folder, a vault, JSON lines, what another tool exported. Read twice: to plan, and to do."""
 
+import errno
 import json
 import os
+import shutil
 import stat
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import IO, Any, Literal, TypeAlias, get_args
 
-from agentfs.errors import InvalidArgument
+from agentfs.errors import InvalidArgument, NoSpace
 from agentfs.memory.interchange import Incoming, of_row
 from agentfs.memory.interchange_foreign import graph, graph_of, is_graph, is_list, is_mem0, listed, mem0
 from agentfs.merge.forms import Form, form_of
@@ -32,14 +37,42 @@ class Source:
     """What of a folder is not imported, for a person."""
 
 
-def source_of(path: str, *, kind: Kind | None, attachments: bool | None) -> Source:
-    """What is at `path` on this machine. Raises `InvalidArgument`."""
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A file or directory of this machine, and what a person calls it."""
+
+    path: str
+    name: str
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@contextmanager
+def read_to_end(stream: IO[bytes]) -> Iterator[Named]:
+    """What a stream has to say, as a file: an import reads its source twice. Raises `InvalidArgument`, `NoSpace`."""
+    name = "standard input" if stream is getattr(sys.stdin, "buffer", None) else "the stream"
+    with tempfile.NamedTemporaryFile(prefix="agentfs-import-") as file:
+        try:
+            shutil.copyfileobj(stream, file)
+            file.flush()
+        except OSError as error:
+            kind = NoSpace if error.errno == errno.ENOSPC else InvalidArgument
+            raise kind(f"{name} cannot be read into {file.name}: {error.strerror}") from None
+        yield Named(file.name, name)
+
+
+def source_of(path: Named, *, kind: Kind | None, attachments: bool | None) -> Source:
+    """What is there. Raises `InvalidArgument`."""
     if kind is not None and kind not in KINDS:
         raise InvalidArgument(f"a source is one of {', '.join(KINDS)}")
     if os.path.isdir(path):
         if kind not in (None, "folder", "obsidian"):
             raise InvalidArgument(f"{path} is a directory, and no {kind}")
-        return _directory(path, kind, attachments)
+        return _directory(path.path, kind, attachments)
     if kind in ("folder", "obsidian"):
         raise InvalidArgument(f"{path} is not a directory")
     found = kind or _told_apart(path)
@@ -95,9 +128,11 @@ def _names(path: str, everything: bool) -> tuple[list[str], list[str]]:
 # ---- files --------------------------------------------------------------------------------------------------
 
 
-def _told_apart(path: str) -> Kind:
+def _told_apart(path: Named) -> Kind:
     """What a file is, by what it begins with."""
     begins = _begins(path)
+    if not begins:
+        raise InvalidArgument(f"{path} is empty")
     document = _document(path) if begins in (b"{", b"[") else None
     if isinstance(document, dict) and ("entities" in document or "relations" in document):
         return "graph"
@@ -107,10 +142,14 @@ def _told_apart(path: str) -> Kind:
         return "list"
     if form_of(os.fsencode(os.path.basename(path))) is Form.PROSE:
         raise InvalidArgument(f"{path} is one note: agentfs put stores it, or say --from list for a list of memories")
+    if path.name != path.path and _text(path):
+        raise InvalidArgument(
+            f"{path} is no JSON and no list of memories: agentfs remember - takes a note; or say --from list"
+        )
     raise InvalidArgument(f"{path}: nobody knows what this is: say --from {', '.join(KINDS[2:])}")
 
 
-def _begins(path: str) -> bytes:
+def _begins(path: Named) -> bytes:
     """The first byte that is no space."""
     try:
         with open(path, "rb") as file:
@@ -125,7 +164,7 @@ def _kind_of_row(row: dict[str, Any]) -> Kind:
     return "graph" if is_graph(row) else "mem0" if is_mem0(row) else "jsonl"
 
 
-def _text(path: str) -> str:
+def _text(path: Named) -> str:
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return file.read()
@@ -135,7 +174,7 @@ def _text(path: str) -> str:
         raise InvalidArgument(f"{path} is not UTF-8 text") from None
 
 
-def _rows(path: str) -> Iterator[tuple[dict[str, Any], str]]:
+def _rows(path: Named) -> Iterator[tuple[dict[str, Any], str]]:
     """The objects of JSON lines, of a JSON list, or of the `results` of an object, with where they are."""
     try:
         with open(path, "rb") as file:
@@ -155,14 +194,14 @@ def _rows(path: str) -> Iterator[tuple[dict[str, Any], str]]:
         raise InvalidArgument(f"{path}: {error.strerror}") from None
 
 
-def _row(line: bytes, path: str, number: int) -> Any:
+def _row(line: bytes, path: Named, number: int) -> Any:
     try:
         return json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except (ValueError, RecursionError):  # not UTF-8, not JSON, or nested without end
         raise InvalidArgument(f"{path}, line {number}: it is not JSON") from None
 
 
-def _document(path: str) -> Any:
+def _document(path: Named) -> Any:
     """The file as one JSON document; None: it is none, or lines of them. An object on one line is a line, unless it
     has `results`."""
     with open(path, "rb") as file:
@@ -180,7 +219,7 @@ def _document(path: str) -> Any:
         return None
 
 
-def _jsonl(path: str) -> Iterator[Incoming]:
+def _jsonl(path: Named) -> Iterator[Incoming]:
     for row, where in _rows(path):
         try:
             yield of_row(row, where)
@@ -188,23 +227,23 @@ def _jsonl(path: str) -> Iterator[Incoming]:
             raise InvalidArgument(f"{where}: {error}") from None
 
 
-def _mem0(path: str) -> Iterator[Incoming]:
+def _mem0(path: Named) -> Iterator[Incoming]:
     return (mem0(row, where) for row, where in _rows(path))
 
 
-def _graph(path: str) -> Iterator[Incoming]:
+def _graph(path: Named) -> Iterator[Incoming]:
     rows: Iterator[tuple[Mapping[str, Any], str]] = iter(_rows(path))
     document = _document(path)
     if isinstance(document, dict):
-        rows = graph_of(document, path)
+        rows = graph_of(document, str(path))
     return graph(rows)
 
 
-def _listed(path: str) -> Iterator[Incoming]:
-    return listed(_text(path), path)
+def _listed(path: Named) -> Iterator[Incoming]:
+    return listed(_text(path), str(path))
 
 
-_FILES: dict[str, Callable[[str], Iterator[Incoming]]] = {
+_FILES: dict[str, Callable[[Named], Iterator[Incoming]]] = {
     "jsonl": _jsonl,
     "graph": _graph,
     "mem0": _mem0,
@@ -212,8 +251,8 @@ _FILES: dict[str, Callable[[str], Iterator[Incoming]]] = {
 }
 
 
-def _checked(path: str, files: Iterator[Incoming]) -> Iterator[Incoming]:
+def _checked(path: Named, files: Iterator[Incoming]) -> Iterator[Incoming]:
     try:
         yield from files
     except ValueError as error:
-        raise InvalidArgument(str(error) if path in str(error) else f"{path}: {error}") from None
+        raise InvalidArgument(str(error) if str(path) in str(error) else f"{path}: {error}") from None

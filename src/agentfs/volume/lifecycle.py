@@ -18,6 +18,7 @@ from agentfs.history.last_changes import last_change
 from agentfs.log.announcements import Announcements
 from agentfs.log.lifecycle import LifecycleChain, RulesInForce
 from agentfs.log.log import Appended
+from agentfs.model.ignore import check_braces
 from agentfs.model.lifecycle import Rule, Rules, parse_rules
 from agentfs.model.records import Commit
 from agentfs.replica.replica import Replica
@@ -286,7 +287,10 @@ class LifecycleService:
         if not isinstance(text, str):
             raise InvalidArgument("rules are a text")
         try:
-            return parse_rules(text)
+            rules = parse_rules(text)
+            for number, rule in enumerate(rules.rules, start=1):  # those that are set already stay as they are
+                check_braces(rule.glob, where=f"rule {number}: ")
+            return rules
         except ValueError as error:
             raise InvalidArgument(str(error)) from None
 

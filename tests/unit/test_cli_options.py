@@ -1,0 +1,53 @@
+"""Options of commands that no home is needed to refuse."""
+
+import sys
+
+import click
+import pytest
+
+from agentfs.cli.main import cli
+from agentfs.cli.standard_input import read_standard_input, standard_input
+from agentfs.errors import InvalidArgument
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("curate", "--similarity", "nan"), "nan is no number"),
+        (("curate", "--similarity", "inf"), "not in the range"),
+        (("curate", "--similarity", "-1"), "not in the range"),
+        (("curate", "--similarity", "1.01"), "not in the range"),
+        (("curate", "--similarity", ""), "not a valid float"),
+        (("remember", "x", "--importance", "nan"), "nan is no number"),
+        (("view", "rules", "*.{md,txt}=none"), "braces are no choice here"),
+    ],
+)
+def test_what_is_refused(arguments: tuple[str, ...], said: str) -> None:
+    with pytest.raises(click.UsageError, match=said):
+        cli.main([*arguments], "agentfs", standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("import", "-"), ("remember", "-"), ("lifecycle", "check", "-"), ("curate", "--apply", "-")]
+)
+def test_a_process_without_standard_input_is_told(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InvalidArgument, match="standard input is closed"):
+        cli.main([*arguments], "agentfs", standalone_mode=False)
+
+
+def test_standard_input_that_is_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Directory:
+        @property
+        def buffer(self) -> "Directory":
+            return self
+
+        def read(self) -> bytes:
+            raise IsADirectoryError(21, "Is a directory")
+
+    monkeypatch.setattr(sys, "stdin", Directory())
+    assert standard_input() is not None
+    with pytest.raises(InvalidArgument, match="cannot be read: Is a directory"):
+        read_standard_input()
