@@ -13,6 +13,7 @@ from agentfs.replica.replica import Replica
 from agentfs.view.facts import ViewFacts
 from agentfs.view.importing import Taken
 from agentfs.view.log_files import LogFiles
+from agentfs.view.looking import Showing
 from agentfs.view.rendering import rendered
 from agentfs.view.rules import Rules
 from agentfs.view.shown import Shown, ShownTable
@@ -52,7 +53,7 @@ class Looker:
             history,
             clock=world.clock,
             due=due.update,
-            showing=lambda: (True, Rules()),
+            showing=lambda: Showing(True, Rules(), known=True, through=0),
         )
         return cls(world, node, history, table, files, bucket, due)
 

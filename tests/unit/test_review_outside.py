@@ -231,10 +231,10 @@ def test_an_object_of_a_locked_file_that_is_gone_is_a_deletion_later(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann = kept(world, "a.md", "b.md")
-    bucket = ann.view._looks._bucket
+    commits = ann.view._looks._bucket._commits
     row = ann.view.table.get("a.md")
     assert row is not None
-    monkeypatch.setattr(bucket, "_locked", lambda: frozenset((row.file,)))
+    monkeypatch.setattr(commits, "_locked", lambda: frozenset((row.file,)))
     world.store.delete(f"{PREFIX}a.md")
     assert look(ann) == {}
     ann.keep()

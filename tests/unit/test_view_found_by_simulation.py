@@ -247,3 +247,28 @@ def test_rules_that_change_in_the_middle_of_a_round_count_for_what_is_in_it(worl
     bob.ask(VIEW_CHANGE, rules=[["*.bin", "none"]])
     ann.keep(20)
     assert names(world.store) == ["a.txt", "c.txt"]
+
+
+def test_an_edit_that_says_nothing_is_of_what_was_shown_before_the_view_was_switched_off(world: World) -> None:
+    """Nobody keeps it, and somebody looks by hand: who kept it last, or another machine."""
+    ann, bob = Machine(world, "ann"), Machine(world, "bob")
+    for looker in (ann, bob):
+        at = "here" if looker is ann else "elsewhere"
+        shown, later, unseen = f"shown-{at}.txt", f"later-{at}.txt", f"unseen-{at}"
+        ann.ask(VIEW_CHANGE, mode="on")
+        ann.commit(shown, data=b"one\n")
+        ann.keep(70)
+        ann.ask(VIEW_CHANGE, mode="off")
+        ann.commit(shown, data=b"one\ntwo\n")
+        ann.commit(later, data=b"three\n")
+        ann.commit(unseen, data=b"\0one")
+        world.clock.now_s += 300
+        world.store.put(PREFIX + shown, b"zero\none\n")
+        world.store.put(PREFIX + later, b"four\n")
+        world.store.put(PREFIX + unseen, b"\0two")
+        world.clock.now_s += 10
+        looker.ask(VIEW_LOOK)
+        assert looker.node.read(shown) == b"zero\none\ntwo\n"
+        assert sorted(looker.node.read(later).split()) == [b"four", b"three"]
+        assert looker.node.read(unseen) == b"\0one"
+        ann.node.engine.pull_now()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from agentfs.stores.protocol import Entry
 from agentfs.view.mark import SIGN_S
+from agentfs.view.rules import Rules
 from agentfs.view.shown import Shown
 
 VIEW_BYTES_MAX = 64 * 1024 * 1024
@@ -18,6 +19,19 @@ YOUNG_S = 2.0
 """An object is taken in when it has been as it is for so long."""
 CONFIRM_S = 5.0
 """Between the two looks that do not see an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """What an engine knows of the view, by the mark as it stands on the store."""
+
+    keeps: bool
+    """It is the keeper."""
+    rules: Rules
+    known: bool
+    """What it knows of an object is all that was shown at its name: nobody else has kept the view since."""
+    through: int
+    """At least what the files were after that entry of the log was shown; 0: nobody knows of anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from agentfs.model.records import Commit, InodeId
 from agentfs.replica.replica import Replica
 from agentfs.stores.protocol import Store
 from agentfs.sync.engine import Engine
+from agentfs.view.looking import Showing
 from agentfs.view.mark import SIGN_S, Mark, MarkFile, mode_of
 from agentfs.view.rules import RULES_MAX, Rule, Rules, checked_rule
 from agentfs.view.shown import ShownTable
@@ -370,15 +371,15 @@ class ViewService:
             keeper.tell(ended=True)
         return 0.0
 
-    def _showing(self) -> tuple[bool, Rules]:
+    def _showing(self) -> Showing:
         """See `BucketImport`."""
         keeper = self._keeper
         if keeper is None:
-            return False, Rules()
-        keeps, rules = keeper.showing()
-        if self._by_itself and not keeps:  # what stands there and is not known may be the other keeper's
+            return Showing(False, Rules(), known=False, through=0)
+        showing = keeper.showing()
+        if self._by_itself and not showing.keeps:  # what stands there and is not known may be the other keeper's
             raise _OvertakenError("another engine keeps the view now")
-        return keeps, rules
+        return showing
 
     # ---- answers ----
 

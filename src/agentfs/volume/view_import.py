@@ -32,7 +32,7 @@ from agentfs.view.importing import (
     moved_from,
 )
 from agentfs.view.log_files import LogFile, LogFiles
-from agentfs.view.looking import CONFIRM_S, YOUNG_S, Looked, Patience, is_as_known, is_too_much, looked
+from agentfs.view.looking import CONFIRM_S, YOUNG_S, Looked, Patience, Showing, is_as_known, is_too_much, looked
 from agentfs.view.naming import view_prefix
 from agentfs.view.restoring import restored
 from agentfs.view.rules import FILE_BYTES_MAX, Rules
@@ -110,10 +110,9 @@ class BucketImport:
         *,
         clock: Clock,
         due: Callable[[Iterable[InodeId]], None],
-        showing: Callable[[], tuple[bool, Rules]],
+        showing: Callable[[], Showing],
     ) -> None:
-        """`due` is told of the files whose objects are to be looked at by the writer. `showing`: whether this engine
-        keeps the view, by the mark as it stands on the store, and what the view shows."""
+        """`due` is told of the files whose objects are to be looked at by the writer."""
         self._volume = volume_name(plan.kind, plan.volume_id)
         self._prefix = view_prefix(plan.kind, plan.volume_id)
         self._commits = BucketCommits(plan, replica, history, clock=clock)
@@ -228,10 +227,10 @@ class BucketImport:
             if whole:
                 self._brake([])
             return report
-        keeps, rules = self._showing()
+        showing = self._showing()
+        keeps, rules = showing.keeps, showing.rules
         got = self._got(engine.ground.store, found.differs, rows, report, rules, appeared=appeared and keeps)
-        if keeps:
-            got = [replace(it, found=replace(it.found, stood=self._stood(it.entry.name))) for it in got]
+        got = [replace(it, found=replace(it.found, stood=self._stood(it.found, showing))) for it in got]
         gone = self._gone(found, rows, got, report, rules, keeps=keeps) if whole else []
         emptied = {it.entry.name for it in got if not self._believed_empty(it, rows, report, whole=whole)}
         moving = self._moving(found, got, report) if keeps and not report.braked else set[str]()
@@ -331,9 +330,12 @@ class BucketImport:
             before=before(self._table.get(entry.name), path, it.data, it.attributes),
         )
 
-    def _stood(self, name: str) -> Stood | None:
-        """What this keeper knows to have stood at the name, before another tool put something there."""
-        row = self._table.get(name)
+    def _stood(self, found: FoundObject, showing: Showing) -> Stood | None:
+        """What is known to have stood at the name, before another tool put something there."""
+        if not showing.known:
+            there = self._files.files_at([found.path]).get(found.path)
+            return Stood(0 if there is None else there.file, showing.through)
+        row = self._table.get(found.name)
         if row is None:
             return Stood(0, 0)
         return Stood(row.file, row.sequence) if row.file and (row.sequence or not row.digest) else None

@@ -13,6 +13,7 @@ from agentfs.sync.engine import Engine
 from agentfs.view.due import Due, expected
 from agentfs.view.facts import time_text
 from agentfs.view.log_files import LogFile, LogFiles
+from agentfs.view.looking import Showing
 from agentfs.view.mark import SIGN_S, Mark, MarkFile, encode
 from agentfs.view.naming import OBJECT_NAME_BYTES_MAX, object_name, view_prefix
 from agentfs.view.plan import Delete, Put, Wanted, steps
@@ -558,14 +559,15 @@ class Keeper:
 
     # ---- for who looks ----
 
-    def showing(self) -> tuple[bool, Rules]:
-        """Whether this engine keeps the view, by the mark as it stands on the store, and what the view shows. Raises
-        as `look`."""
+    def showing(self) -> Showing:
+        """Reads the mark. Raises as `look`."""
         if self.keeping:
             self._look_again()
         else:
             self.look()
-        return self.keeping, self._rules
+        mark = self.mark
+        known = self.keeping or (mark is not None and self._table.state("mark") == encode(mark))
+        return Showing(self.keeping, self._rules, known, 0 if mark is None else mark.through)
 
     def _now(self) -> str:
         return time_text(self._clock.wall_ns() // 1_000_000_000 * 1_000_000_000)

@@ -13,8 +13,7 @@ from agentfs.replica.replica import Replica
 from agentfs.sync.engine import Engine
 from agentfs.usage.budgets import money
 from agentfs.view.log_files import LogFiles
-from agentfs.view.looking import listings_per_day, signs_per_day
-from agentfs.view.rules import Rules
+from agentfs.view.looking import Showing, listings_per_day, signs_per_day
 from agentfs.view.shown import ShownTable
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
@@ -44,7 +43,7 @@ class BucketLooks:
         *,
         clock: Clock,
         due: Callable[[Iterable[InodeId]], None],
-        showing: Callable[[], tuple[bool, Rules]],
+        showing: Callable[[], Showing],
     ) -> None:
         """See `BucketImport`."""
         self._plan = plan
