@@ -41,6 +41,9 @@ HOUR_NS = 3600 * 10**9
         ("2026-11-20", "time", NOW_NS - 31 * HOUR_NS // 2 - 1),
         ("yesterday", "time", NOW_NS - 31 * HOUR_NS // 2 - 1),
         ("today", "time", NOW_NS + 17 * HOUR_NS // 2 - 1),
+        ("999999999w", "time", -(2**63 - 1)),
+        ("9999-12-30", "time", 2**63 - 1),
+        ("0001-01-01", "time", -(2**63 - 1)),
         ("before-the-move", "snapshot", 0),
         ("snapshot:v3", "snapshot", 0),
         ("v3.1", "snapshot", 0),
@@ -58,10 +61,17 @@ def test_moments_are_where_the_machine_is() -> None:
     assert parse_moment("2026-11-21", now_ns=NOW_NS, zone=zone, day_begins=True).number == NOW_NS - 35 * HOUR_NS // 2
 
 
-@pytest.mark.parametrize("text", ["", "2026-13-01", "2026-11-21T99:00", "2026-02-30"])
+@pytest.mark.parametrize(
+    "text", ["", "2026-13-01", "2026-11-21T99:00", "2026-02-30", "0001-01-01T00:00+05:00", "9999-12-31T23:00-05:00"]
+)
 def test_what_is_no_moment(text: str) -> None:
     with pytest.raises(InvalidArgument):
         parse_moment(text, now_ns=NOW_NS)
+
+
+def test_the_first_day_of_the_calendar_has_no_beginning_in_the_east() -> None:
+    with pytest.raises(InvalidArgument):
+        parse_moment("0001-01-01", now_ns=NOW_NS, zone=timezone(timedelta(hours=2)), day_begins=True)
 
 
 _TEXT = st.lists(st.sampled_from(["a\n", "b\n", "c\n", "ä\n", "\r\n"]), max_size=40).flatmap(

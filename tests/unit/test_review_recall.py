@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,20 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
 from memory_world import Indexed
 from node import Node, TestClock
 
+from agentfs.memory import index as index_module
+from agentfs.memory.browsing import timeline
 from agentfs.memory.documents import Document
 from agentfs.memory.facts import Facts
 from agentfs.memory.index import Entry, Index
 from agentfs.memory.passages import Passage
+from agentfs.memory.recalling import Asked, Recalled, recall
+from agentfs.memory.rows import PassageRow
 from agentfs.memory.sources import Sources
 from agentfs.memory.tokens import default_counter
 from agentfs.memory.words import query
 from agentfs.replica import backing
 from agentfs.stores.memory import MemoryStore
+from agentfs.volume.memory_words import asked_of
 
 Make = Callable[[], Indexed]
 
@@ -101,6 +107,27 @@ def test_a_journal_that_is_trimmed_while_it_is_read_is_made_up_for(
     assert paths(it) == ["a.md", "b.md", "c.md"]
 
 
+def test_a_file_that_takes_the_place_of_another_is_never_missing(
+    machine: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = machine()
+    it.node.write("a.md", b"a heron")
+    it.catch_up()
+    apply, seen = it.index._apply, []
+
+    def noted(changes: object) -> None:
+        apply(changes)  # type: ignore[arg-type]
+        seen.append(paths(it))
+
+    monkeypatch.setattr(it.index, "_apply", noted)
+    it.node.write("new.md", b"another heron")
+    it.node.rename("new.md", "a.md")
+    it.catch_up()
+    assert seen
+    assert all("a.md" in some for some in seen)
+    assert it.says() == it.should_say()
+
+
 # ---- the index ----
 
 
@@ -136,3 +163,50 @@ def test_equal_vectors_are_equally_near_wherever_they_stand(index: Index, many: 
     hits = index.by_vector(asked / np.linalg.norm(asked), limit=many)
     assert len({it.score for it in hits}) == 1
     assert [it.document.ino for it in index.rows([it.passage_id for it in hits])] == [*range(1, many + 1)]
+
+
+@pytest.mark.parametrize("moment", ["before it reads", "while it reads"])
+def test_a_question_is_asked_again_where_what_it_weighed_went(
+    index: Index, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Somebody's file is made anew while another asks: its passages have other ids then."""
+    index.put([entry(1, "a heron"), entry(2, "a stork")])
+    find, apply, begun = index.found, index._apply, threading.Event()
+
+    def late(ids: Sequence[int]) -> list[PassageRow | None]:
+        monkeypatch.setattr(index, "found", find)
+        if moment == "before it reads":
+            index.put([entry(1, "a heron")])
+            return find(ids)
+        other.start()
+        begun.wait()
+        return find(ids)
+
+    def held_up(changes: object) -> None:
+        begun.set()
+        asked_once.wait()
+        apply(changes)  # type: ignore[arg-type]
+
+    def ask() -> Recalled:
+        answer = recall(index, None, default_counter(), Asked("heron"))
+        asked_once.set()
+        return answer
+
+    monkeypatch.setattr(index_module, "_STEADY_SECONDS", 60.0)
+    asked_once = threading.Event()
+    other = threading.Thread(target=index.put, args=([entry(1, "a heron")],))
+    monkeypatch.setattr(index, "found", late)
+    if moment == "while it reads":
+        monkeypatch.setattr(index, "_apply", held_up)
+    got = index.steady(ask)
+    if other.ident is not None:
+        other.join()
+    assert [it.text for it in got.found] == ["a heron"]
+
+
+@pytest.mark.parametrize("since_ns", [10**30, -(10**30)])
+def test_a_time_beyond_all_others_is_a_time(index: Index, since_ns: int) -> None:
+    index.put([entry(1, "a heron")])
+    asked = asked_of({"query": "", "since_ns": since_ns}, now_ns=0, half_life_ns=1)
+    found = timeline(index, None, default_counter(), asked)
+    assert [it.text for it in found] == ([] if since_ns > 0 else ["a heron"])

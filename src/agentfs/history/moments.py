@@ -25,6 +25,7 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9].*\Z")
 _AGO = re.compile(r"([0-9]{1,9})\s*(s|sec|m|min|h|d|w)(\s+ago)?\Z")
 _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _SECOND_NS = 10**9
+_NS_MAX = 2**63 - 1
 _SNAPSHOT = "snapshot:"
 
 
@@ -56,7 +57,7 @@ def parse_moment(text: str, *, now_ns: int, zone: tzinfo | None = None, day_begi
     if match := _SEQUENCE.match(words):
         return Moment("sequence", int(match[1]), words)
     if match := _AGO.match(words):
-        return Moment("time", now_ns - int(match[1]) * _SECONDS[match[2]] * _SECOND_NS, words)
+        return Moment("time", storable(now_ns - int(match[1]) * _SECONDS[match[2]] * _SECOND_NS), words)
     if words in ("today", "yesterday"):
         today = datetime.fromtimestamp(now_ns // _SECOND_NS, zone).date()
         day = today - timedelta(days=1) if words == "yesterday" else today
@@ -64,29 +65,34 @@ def parse_moment(text: str, *, now_ns: int, zone: tzinfo | None = None, day_begi
     if _DATE.match(words):
         return Moment("time", _day(words, zone, day_begins), words)
     if _TIME.match(words):
-        return Moment("time", _nanoseconds(_parsed(words, zone)), words)
+        return Moment("time", storable(_nanoseconds(_parsed(words, zone))), words)
     return Moment("snapshot", 0, words)
+
+
+def storable(time_ns: int) -> int:
+    """Nearest to it what a database holds: the years 1677 to 2262. No commit is of another."""
+    return min(max(time_ns, -_NS_MAX), _NS_MAX)
 
 
 def _parsed(text: str, zone: tzinfo | None) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        if found.tzinfo is None:
+            found = found.replace(tzinfo=zone) if zone is not None else found.astimezone()
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError):  # also the first and the last day of the calendar, in another zone
         raise InvalidArgument(f"{text!r} is not a time: write 2026-11-21T10:00") from None
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=zone) if zone is not None else found.astimezone()
-    return found
 
 
 def _day(text: str, zone: tzinfo | None, begins: bool) -> int:
     try:
         day = datetime.fromisoformat(text) + timedelta(days=0 if begins else 1)
+        local = day.replace(tzinfo=zone) if zone is not None else day.astimezone()
+        return storable(_nanoseconds(local.astimezone(UTC)) - (0 if begins else 1))
     except (ValueError, OverflowError):
         raise InvalidArgument(f"{text!r} is not a date: write 2026-11-21") from None
-    local = day.replace(tzinfo=zone) if zone is not None else day.astimezone()
-    return _nanoseconds(local) - (0 if begins else 1)
 
 
 def _nanoseconds(moment: datetime) -> int:
-    since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return ((since.days * 86400 + since.seconds) * 10**6 + since.microseconds) * 1000

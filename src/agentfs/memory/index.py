@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from agentfs.errors import ReplicaDamaged
 from agentfs.memory import words
@@ -28,16 +29,22 @@ from agentfs.memory.rows import (
     Looked,
     PassageRow,
     Stats,
+    documents_in,
     documents_where,
     one_of,
     passages_where,
+    where_of,
 )
 from agentfs.memory.tokens import TokenCounter, well_formed
-from agentfs.replica.database import Connection, Row
+from agentfs.replica.database import Connection
 
 __all__ = ["ALL", "DocumentRow", "Entry", "Filters", "Hit", "Index", "Looked", "PassageRow", "Stats", "index_path"]
 
+_Answer = TypeVar("_Answer")
+
 ALL = Filters()
+_STEADY_TRIES = 3
+_STEADY_SECONDS = 0.5
 _ROWS_KEPT = 30_000
 """Passages that were read, kept to be read again."""
 
@@ -69,6 +76,10 @@ class Index:
         self._rows_lock = threading.Lock()
         self._changed = 0
         """Grows with every change, so that nothing older is kept."""
+        self._lost = 0
+        """Grows when passages went that a question may have weighed."""
+        self._losing = False
+        """They go in this moment."""
         self._embedder = -1, ""
         """As of which generation of the file."""
 
@@ -124,16 +135,33 @@ class Index:
     def _changing(self, position: int | None) -> Iterator[_Changes]:
         """One transaction, and after it what stands in memory."""
         with self._file.write_lock:
-            with self._file.writing() as sql:
-                changes = _Changes(sql)
-                yield changes
-                if position is not None:
-                    sql.execute("UPDATE state SET value=? WHERE key='position'", (position,))
             try:
-                self._apply(changes)
-            except BaseException:
-                self._forget()
-                raise
+                with self._file.writing() as sql:
+                    changes = _Changes(sql)
+                    yield changes
+                    if position is not None:
+                        sql.execute("UPDATE state SET value=? WHERE key='position'", (position,))
+                    self._losing = bool(changes.passages)
+                try:
+                    self._apply(changes)
+                except BaseException:
+                    self._forget()
+                    raise
+            finally:
+                if self._losing:
+                    self._lost, self._losing = self._lost + 1, False
+
+    def steady(self, ask: Callable[[], _Answer]) -> _Answer:
+        """What `ask` finds. It is asked again, twice at most, where passages that it may have weighed went before it
+        had read them: a file that changes is there before and after, and would be missing."""
+        for _ in range(_STEADY_TRIES - 1):
+            lost = self._lost
+            answer = ask()
+            if lost == self._lost and not self._losing:
+                return answer
+            if self._file.write_lock.acquire(timeout=_STEADY_SECONDS):  # what goes has gone, and what comes is there
+                self._file.write_lock.release()
+        return ask()
 
     def _apply(self, changes: _Changes) -> None:
         if changes.everything or self._image_generation != self._file.generation:
@@ -195,12 +223,14 @@ class Index:
 
     # ---- changing ----
 
-    def put(self, entries: Iterable[Entry], *, position: int | None = None) -> None:
-        """Index documents in place of what their inodes had, in one transaction.
+    def put(self, entries: Iterable[Entry], *, gone: Iterable[int] = (), position: int | None = None) -> None:
+        """Index documents in place of what their inodes had, and forget those of the inodes `gone` as `remove` does,
+        in one transaction.
 
         A passage whose text did not change keeps its vector. With `position` the index is true up to there.
         Raises `NoSpace`, `Unavailable` when the index was found damaged: nothing of it is done then."""
         with self._changing(position) as changes:
+            _remove(changes, gone)
             for entry in entries:
                 known = changes.sql.one("SELECT id FROM document WHERE ino=?", (entry.ino,))
                 kept = _vectors_by_text(changes.sql, known[0]) if known is not None else {}
@@ -276,11 +306,7 @@ class Index:
     def remove(self, inos: Iterable[int], *, position: int | None = None) -> None:
         """Forget documents, and that their files were looked at; those that are not indexed are passed over."""
         with self._changing(position) as changes:
-            for ino in inos:
-                changes.sql.execute("DELETE FROM file WHERE ino=?", (ino,))
-                row = changes.sql.one("SELECT id FROM document WHERE ino=?", (ino,))
-                if row is not None:
-                    _delete(changes, row[0])
+            _remove(changes, inos)
 
     # ---- vectors ----
 
@@ -337,7 +363,7 @@ class Index:
                 with self._file.reading(opens=False) as sql:
                     frequencies = image.frequencies(sql, terms, seen)
                     scores = image.scores_by_words(sql, terms, frequencies, seen)
-                    documents = _documents_in(sql, filters)
+                    documents = documents_in(sql, filters)
             else:
                 frequencies = image.frequencies(None, terms, seen)
                 scores = image.scores_by_words(None, terms, frequencies, seen)
@@ -402,7 +428,7 @@ class Index:
 
     def documents(self, filters: Filters = ALL) -> list[DocumentRow]:
         """By path."""
-        where, bindings = _where(filters)
+        where, bindings = where_of(filters)
         with self._file.reading() as sql:
             found = documents_where(sql, f"{where} ORDER BY d.path", bindings)
         return [it for it in found if filters.readable is None or filters.readable(it.ino)]
@@ -493,38 +519,6 @@ def _state(sql: Connection, key: str) -> int | str:
     return value
 
 
-# ---- filters ----
-
-
-def _below(directory: bytes) -> tuple[bytes, bytes]:
-    """The range of paths inside a directory."""
-    return directory + b"/", directory + b"0"  # 0 follows /
-
-
-def _where(filters: Filters) -> tuple[str, Row]:
-    """Of documents."""
-    wanted = ["(d.expires_ns IS NULL OR d.expires_ns > ?)"]
-    bindings: list[object] = [filters.now_ns]
-    if filters.path:
-        wanted.append("(d.path = ? OR (d.path >= ? AND d.path < ?))")
-        bindings += [filters.path, *_below(filters.path)]
-    for tag in filters.tags:
-        wanted.append("d.id IN (SELECT document FROM tag WHERE folded=?)")
-        bindings.append(well_formed(tag).removeprefix("#").casefold())
-    if filters.since_ns is not None:
-        wanted.append("coalesce(d.created_ns, d.mtime_ns) >= ?")
-        bindings.append(filters.since_ns)
-    return " AND ".join(wanted), tuple(bindings)
-
-
-def _documents_in(sql: Connection, filters: Filters) -> list[int] | None:
-    """The ids of the documents that path and tags let through; None: all."""
-    if not filters.path and not filters.tags:
-        return None
-    where, bindings = _where(Filters(path=filters.path, tags=filters.tags, now_ns=filters.now_ns))
-    return [row[0] for row in sql.rows(f"SELECT d.id FROM document d WHERE {where}", bindings)]
-
-
 # ---- changing ----
 
 
@@ -545,6 +539,14 @@ def _set_looked(sql: Connection, files: Iterable[tuple[int, Looked]]) -> None:
     sql.executemany(
         "INSERT OR REPLACE INTO file VALUES(?,?,?)", ((ino, looked.change, looked.stamp) for ino, looked in files)
     )
+
+
+def _remove(changes: _Changes, inos: Iterable[int]) -> None:
+    for ino in inos:
+        changes.sql.execute("DELETE FROM file WHERE ino=?", (ino,))
+        row = changes.sql.one("SELECT id FROM document WHERE ino=?", (ino,))
+        if row is not None:
+            _delete(changes, row[0])
 
 
 def _delete(changes: _Changes, document: int) -> None:

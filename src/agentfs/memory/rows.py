@@ -9,7 +9,7 @@ from agentfs.memory.doubles import Gist, gist
 from agentfs.memory.facts import Facts
 from agentfs.memory.passages import Passage
 from agentfs.memory.results import Found
-from agentfs.memory.tokens import TokenCounter
+from agentfs.memory.tokens import TokenCounter, well_formed
 from agentfs.replica.database import Connection, Row
 
 
@@ -220,3 +220,35 @@ def passages_where(sql: Connection, where: str, bindings: Row) -> list[PassageRo
         passage = Passage(row[2], row[3], row[4], row[5], row[6], headings, row[8], row[9])
         found.append(PassageRow(row[0], documents[row[11]], row[1], passage, row[10]))
     return found
+
+
+# ---- filters ----
+
+
+def _below(directory: bytes) -> tuple[bytes, bytes]:
+    """The range of paths inside a directory."""
+    return directory + b"/", directory + b"0"  # 0 follows /
+
+
+def where_of(filters: Filters) -> tuple[str, Row]:
+    """Of documents."""
+    wanted = ["(d.expires_ns IS NULL OR d.expires_ns > ?)"]
+    bindings: list[object] = [filters.now_ns]
+    if filters.path:
+        wanted.append("(d.path = ? OR (d.path >= ? AND d.path < ?))")
+        bindings += [filters.path, *_below(filters.path)]
+    for tag in filters.tags:
+        wanted.append("d.id IN (SELECT document FROM tag WHERE folded=?)")
+        bindings.append(well_formed(tag).removeprefix("#").casefold())
+    if filters.since_ns is not None:
+        wanted.append("coalesce(d.created_ns, d.mtime_ns) >= ?")
+        bindings.append(filters.since_ns)
+    return " AND ".join(wanted), tuple(bindings)
+
+
+def documents_in(sql: Connection, filters: Filters) -> list[int] | None:
+    """The ids of the documents that path and tags let through; None: all."""
+    if not filters.path and not filters.tags:
+        return None
+    where, bindings = where_of(Filters(path=filters.path, tags=filters.tags, now_ns=filters.now_ns))
+    return [row[0] for row in sql.rows(f"SELECT d.id FROM document d WHERE {where}", bindings)]

@@ -422,10 +422,8 @@ class Worker:
                 self._resting.pop(ino, None)
 
     def _store(self, entries: list[Entry], looked: list[tuple[int, Looked]], gone: list[int]) -> None:
-        if gone:
-            self._index.remove(gone)
-        if entries:
-            self._index.put(entries)
+        if entries or gone:  # at once: a file that takes the place of another is never missing
+            self._index.put(entries, gone=gone)
             self.indexed += len(entries)
         if looked:
             self._index.set_looked(looked)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agentfs.errors import AgentFSError, InvalidArgument, NotFound, OtherVolume
-from agentfs.history.moments import Moment, parse_moment
+from agentfs.history.moments import Moment, parse_moment, storable
 from agentfs.model.names import shown
 from agentfs.model.records import Kind
 from agentfs.sdk.comparing import Compared, compared
@@ -306,7 +306,7 @@ class HomeHistory:
         if isinstance(at, datetime):
             since = (at if at.tzinfo else at.astimezone()).astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
             number = (since.days * 86400 + since.seconds) * _SECOND_NS + since.microseconds * 1000
-            return Moment("time", number, at.isoformat())
+            return Moment("time", storable(number), at.isoformat())
         return parse_moment(f"@{at}" if isinstance(at, int) else at, now_ns=now_ns)
 
     def _since_ns(self, since: Moments | None) -> int | None:

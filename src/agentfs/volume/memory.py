@@ -332,7 +332,7 @@ class MemoryService:
             half_life_ns = int(self._settings.recall_half_life_seconds * _NS) or HALF_LIFE_NS
             asked = words.asked_of(request, now_ns=it.time.now_ns(), half_life_ns=half_life_ns)
             asked = _with_reader(asked, request, it)
-            found = do(it, asked, request)
+            found = it.index.steady(lambda: do(it, asked, request))
             return words.answered(
                 found | {"behind": it.worker.behind_of({*asked.hidden, *it.expiry.staying})}, progress
             )

@@ -35,6 +35,8 @@ LIMIT_MAX = 1000
 _PIECE_CHARACTERS = 200_000
 """Each may take two bytes as a part of a message."""
 _SLACK_SECONDS = 60.0
+_NS_MAX = 2**63 - 1
+"""What the index holds: the year 2262. Nothing is dated later, or before as long a time."""
 
 
 # ---- asking ----
@@ -123,7 +125,7 @@ def asked_of(request: Message, *, now_ns: int, half_life_ns: int) -> Asked:
         strategy=cast(Strategy, strategy),
         tags=tuple(tag.lstrip("#") for tag in tags),
         path=b"/".join(part for part in os.fsencode(path).split(b"/") if part),
-        since_ns=since_ns if isinstance(since_ns, int) else None,
+        since_ns=min(max(since_ns, -_NS_MAX), _NS_MAX) if isinstance(since_ns, int) else None,
         limit=_number(request, "limit", 200, LIMIT_MAX),
         now_ns=now_ns,
         half_life_ns=half_life_ns,
