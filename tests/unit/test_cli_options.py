@@ -1,10 +1,13 @@
-"""Options of commands that no home is needed to refuse."""
+"""Options that are refused before a home is opened, and engines that end while they are asked."""
 
 import sys
+from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from agentfs import Home
 from agentfs.cli.main import cli
 from agentfs.cli.standard_input import read_standard_input, standard_input
 from agentfs.errors import InvalidArgument
@@ -19,6 +22,7 @@ from agentfs.errors import InvalidArgument
         (("curate", "--similarity", "1.01"), "not in the range"),
         (("curate", "--similarity", ""), "not a valid float"),
         (("remember", "x", "--importance", "nan"), "nan is no number"),
+        (("remember", "x", "--ttl", ""), "--ttl is empty"),
         (("view", "rules", "*.{md,txt}=none"), "braces are no choice here"),
     ],
 )
@@ -51,3 +55,18 @@ def test_standard_input_that_is_a_directory(monkeypatch: pytest.MonkeyPatch) -> 
     assert standard_input() is not None
     with pytest.raises(InvalidArgument, match="cannot be read: Is a directory"):
         read_standard_input()
+
+
+def test_an_engine_that_ends_before_it_answers_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs is the engine of another command, and ends with it."""
+    environment = {
+        "HOME": str(tmp_path), "AGENTFS_STORE": str(tmp_path / "store"), "AGENTFS_STATE_DIR": str(tmp_path / "state"),
+        "AGENTFS_AGENT_ID": "me", "AGENTFS_VIEW": "off", "AGENTFS_EMBEDDER": "off",
+    }  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with Home.open() as home:
+        home.write("a.md", "---\ntags: [ops]\n---\nDeploys go out on Tuesdays.\n")
+    monkeypatch.setattr("agentfs.replica.lock_file.holder", lambda _path: 1)
+    done = CliRunner().invoke(cli, ["tags"], catch_exceptions=False)
+    assert (done.exit_code, done.output) == (0, "1  ops\n")

@@ -68,6 +68,7 @@ _EXAMPLES = (
     "agentfs recall 'when do we deploy?' --max-tokens 500",
     "agentfs COMMAND --help                            # what else it can do, with examples",
 )
+_LINE_CHARACTERS_MAX = 2000
 ALIASES = {"umount": "unmount"}
 _ATTRIBUTES = {"config": "config_group", "import": "import_"}
 
@@ -168,7 +169,9 @@ def _fail(code: str, message: str, number: int) -> int:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """Of an argument that is as long as a book no more than tells which it is."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LINE_CHARACTERS_MAX else f"{line[:_LINE_CHARACTERS_MAX]} …"
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ def remember(
     if not text:
         raise click.UsageError("there is no text: give it, or - for standard input")
     body = _standard_input() if text == ("-",) else " ".join(text)
+    if ttl is not None and not ttl.strip():
+        raise click.UsageError("--ttl is empty: write 7d, 12h or a date, or leave it out")
     words = [word.strip() for tag in tags for word in tag.split(",") if word.strip()]
     with opened(options, fresh=False, push=not no_sync) as home:
         made = home.remember(
@@ -105,7 +107,9 @@ def forget(*, paths: tuple[str, ...], dry_run: bool, no_sync: bool, as_json: boo
     with opened(options, fresh=True, push=not (no_sync or dry_run)) as home:
         for path in paths:  # all or none, as far as that can be told before
             if home.stat(path, follow=False).is_directory:
-                raise IsADirectory(f"{path} is a directory: forget takes files (agentfs rm -r deletes directories)")
+                raise IsADirectory(
+                    f"{path or '/'} is a directory: forget takes files (agentfs rm -r deletes directories)"
+                )
         if not dry_run:
             for path in paths:
                 home.forget(path)

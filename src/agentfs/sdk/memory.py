@@ -78,7 +78,8 @@ class HomeMemory:
             try:
                 return self._make(place, data, parents=True)
             except Exists:
-                raise Exists(f"{shown(place)} exists, and remember makes new files: choose another path") from None
+                taken = shown(place) or "/"
+                raise Exists(f"{taken} exists, and remember makes new files: choose another path") from None
         directory = above + directory_of(now_ns)
         for name in names(text, title):
             with contextlib.suppress(Exists):
