@@ -64,7 +64,7 @@ def test_full_disk(machines: Fleet, ministack_server: S3Server, bucket: str) -> 
         os.unlink(machine.path(sorted(whole)[0]))  # room can be made through the mount itself
         assert not os.path.exists(machine.path(sorted(whole)[0]))
         # What is being uploaded keeps its bytes until it is read.
-        until(lambda: _has_room(machine, "in the room", b"r" * 500_000), "the room that was made can be used")
+        until(lambda: _has_room(machine, "in the room", b"r" * 500_000), "the room that was made is used", 120)
         os.unlink(ballast)
         machine.write("after", b"a" * 300_000)
         assert machine.read("after") == b"a" * 300_000
