@@ -25,35 +25,41 @@ class Heading(NamedTuple):
     last_line: int
 
 
-def header(it: Heading) -> str:
+_Shape = tuple[str, int, tuple[str, ...], tuple[int, int]]
+"""What its cost depends on: path, day, tags shown, and how many digits the numbers of its lines have, as all digits
+cost the same."""
+
+
+def header(counter: TokenCounter, it: Heading, *, below: bool) -> tuple[str, int | None]:
+    """The line, and its tokens: at the beginning of a text, or `below` a text and a newline, which are not counted;
+    None: only counting the whole tells."""
     lines = f"{it.first_line}-{it.last_line}" if it.last_line > it.first_line else str(it.first_line)
-    before, behind = _around_lines(it.path, it.date_ns // DAY_NS, it.tags[:_TAGS_SHOWN])
-    return f"{before}{lines}{behind}"
+    before, behind, cost = _line(counter, _shape(it), below)
+    return f"{before}{lines}{behind}", cost
 
 
 def cost_alone(counter: TokenCounter, it: Heading) -> int:
     """A header's tokens at the beginning of a text."""
-    return _alone(counter, it.path, it.date_ns // DAY_NS, it.tags[:_TAGS_SHOWN], _digits(it))
+    return _alone(counter, _shape(it))
 
 
-def cost_below(counter: TokenCounter, it: Heading) -> int | None:
-    """The same behind a newline; None: only counting tells."""
-    return _below(counter, it.path, it.date_ns // DAY_NS, it.tags[:_TAGS_SHOWN], _digits(it))
-
-
-def _digits(it: Heading) -> tuple[int, int]:
-    """How many the numbers of its lines have, as all digits cost the same."""
-    return len(str(it.first_line)), len(str(it.last_line)) if it.last_line > it.first_line else 0
+def _shape(it: Heading) -> _Shape:
+    digits = len(str(it.first_line)), len(str(it.last_line)) if it.last_line > it.first_line else 0
+    return it.path, it.date_ns // DAY_NS, it.tags[:_TAGS_SHOWN], digits
 
 
 @functools.lru_cache(8192)
-def _alone(counter: TokenCounter, path: str, day: int, tags: tuple[str, ...], digits: tuple[int, int]) -> int:
-    return counter.count(_template(path, day, tags, digits))
+def _alone(counter: TokenCounter, shape: _Shape) -> int:
+    return counter.count(_template(*shape))
 
 
 @functools.lru_cache(8192)
-def _below(counter: TokenCounter, path: str, day: int, tags: tuple[str, ...], digits: tuple[int, int]) -> int | None:
-    return counter.below([_template(path, day, tags, digits)], [_alone(counter, path, day, tags, digits)])[0]
+def _line(counter: TokenCounter, shape: _Shape, below: bool) -> tuple[str, str, int | None]:
+    """What it has before and behind its lines, and what it costs."""
+    path, day, tags, _ = shape
+    alone = _alone(counter, shape)
+    cost = counter.below([_template(*shape)], [alone])[0] if below else alone
+    return *_around_lines(path, day, tags), cost
 
 
 def _template(path: str, day: int, tags: tuple[str, ...], digits: tuple[int, int]) -> str:

@@ -385,6 +385,8 @@ class Image:
         many = self.alive if seen is None else int(seen.sum())
         norms = self._normed() if seen is None else self._norms_of(seen)
         spent = 0
+        slots: list[Slots] = []
+        worths: list[Floats] = []
         for frequency, term in sorted(zip(frequencies, terms, strict=True)):
             spent += frequency
             if spent > _POSTINGS_MAX and spent > frequency:
@@ -396,7 +398,10 @@ class Image:
                 worth = weight * found.frequencies / (found.frequencies + norms[found.slots])
                 if seen is None:
                     found.worth, found.worth_at = worth, (self._changes, frequency)
-            scores[found.slots] += worth
+            slots.append(found.slots)
+            worths.append(worth)
+        if slots:  # in one go: one after the other, as they stand
+            np.add.at(scores, np.concatenate(slots), np.concatenate(worths))
         return scores
 
     def held(self, worths: Mapping[str, float], slots: Slots) -> list[float] | None:
@@ -407,8 +412,11 @@ class Image:
             if (known := self._terms.get(term)) is None:
                 return None
             row[known.slots] = True
-        sums = (here[:, slots] * np.fromiter(worths.values(), np.float64)[:, None]).cumsum(axis=0)
-        found: list[float] = sums[-1].tolist()
+        found = [0.0] * len(slots)
+        for worth, row in zip(worths.values(), here.take(slots, axis=1).tolist(), strict=True):
+            for at, has in enumerate(row):
+                if has:
+                    found[at] += worth
         return found
 
     def frequencies(self, sql: Connection | None, terms: Sequence[str], seen: Mask | None = None) -> list[int]:

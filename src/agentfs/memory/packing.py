@@ -11,13 +11,12 @@ the count of the whole text.
 """
 
 import functools
-import itertools
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from agentfs.memory.doubles import Doubles, Gist, gist
-from agentfs.memory.headers import Heading, cost_alone, cost_below, header
+from agentfs.memory.headers import Heading, cost_alone, header
 from agentfs.memory.results import Found, Recalled
 from agentfs.memory.tokens import TokenCounter
 
@@ -164,10 +163,9 @@ class _Run:
     def __init__(self, piece: Piece) -> None:
         self.path = piece.found.path
         self.first = self.last = self.best = piece
-        self._pieces = [piece]
-        self._between = [""]
-        """What stands before each."""
         self.text = piece.found.text
+        self.below = piece.below
+        """What it costs behind a newline; None: only counting tells."""
         self.tokens = piece.found.tokens
 
     @property
@@ -184,24 +182,14 @@ class _Run:
         if not 0 <= lines <= 2 or other.start - last.end != lines:
             return False
         between = "\n" * lines
-        self._pieces.append(other)
-        self._between.append(between)
+        if self.below is not None:
+            self.below = None if not between or other.below is None else self.below + lines + other.below
         self.text += between + found.text
         self.tokens += found.tokens + (1 if between else 0)
         self.last = other
         if other.score > self.best.score:
             self.best = other
         return True
-
-    @property
-    def below(self) -> int | None:
-        """What it costs behind a newline; None: only counting tells."""
-        spent = 0
-        for piece, between in zip(self._pieces, self._between, strict=True):
-            if piece.below is None or not (between or piece is self.first):
-                return None
-            spent += piece.below + len(between)
-        return spent
 
     def found(self, parts: Mapping[str, float]) -> Found:
         """As it comes back: the score, the parts and the facts of its best."""
@@ -232,7 +220,7 @@ class _Choice:
         self._spent = 0
         self._texts = Doubles()
         self._first: dict[Hashable, int] = {}
-        """By file: the first of its pieces that was looked at, whose header counts for all."""
+        """By file: the first of its pieces, whose header counts for all."""
         self._headers: dict[Hashable, int] = {}
         """What they cost, by file."""
         self._paid: set[Hashable] = set()
@@ -255,6 +243,7 @@ class _Choice:
         best: float | None = None
         least, room, left = 0.0, self._room(), self._left
         for offers in some:
+            self._first = {file: at for _, _, file, at in reversed(offers)} | self._first
             for place, offer in enumerate(offers):
                 score, tokens, file, at = offer
                 if best is None:
@@ -264,7 +253,6 @@ class _Choice:
                 if score <= 0 or score < least or len(left) >= _TRIED:
                     return
                 if tokens >= room:  # most of what is looked at: no header is looked up for it
-                    self._first.setdefault(file, at)
                     left.append(offer)
                     continue
                 fits = self._cost(tokens, file, at) <= room
@@ -286,28 +274,24 @@ class _Choice:
     def _read(self, at: int, offers: Sequence[Offer] = (), place: int = 0, least: float = 0.0) -> Piece | None:
         """A piece, and with it those that will be wanted after it."""
         if at not in self._pieces:
-            ahead = (it for it in self._ahead(offers, place, least) if it not in self._pieces)
-            wanted = list(dict.fromkeys((at, *ahead)))
+            wanted = [at, *self._ahead(at, offers, place, least)]
             self._pieces.update(zip(wanted, self._offers.read(wanted), strict=True))
         return self._pieces[at]
 
-    def _ahead(self, offers: Sequence[Offer], place: int, least: float) -> Iterator[int]:
-        """What will be wanted from there on, if none of it says the same as another."""
-        room, tried, paid = self._max - self._spent, len(self._left), set()
-        for score, tokens, file, at in itertools.islice(offers, place, None):
+    def _ahead(self, first: int, offers: Sequence[Offer], place: int, least: float) -> list[int]:
+        """What else will be wanted from there on, if none of it says the same as another."""
+        room, tried, paid, found = self._max - self._spent, len(self._left), set(), []
+        for score, tokens, file, at in offers[place:]:
             if room < _LEAST or score <= 0 or score < least or tried >= _TRIED:
                 break
-            if tokens >= room:
-                self._first.setdefault(file, at)
+            if tokens >= room or (cost := tokens + 1 if file in paid else self._cost(tokens, file, at)) > room:
                 tried += 1
                 continue
-            cost = tokens + 1 if file in paid else self._cost(tokens, file, at)
-            if cost <= room:
-                yield at
-                room -= cost
-                paid.add(file)
-            else:
-                tried += 1
+            room -= cost
+            paid.add(file)
+            if at != first and at not in self._pieces:
+                found.append(at)
+        return found
 
     def settled(self) -> tuple[list[_Run], str, int]:
         """The runs, their text and its tokens, never above the budget. What the parts were thought to cost more than
@@ -395,8 +379,9 @@ def _written(runs: Sequence[_Run], counter: TokenCounter) -> tuple[str, int]:
             while end < len(runs) and runs[end].path == run.path:
                 end += 1
             heading = _heading(run.first.found, runs[end - 1].last.found.last_line)
-            lines.append(header(heading))
-            costs.append(cost_below(counter, heading) if at else cost_alone(counter, heading))
+            line, cost = header(counter, heading, below=at > 0)
+            lines.append(line)
+            costs.append(cost)
         costs.append(run.below)
         lines.append(run.text)
     text = "\n".join(lines)

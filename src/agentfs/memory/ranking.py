@@ -122,7 +122,7 @@ class Ranking:
             yield {name: value for name, of in parts if (value := of.item(at) * scale)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bearing:
     """What a question says besides its words, and what it wants."""
 
@@ -144,7 +144,7 @@ class Bearing:
     half_life_ns: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hits:
     """What words or vectors found."""
 
@@ -220,8 +220,8 @@ def _spread(hits: Hits, many: int, full: int) -> Floats:
     if not len(hits.scores):
         return found
     scores = hits.scores.astype(np.float64)
-    high = float(scores.max())
-    low = max(float(scores.min()), 0.0) if len(scores) >= full else 0.0
+    high = scores.item(scores.argmax())
+    low = max(scores.item(scores.argmin()), 0.0) if len(scores) >= full else 0.0
     found[hits.at] = np.maximum((scores - low) / (high - low), 0) if high > low else high > 0
     return found
 
@@ -256,7 +256,7 @@ def _of_documents(base: Floats, of: Places, starts: Places) -> Floats:
 
 def _of_best(strengths: Floats) -> Floats:
     """What part of the greatest each is."""
-    top = float(strengths.max())
+    top = strengths.item(strengths.argmax())
     return strengths / top if top > 0 else np.zeros(len(strengths))
 
 

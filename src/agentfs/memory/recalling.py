@@ -59,7 +59,7 @@ _JUDGED = 12
 """So many of the best are looked at to tell whether anything is relevant."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Looked:
     """What a question found before anything is packed or cut. Texts are read as far as one looks."""
 
@@ -157,7 +157,9 @@ def look(index: Index, embedder: Embedder | None, asked: Asked, limit: int) -> L
     word_slots, word_scores = asking.by_words(limit)
     spoken_of = named(asked.query, asking.authors_of(word_slots))
     rarity = _rarity(query, asking)
-    vector = _vector(index, embedder, asked, _empty_words(query, spoken_of, asking), rarity)
+    knows = embedder if embedder is not None and index.embedder == embedder.name else None
+    empty = _empty_words(query, spoken_of, asking) if knows is not None else ()
+    vector = _vector(index, knows, asked, empty, rarity)
     near_slots, cosines = asking.by_vector(vector, limit) if vector is not None else _NONE
     slots, at_words, at_near = _candidates(asking, (word_slots, word_scores), (near_slots, cosines))
     weighed = asking.weighed(slots)
