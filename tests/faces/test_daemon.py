@@ -215,6 +215,23 @@ def test_signals_unmount_cleanly(me: Machine, other: Machine, number: signal.Sig
     assert other.ok("cat", "f").out == b"x"
 
 
+@pytest.mark.parametrize("how", ["new name", "old name", "signal", "dead"])
+def test_a_mount_that_moved_with_its_directory_is_unmounted(me: Machine, how: str) -> None:
+    old, new = me.root / "project" / "memory", me.root / "elsewhere" / "memory"
+    old.mkdir(parents=True)
+    pid = me.ok("mount", str(old), "--json").json["pid"]
+    old.parent.rename(new.parent)
+    (new / "f").write_text("x")
+    if how in ("signal", "dead"):
+        os.kill(pid, signal.SIGTERM if how == "signal" else signal.SIGKILL)
+        until(lambda: not processes_of(me.root))
+    if how != "signal":
+        me.ok("unmount", str(old if how == "old name" else new))
+    assert device.mounted_at(os.fsencode(new)) is None
+    assert (processes_of(me.root), me.status()["mounts"]) == ([], [])
+    assert me.ok("cat", "f").out == b"x"
+
+
 def test_foreground(me: Machine) -> None:
     place = me.directory()
     process = subprocess.Popen(

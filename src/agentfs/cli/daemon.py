@@ -163,6 +163,7 @@ class Daemon:
             store=redacted(self._plan.settings.store),
             replica=volume.directory,
             pid=os.getpid(),
+            device=self._mount.device if self._mount is not None else "",
             started=process_stamp(os.getpid()) or "unknown",
             mounted_at_ns=self._clock.wall_ns(),
         )

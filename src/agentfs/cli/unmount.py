@@ -18,7 +18,7 @@ from agentfs.config.settings import Settings, load
 from agentfs.errors import AgentFSError, MountFailed, NotMounted, SyncTimedOut
 from agentfs.replica.sessions import is_alive
 from agentfs.volume.messages import Gone, Message, connect, error_of
-from agentfs.volume.mounts import MountRecord, mount_file, read_record, remove_record
+from agentfs.volume.mounts import MountRecord, mount_file, read_moved, read_record, remove_record
 from agentfs.volume.status import Pending, peek_pending, together
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def unmount(*, mountpoint: str, force: bool, as_json: bool, **options: str | Non
     settings = settings_of(options)
     clock = SystemClock()
     path = os.fsdecode(resolve(mountpoint))
-    record = read_record(settings.state_dir, path)
+    record = read_record(settings.state_dir, path) or _moved(settings, path)
     with Progress("pushing") as progress:
-        left = _ask(settings, path, force, progress) if record is not None and record.alive else None
+        left = _ask(settings, record, force, progress) if record is not None and record.alive else None
         if left is None:
             left = _without_daemon(settings, path, record, force, progress)
     if record is not None and record.alive:
@@ -67,9 +67,19 @@ def unmount(*, mountpoint: str, force: bool, as_json: bool, **options: str | Non
         sys.exit(exits.STILL_LOCAL)
 
 
-def _ask(settings: Settings, path: str, force: bool, progress: Progress) -> Pending | None:
+def _moved(settings: Settings, path: str) -> MountRecord | None:
+    """Of a mount that came to this place because a directory above it was moved."""
+    from agentfs.fuse import device  # noqa: PLC0415
+
+    facts = device.mounted_at(os.fsencode(path))
+    if facts is None or facts.file_system != device.FILE_SYSTEM_TYPE:
+        return None
+    return read_moved(settings.state_dir, facts.device)
+
+
+def _ask(settings: Settings, record: MountRecord, force: bool, progress: Progress) -> Pending | None:
     """Let the mount's process do it. None when it does not answer."""
-    seconds = settings.timeout_seconds
+    seconds, path = settings.timeout_seconds, record.mountpoint
     try:
         with connect(mount_file(settings.state_dir, path, "sock")) as connection:
             connection.send({"id": 1, "do": "unmount", "seconds": seconds, "lazy": force})
@@ -106,7 +116,7 @@ def _without_daemon(
         device.unmount(os.fsencode(path), lazy=True)
     if record is None:
         return Pending(0, 0, None)
-    remove_record(settings.state_dir, path)
+    remove_record(settings.state_dir, record.mountpoint)
     return _push(settings, record, progress)
 
 

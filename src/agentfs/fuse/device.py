@@ -76,6 +76,13 @@ def mounted_at(mountpoint: bytes) -> MountFacts | None:
     return next((facts for facts in reversed(mounts()) if facts.mountpoint == mountpoint), None)
 
 
+def place_of(number: str, mountpoint: bytes) -> bytes | None:
+    """Where the mount with this device number is: at `mountpoint`, or where a directory above it was moved to. None:
+    nowhere."""
+    places = [facts.mountpoint for facts in mounts() if facts.device == number]
+    return mountpoint if mountpoint in places else next(iter(places), None)
+
+
 def is_stale(mountpoint: bytes) -> bool:
     """Whether a FUSE mount stands there whose process is gone.
 

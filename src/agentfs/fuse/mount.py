@@ -63,7 +63,8 @@ class FuseMount:
         self.mountpoint = device.prepare_mountpoint(mountpoint)
         self._fd = device.mount(self.mountpoint, options)
         facts = device.mounted_at(self.mountpoint)
-        self._device = None if facts is None else facts.device
+        self.device = "" if facts is None else facts.device
+        """`major:minor`: what it is known by wherever the directory is moved."""
         self._backings = Backings(self._fd)
         self.parts = Parts(self._fd, options, clock=clock, backings=self._backings)
         """`tree` is part 0; others may be added and removed while it is mounted."""
@@ -88,18 +89,19 @@ class FuseMount:
             self._finish()
 
     def _finish(self) -> None:
-        facts = device.mounted_at(self.mountpoint)
-        if facts is not None and facts.device == self._device:
+        place = device.place_of(self.device, self.mountpoint)
+        if place is not None:
             # The conversation ended without an unmount (aborted, interrupted): leave no dead mount behind.
             with contextlib.suppress(NotMounted):
-                device.unmount(self.mountpoint, lazy=True)
+                device.unmount(place, lazy=True)
         if self.parts.end(_STOP_SECONDS_MAX):
             os.close(self._fd)
         else:
             log.error("a notification is stuck in the kernel; its descriptor stays open")
 
     def unmount(self, *, lazy: bool = False) -> None:
-        """Ask the kernel to unmount; `serve` then returns. From any thread but the one in `serve`.
+        """Ask the kernel to unmount, wherever the directory was moved; `serve` then returns. From any thread but the
+        one in `serve`.
 
         Raises `MountFailed` when the directory is in use and `lazy` is not set. A use that ends within a second (a
         `df`, our own engine that copies a database) is waited for.
@@ -107,7 +109,7 @@ class FuseMount:
         deadline = self._clock.monotonic() + _BUSY_SECONDS_MAX
         while True:
             try:
-                device.unmount(self.mountpoint, lazy=lazy)
+                device.unmount(device.place_of(self.device, self.mountpoint) or self.mountpoint, lazy=lazy)
             except device.Busy:
                 if self._clock.monotonic() >= deadline:
                     raise

@@ -29,6 +29,8 @@ class MountRecord:
     started: str
     """`replica.sessions.process_stamp` of the process."""
     mounted_at_ns: int
+    device: str = ""
+    """`major:minor` of the mount: what it is known by when a directory above it was moved."""
 
     @property
     def alive(self) -> bool:
@@ -49,6 +51,12 @@ def write_record(state_dir: str, record: MountRecord) -> None:
 
 def read_record(state_dir: str, mountpoint: str) -> MountRecord | None:
     return _read(mount_file(state_dir, mountpoint, "json"))
+
+
+def read_moved(state_dir: str, device: str) -> MountRecord | None:
+    """The record of a mount that stands elsewhere now: by its device number, which no other mount has meanwhile."""
+    found = [record for record in records(state_dir) if record.device == device]
+    return found[0] if found and (found[0].alive or len(found) == 1) else None
 
 
 def remove_record(state_dir: str, mountpoint: str) -> None:
