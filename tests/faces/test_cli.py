@@ -300,7 +300,7 @@ def test_ctrl_c_is_130_and_leaves_nothing(me: Machine) -> None:
     )
     until(lambda: Path(f"/proc/{process.pid}/syscall").read_text().startswith("0 0x0 "))  # it reads standard input
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == exits.INTERRUPTED
     assert err == b"agentfs: interrupted\n"
     assert me.ok("ls").text == "a\n"

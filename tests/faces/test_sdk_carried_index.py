@@ -8,10 +8,11 @@ import pytest
 
 from agentfs import Home
 from agentfs.config.settings import Settings, load
+from agentfs.memory import worker
 from agentfs.replica import backing
 from agentfs.testing.fault_proxy import FaultProxy
 from agentfs.testing.servers import S3Server
-from agentfs.volume import carried_index
+from agentfs.volume import carried_index, memory
 
 
 def test_a_new_machine_answers_with_what_another_made(
@@ -23,6 +24,8 @@ def test_a_new_machine_answers_with_what_another_made(
 ) -> None:
     monkeypatch.setattr(backing, "DIRECTORIES", 4)
     monkeypatch.setattr(carried_index, "DOCUMENTS_MIN", 10)
+    monkeypatch.setattr(memory, "_INDEX_FIRST_SECONDS", 120.0)  # however slow the machine is
+    monkeypatch.setattr(worker, "_COMING_SECONDS", 120.0)
     for name, value in ministack_server.environment().items():
         monkeypatch.setenv(name, value)
     server = ministack_server.at(fault_proxy.endpoint)
