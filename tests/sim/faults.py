@@ -3,7 +3,8 @@
 - `partition`: every request fails, nothing is written;
 - refused: one request fails, nothing is written;
 - lost answer: the put took effect, the caller hears `OutcomeUnknown` (or `ObjectExists`, as retrying clients do);
-- late: the caller hears an error, and the request takes effect at some later time (`Network.deliver`), if ever;
+- late: the caller hears an error, and the request takes effect at some later time (`Network.deliver`), if ever; one
+  that is to put an object of the view within a quarter of an hour, as stores refuse requests that are older;
 - twice: the request takes effect, and once more later.
 """
 
@@ -20,6 +21,7 @@ from agentfs.view.naming import view_prefix
 
 VIEW = view_prefix("space", "sim")
 """Deletions of the view's objects are not late: no request can say which object it means (docs/view.md, V-53)."""
+REFUSED_S = 900.0
 
 
 @dataclass
@@ -56,6 +58,16 @@ class Network:
         except ObjectNotFound:
             return replacing is None
         return not create_only and replacing in (None, tag)
+
+    def put_late(self, name: str, data: bytes, **options: Any) -> None:
+        """The same, at some later time."""
+        sent_at = self.store._clock.monotonic()
+
+        def arrives() -> None:
+            if not name.startswith(VIEW) or self.store._clock.monotonic() - sent_at < REFUSED_S:
+                self.put(name, data, **options)
+
+        self.late.append(arrives)
 
     def deliver(self) -> None:
         """One request that is under way arrives."""
@@ -104,7 +116,7 @@ class FaultyStore:
         if fate == 0:
             raise StoreUnavailable("refused")
         if fate in (1, 2):
-            network.late.append(lambda: network.put(name, data, **options))
+            network.put_late(name, data, **options)
         if fate == 1:
             raise OutcomeUnknown("late") if conditional else StoreUnavailable("late")
         tag = network.put(name, data, **options)

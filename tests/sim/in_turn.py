@@ -8,9 +8,9 @@ from typing import Any
 
 from agentfs.log import log
 from agentfs.view import writer
-from agentfs.volume import log_bytes, view_import
+from agentfs.volume import log_bytes, view_commit, view_import
 
-_MODULES: tuple[Any, ...] = (log, writer, log_bytes, view_import)
+_MODULES: tuple[Any, ...] = (log, writer, log_bytes, view_commit, view_import)
 
 
 class _Pool:

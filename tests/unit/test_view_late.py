@@ -130,6 +130,107 @@ def test_a_put_of_the_keeper_before_that_arrives_late_brings_nothing_back(tmp_pa
         assert [it["name"] for it in looks(bob)] == ["a.md"]
 
 
+class Sleeping:
+    """A store after whose first put of `name` the machine falls asleep; `do` is what others do then."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._name = store, name
+        self.do: Callable[[], None] = lambda: None
+
+    def put(self, name: str, data: bytes, **how: Any) -> str:
+        tag = self._store.put(name, data, **how)
+        if name.endswith(self._name):
+            do, self.do = self.do, lambda: None
+            do()
+        return tag
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_a_keeper_that_slept_in_the_middle_of_a_round_brings_nothing_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wakes with objects still to be made, of files that another machine has removed or renamed since."""
+    monkeypatch.setattr("agentfs.view.writer.PARALLEL", 1)
+    with world_in(tmp_path) as world:
+        store = Sleeping(world.store, "a.md")
+        ann, bob = Machine(world, "ann", store=cast(Store, store)), Machine(world, "bob")
+        ann.commit("a.md", "b.md", "c.md", "d.md", data=TEXT)
+
+        def meanwhile() -> None:
+            bob.node.engine.pull_now()
+            bob.node.unlink("b.md")
+            bob.node.rename("c.md", "e.md")
+            bob.node.sync()
+            world.clock.now_s += 1800
+            looks(bob)
+            bob.keep()
+            assert names(world.store) == ["a.md", "d.md", "e.md"]
+            world.clock.now_s += 1800
+            assert looks(bob) == []
+
+        store.do = meanwhile
+        ann.keep()
+        assert looks(bob) == []
+        bob.keep()
+        assert bob.node.names("") == names(world.store) == ["a.md", "d.md", "e.md"]
+        assert wrong(bob) == [] and not ann.view.keeping
+
+
+def test_who_takes_over_sees_the_end_of_the_log_first(tmp_path: Path) -> None:
+    """A machine that had slept made an object of a file that was removed long ago, and died."""
+    point: list[str] = []
+
+    def failpoint(name: str) -> None:
+        if name in point:
+            raise KeyboardInterrupt
+
+    with world_in(tmp_path) as world:
+        ann, bob = Machine(world, "ann"), Machine(world, "bob", failpoint=failpoint)
+        ann.commit("b.md", data=TEXT)
+        ann.keep()
+        ann.commit("a.md", data=TEXT)
+        bob.node.engine.pull_now()
+        ann.node.unlink("a.md")
+        ann.node.sync()
+        ann.drop()
+        world.clock.now_s += 3600
+        point.append("view.put")
+        for _ in range(3):
+            try:
+                bob.keep(600)
+            except KeyboardInterrupt:
+                break
+        bob.drop()
+        carl = Machine(world, "carl")
+        assert looks(carl) == []
+        carl.keep()
+        assert carl.node.names("") == names(world.store) == ["b.md"]
+
+
+def test_when_a_file_was_removed_is_told_by_the_store(tmp_path: Path) -> None:
+    """The machine that removed it had a clock that is hours behind; a keeper's put arrived a minute later."""
+    clock = Ahead(8 * 3600)
+    with world_in(tmp_path, store=MemoryStore(clock=clock)) as world:
+        clock.behind = world.clock
+        store = LatePut(world.store, "a.md")
+        ann = Machine(world, "ann", store=cast(Store, store))
+        ann.commit("a.md", "b.md", data=TEXT)
+        ann.keep()
+        ann.node.unlink("a.md")
+        ann.node.sync()
+        ann.keep()
+        ann.drop()
+        world.clock.now_s += 60
+        assert store.late is not None
+        store.late()
+        bob = Machine(world, "bob")
+        assert looks(bob) == []
+        bob.keep()
+        assert bob.node.names("") == names(world.store) == ["b.md"]
+
+
 def test_a_name_that_came_back_with_another_file_too(tmp_path: Path) -> None:
     world = LogWorld(tmp_path / "log")
     world.commit(write={b"a.md": TEXT, b"b.md": TEXT, b"c/d.md": TEXT})
@@ -148,7 +249,7 @@ def test_a_name_that_came_back_with_another_file_too(tmp_path: Path) -> None:
 
 def test_a_store_whose_clock_is_a_quarter_of_an_hour_ahead_brings_nothing_back(tmp_path: Path) -> None:
     """What a keeper left when it died seems to be written long after the file had gone."""
-    clock = Ahead()
+    clock = Ahead(14 * 60)
     with world_in(tmp_path, store=MemoryStore(clock=clock)) as world:
         clock.behind = world.clock
         point: list[str] = []
@@ -175,12 +276,14 @@ def test_a_store_whose_clock_is_a_quarter_of_an_hour_ahead_brings_nothing_back(t
 
 
 class Ahead:
-    """A clock 14 minutes ahead of another."""
+    """A clock so many seconds ahead of another."""
 
-    behind: Any = None
+    def __init__(self, seconds: int) -> None:
+        self._ns = seconds * SECOND_NS
+        self.behind: Any = None
 
     def wall_ns(self) -> int:
-        return 0 if self.behind is None else self.behind.wall_ns() + 14 * 60 * SECOND_NS
+        return 0 if self.behind is None else self.behind.wall_ns() + self._ns
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.behind, name)

@@ -15,6 +15,10 @@ from agentfs.model.records import Content, InodeId, InodeRecord, Kind
 from agentfs.replica.database import Connection
 
 
+def _not_asked(_sequence: int) -> int | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class IndexedTree:
     """The tree right after `sequence`, which the index has. Safe from any thread."""
@@ -27,6 +31,8 @@ class IndexedTree:
     read: Callable[[Content], bytes]
     """The verified bytes of a content; raises `ContentGone`, `ObjectNotFound`."""
     locked: frozenset[InodeId] = frozenset()
+    stored_ns: Callable[[int], int | None] = _not_asked
+    """When the store got an entry, by its own clock; None: it does not say."""
 
     @classmethod
     def at_head(
@@ -35,12 +41,13 @@ class IndexedTree:
         volume: str,
         read: Callable[[Content], bytes],
         locked: frozenset[InodeId] = frozenset(),
+        stored_ns: Callable[[int], int | None] = _not_asked,
     ) -> "IndexedTree":
         """At the last entry that is indexed; before the first, an empty directory."""
         sequence, digest = index.head()
         with index.reading() as sql:
             time_ns = int(check_known(sql, sequence)[2]) if sequence else 0
-        return cls(index, volume, sequence, digest, time_ns, read, locked)
+        return cls(index, volume, sequence, digest, time_ns, read, locked, stored_ns)
 
     def child(self, parent: InodeId, name: bytes) -> InodeId | None:
         """What the name means; None: nothing."""
@@ -124,13 +131,19 @@ class IndexedTree:
             return had_path(sql, inode, tuple(path.split(b"/")), since=sequence)
 
     def removed_at_ns(self, path: bytes) -> int | None:
-        """The time of the commit after which the path meant nothing any more; None: it never did, or it does."""
+        """When the path ceased to mean anything: by the store's clock, or what the commit says itself where the store
+        has it no more. None: it never did, or it does."""
         with self.index.reading() as sql:
             seen = last_seen(sql, tuple(path.split(b"/")), self.sequence)
             if seen is None or seen >= self.sequence:
                 return None
-            row = sql.one("SELECT time_ns FROM entry WHERE sequence>? ORDER BY sequence LIMIT 1", (seen,))
-        return None if row is None else int(row[0])
+            row = sql.one(
+                "SELECT sequence, time_ns, collected FROM entry WHERE sequence>? ORDER BY sequence LIMIT 1", (seen,)
+            )
+        if row is None:
+            return None
+        stored_ns = None if row[2] else self.stored_ns(int(row[0]))
+        return int(row[1]) if stored_ns is None else stored_ns
 
     def came_back_ns(self, path: bytes) -> int | None:
         """The time of the commit from which on the path means what it does, where it had meant something before and

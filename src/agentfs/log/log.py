@@ -181,6 +181,16 @@ class Log:
             self._beginning = stub
         return Entry(stub.commit_digest, None, stub)
 
+    def stored_ns(self, sequence: int) -> int | None:
+        """When the store got the commit that stands at `sequence`, by its own clock. None: there is none, or not any
+        more. One get. Raises `StoreError`."""
+        try:
+            found = self._store.get(self.name(sequence))
+            kind, _ = verify(found.data)
+        except (ObjectNotFound, Corrupt):
+            return None
+        return int(found.modified_at * 1e9) if kind is ObjectKind.COMMIT else None
+
     def digest_at(self, sequence: int) -> bytes | None:
         """The digest of the commit that stands, or stood before it was collected, at `sequence`; `None` if nothing
         ever did. Two small gets: a large commit's bytes are not verified. Raises as `entry`."""

@@ -114,6 +114,7 @@ class Engine:
         self._touched = False
         self.busy = False
         """Something is being pushed or pulled: who works in the background makes room."""
+        self._end_seen: tuple[float, int] | None = None
         self._journal_seen = replica.journal_end()
         self._failures = 0
         self._stuck_s = _STUCK_S
@@ -227,6 +228,15 @@ class Engine:
                 next(iter(self._trouble()), error),
             )
 
+    @property
+    def end_unseen_s(self) -> float:
+        """Seconds since the end of the log was looked at, by the clock of this machine that says more: one of them
+        stands still while the machine sleeps."""
+        if self._end_seen is None:
+            return float("inf")
+        monotonic, wall_ns = self._end_seen
+        return max(self._clock.monotonic() - monotonic, abs(self._clock.wall_ns() - wall_ns) / _SECOND_NS)
+
     # ---- steps ----
 
     def _attempt(self, step: Step) -> bool:
@@ -264,7 +274,10 @@ class Engine:
         self._databases.look()  # what only a `-wal` holds is a change of ours, before another version comes
         self._pull.meet()
         met = self._ground.contention.met(self._clock.monotonic())
+        asked = self._clock.monotonic(), self._clock.wall_ns()
         taken = self._pull.pull(until_our_turn=until_our_turn and met)
+        if not (until_our_turn and met):
+            self._end_seen = asked
         if taken or self._converge.is_due():
             self._converge.run()
         self._worked()

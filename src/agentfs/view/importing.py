@@ -48,8 +48,8 @@ REPLICA = "view"
 BASE_AGE_NS = 30 * 1_000_000_000
 """An edit that does not say what it is of comes from what was in the log so long before it was written."""
 LEFTOVER_NS = 20 * 60 * 1_000_000_000
-"""An object that was written so long after its file had gone was put back by somebody. The store's clock may be a
-quarter of an hour ahead: S3 refuses who is further away."""
+"""An object that was written so long after its file had gone was put back by somebody. A request may be a quarter of
+an hour late, or the store's clock ahead where a commit was collected: stores refuse what is further away."""
 LATE_NS = 3600 * 1_000_000_000
 """So long after a name has come back, a deletion of our own may still arrive, of the time when it was free."""
 OBJECTS_MAX = 500

@@ -64,7 +64,7 @@ class LogTree(Protocol):
         ...
 
     def removed_at_ns(self, path: bytes) -> int | None:
-        """The time of the commit after which the path meant nothing any more; None: it never did, or it does."""
+        """When the path ceased to mean anything, by the clock that dates objects; None: it never did, or it does."""
         ...
 
     def came_back_ns(self, path: bytes) -> int | None:

@@ -131,12 +131,17 @@ class ViewWriter:
         table: ShownTable,
         source: Source,
         expected: Callable[[], Iterable[str]] = tuple,
+        is_fresh: Callable[[], bool] = lambda: True,
+        renewed: Callable[[], bool] = lambda: True,
         pause: Callable[[], None] = lambda: None,
         failpoint: Failpoint = lambda _name: None,
     ) -> None:
-        """`expected`: all names at which something may be known to stand. `pause` is called before each request and
-        may wait a moment: others come first."""
+        """`expected`: all names at which something may be known to stand. `is_fresh`: whether what the log has, and
+        that this is the keeper's writer, was seen a moment ago; from any thread. `renewed` sees it again; False: it
+        is not. `pause` is called before each request and may wait a moment: others come first."""
         self._expected = expected
+        self._is_fresh = is_fresh
+        self._renewed = renewed
         self._store = store
         self._volume = volume_name(kind, volume_id)
         self.prefix = view_prefix(kind, volume_id)
@@ -174,12 +179,14 @@ class ViewWriter:
     def _write(self, items: Sequence[Item], done: Done) -> None:
         self._pause()
         bytes_of = self._source.bytes_of([item.file for item in items])
+        is_fresh = self._is_fresh() or self._renewed()  # the bytes may have been long under way
         now = self._source.files([item.file.file for item in items])
         made: list[_Made] = []
         for item in items:
             file = now.get(item.file.file)
-            if file is None or file.content.digest != item.fact.digest:
-                done.again.add(item.file.file)  # not the newest any more
+            newest = file is not None and file.content.digest == item.fact.digest and item.path in file.paths
+            if not newest or not (is_fresh or _is_edit(item)):
+                done.again.add(item.file.file)
                 continue
             data = bytes_of.get(item.file.file)
             if data is None:
@@ -204,6 +211,9 @@ class ViewWriter:
         failed: BaseException | None = None
         for made, outcome in outcomes:
             name = made.item.put.name
+            if isinstance(outcome, _TooOldError):
+                done.again.add(made.item.put.file)
+                continue
             if isinstance(outcome, BaseException):
                 if isinstance(outcome, StoreError | InvalidArgument) and not isinstance(outcome, _STOPPING):
                     done.stuck[name] = str(outcome)
@@ -254,12 +264,14 @@ class ViewWriter:
         self._pause()
         name = self.prefix + made.item.put.name
         over = made.item.put.over
-        tag = over.etag if over is not None and over.digest else ""
+        tag = over.etag if over is not None and _is_edit(made.item) else ""
         put = 0
         doubtful = False
         for _ in range(_TRIES_MAX):
             if self._closed:
                 raise StoreUnavailable("this process is closing the home")
+            if not tag and not self._is_fresh():
+                raise _TooOldError
             attributes = {**made.object.metadata, "content-type": made.object.content_type}
             try:
                 if tag:
@@ -511,6 +523,16 @@ class _Put:
     """Why it was left alone."""
     doubtful: bool = False
     """A put that makes the object if there is none may still arrive: also when its file has gone."""
+
+
+class _TooOldError(Exception):
+    """What was known when the object was to be made is not of now: it is looked at again."""
+
+
+def _is_edit(item: Item) -> bool:
+    """Whether it is put over exactly what is known to stand there: that does no harm, however late."""
+    over = item.put.over
+    return over is not None and bool(over.digest and over.etag)
 
 
 def _common(first: str, last: str) -> str:

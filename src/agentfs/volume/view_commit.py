@@ -80,7 +80,8 @@ class BucketCommits:
             raise Unavailable("the log cannot be read now: the bucket's changes are taken in with a later look")
         ground = engine.ground
         read = Contents(ground.store, ground.log).read
-        return IndexedTree.at_head(self._history.index, self._volume, read, self._locked())
+        stored_ns = ground.log.stored_ns
+        return IndexedTree.at_head(self._history.index, self._volume, read, self._locked(), stored_ns)
 
     def _locked(self) -> frozenset[InodeId]:
         """Files whose lock somebody holds at the replica's head."""

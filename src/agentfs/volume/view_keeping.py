@@ -35,6 +35,8 @@ _READ_COMMITS_MAX = 1000
 """Who is further behind looks at everything."""
 _PLACES_MAX = 50
 _MARK_S = 60.0
+_TRUST_S = 60.0
+"""Objects are made and deleted by nobody who has not seen the mark and the end of the log for so long."""
 _STUCK_S = 60.0
 _SMALL_FILES = 100
 _UNSHOWN_MAX = 1000
@@ -85,6 +87,8 @@ class Keeper:
             table=table,
             source=self._source,
             expected=lambda: expected(self.tree, table, self._name_of),
+            is_fresh=self._is_fresh,
+            renewed=self._renewed,
             pause=pause,
             failpoint=ground.failpoint,
         )
@@ -98,7 +102,7 @@ class Keeper:
         self.keeping = False
         self._rules = Rules()
         self._mark_at = 0.0
-        self._looked_at = 0.0
+        self._looked_at, self._looked_wall_ns = 0.0, 0
         self._begun_at = 0
         """The commit up to which this keeper had to do what others had left."""
         self._leftovers: list[str] | None = []
@@ -119,7 +123,7 @@ class Keeper:
         return mark
 
     def _learn(self, mark: Mark | None, tag: str) -> None:
-        self._looked_at = self._clock.monotonic()
+        self._looked_at, self._looked_wall_ns = self._clock.monotonic(), self._clock.wall_ns()
         if mark is not None and (self.mark is None or self.mark.rules != mark.rules):
             self._rules = Rules(mark.rules)
         self.mark, self._tag = mark, tag
@@ -134,8 +138,8 @@ class Keeper:
         """Become the keeper, from the mark that was read last on; with none, of a new view. `commits`: what was seen
         of the log until now. False: another was faster. Raises what the store and the log raise."""
         before = self.mark
-        if before is not None and self.tree.head() < before.through:
-            self._engine.pull_now()  # what is written already must be known here
+        if (before is not None and self.tree.head() < before.through) or self._engine.end_unseen_s >= _TRUST_S:
+            self._engine.pull_now()  # what is written already must be known here, and what has gone since
         token = self._engine.ground.entropy(16).hex()
         wanted = Mark(self.volume, mode=self._plan.settings.view) if before is None else before
         wanted = replace(wanted, keeper=token, author=self._plan.agent, time=self._now())
@@ -219,6 +223,18 @@ class Keeper:
         rules = self._rules
         self._look_again()
         return self.keeping and self._rules is rules
+
+    def _is_fresh(self) -> bool:
+        """Whether the mark and the end of the log were seen a moment ago. An engine may have slept since anything:
+        what it takes for new has gone, and another keeps the view. One of the clocks stands still meanwhile."""
+        wall_s = abs(self._clock.wall_ns() - self._looked_wall_ns) / 1e9
+        return max(self._clock.monotonic() - self._looked_at, wall_s, self._engine.end_unseen_s) < _TRUST_S
+
+    def _renewed(self) -> bool:
+        """See both again. Returns whether objects may be made. Raises as `look`."""
+        if self._engine.end_unseen_s >= _TRUST_S / 2:
+            self._engine.pull_now()
+        return self._is_still_ours()
 
     def _look_again(self) -> None:
         """Somebody else may have changed the mark."""
@@ -364,8 +380,8 @@ class Keeper:
         `BucketNotFound`, `NoSpace`, `Unavailable`: what was written by then is remembered."""
         now = self._clock.monotonic()
         files = self.due.ripe(now=now, age_s=self.age_s if age_s is None else age_s, limit=limit)
-        if files and now - self._looked_at >= _MARK_S:
-            self._look_again()
+        if (files or self.due.strays) and not self._is_fresh():
+            self._renewed()
         if files and self.keeping:
             self._write(files)
         if self.due.strays and self.keeping:

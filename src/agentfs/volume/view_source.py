@@ -110,7 +110,8 @@ class ViewSource:
     # ---- inside ----
 
     def _log_tree(self, reader: HistoryReader) -> IndexedTree:
-        return IndexedTree.at_head(reader.index, self._volume, lambda _content: b"")
+        stored_ns = self._engine.ground.log.stored_ns
+        return IndexedTree.at_head(reader.index, self._volume, lambda _content: b"", stored_ns=stored_ns)
 
     def _reader(self) -> HistoryReader | None:
         """None: nobody knows at the moment."""
