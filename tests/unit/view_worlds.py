@@ -21,8 +21,9 @@ from agentfs.model.records import (
     Unlink,
     inode_id,
 )
+from agentfs.view.claims import FoundObject
 from agentfs.view.facts import ViewFacts, metadata_of
-from agentfs.view.importing import FoundObject, GoneObject, Import, Taken, imported
+from agentfs.view.importing import GoneObject, Import, Taken, imported
 from agentfs.view.rendering import rendered
 from agentfs.view.restoring import restored
 

@@ -10,9 +10,8 @@ looks saw, and little of it at once.
 
 import enum
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from agentfs.errors import Corrupt
 from agentfs.merge.conflict_names import conflict_name
@@ -37,19 +36,14 @@ from agentfs.model.records import (
     Unlink,
     inode_id,
 )
+from agentfs.view.claims import FoundObject, bears_out, content_of, is_leftover, moved_from
 from agentfs.view.facts import ViewFacts
-from agentfs.view.growing import Before
 from agentfs.view.log_tree import LogTree
-
-Version = TypeVar("Version")
 
 AUTHOR = "bucket"
 REPLICA = "view"
 BASE_AGE_NS = 30 * 1_000_000_000
 """An edit that does not say what it is of comes from what was in the log so long before it was written."""
-LEFTOVER_NS = 20 * 60 * 1_000_000_000
-"""An object that was written so long after its file had gone was put back by somebody. A request may be a quarter of
-an hour late, or the store's clock ahead where a commit was collected: stores refuse what is further away."""
 LATE_NS = 3600 * 1_000_000_000
 """So long after a name has come back, a deletion of our own may still arrive, of the time when it was free."""
 OBJECTS_MAX = 500
@@ -80,43 +74,6 @@ class Taken(enum.Enum):
     WAITS = "waits"
     LEFT_ALONE = "left alone"
     """It is no file's: a directory or a link stands at its path."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundObject:
-    """An object that AgentFS did not write, or may not have written."""
-
-    name: str
-    """Below the view's prefix."""
-    path: bytes
-    """In the volume (V-13)."""
-    digest: bytes
-    """SHA-256 of the object's bytes."""
-    data: bytes
-    """The file that it means (`restored`)."""
-    was: ViewFacts | None
-    """The version that it says it was made from."""
-    edited: bool
-    modified_ns: int
-    """When it was written, by the store's clock; 0: it says a time that cannot be."""
-    put_s: int
-    """The time that it says, believed or not: it tells one put from another, the same for everybody."""
-    appeared: bool = False
-    """It was not at this name when the view was last looked at, by somebody who knows."""
-    hidden: bool = False
-    """The file of its name has no object (V-70): whoever put this one has not seen it."""
-    stood: "Stood | None" = None
-    """What the keeper put at this name last, before this object; None: not known."""
-    before: Before | None = None
-    """What it was when it was taken in last, if somebody has written on since."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stood:
-    """A version of a file, as an object showed it, or it may have been a later one. 0: none."""
-
-    file: InodeId
-    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -557,41 +514,6 @@ def _like(record: InodeRecord, other: InodeRecord | None, *, whole: bool) -> Ino
         return record
     xattrs = other.xattrs if whole else ()
     return replace(record, mode=other.mode & ~_SET_ID, uid=other.uid, gid=other.gid, xattrs=xattrs)
-
-
-def content_of(tree: LogTree, was: ViewFacts) -> Content | None:
-    """The content that this version had; None: the log has none such, or has forgotten it."""
-    content = tree.content_at(was.file, was.sequence)
-    if (content is None or content.digest != was.digest) and tree.collected_ns(was.sequence) is not None:
-        record = tree.record(was.file)  # the file has it still, and only the commit is gone
-        content = None if record is None else record.content
-    return content if content is not None and content.digest == was.digest else None
-
-
-def bears_out(tree: LogTree, was: ViewFacts, *, edited: bool, modified_ns: int) -> bool:
-    """Whether the log has exactly the version that an object says to be of. Where its commit was collected, an object
-    that was not edited is believed if it is as old as that. Raises `StoreError`."""
-    if not was.whole or was.volume != tree.volume or was.sequence > tree.sequence:
-        return False
-    if content_of(tree, was) is not None:
-        return True
-    collected_ns = None if edited else tree.collected_ns(was.sequence)
-    return collected_ns is not None and 0 < modified_ns <= collected_ns + LEFTOVER_NS
-
-
-def moved_from(one: FoundObject, gone: Mapping[tuple[InodeId, bytes], Version]) -> Version | None:
-    """Which of the versions that are gone an object is an unchanged copy of, by file and digest of the bytes."""
-    if one.was is not None:
-        return None if one.edited else gone.get((one.was.file, one.was.digest))
-    digest = hashlib.sha256(one.data).digest()
-    same = [key for key in gone if key[1] == digest]
-    return gone[same[0]] if len(same) == 1 and one.data else None
-
-
-def is_leftover(tree: LogTree, path: bytes, modified_ns: int) -> bool:
-    """Whether AgentFS itself may have left an object that it wrote: nobody put it long after the name was gone."""
-    removed = tree.removed_at_ns(path)
-    return removed is None or modified_ns <= removed + LEFTOVER_NS
 
 
 class _NoPlace(Exception):

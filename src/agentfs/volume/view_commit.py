@@ -19,7 +19,8 @@ from agentfs.replica.replica import Replica
 from agentfs.stores.protocol import Store
 from agentfs.sync.engine import Engine
 from agentfs.sync.ground import EngineGround
-from agentfs.view.importing import FoundObject, GoneObject, Import, Outcome, imported
+from agentfs.view.claims import FoundObject
+from agentfs.view.importing import GoneObject, Import, Outcome, imported
 from agentfs.volume.engine_plan import EnginePlan
 from agentfs.volume.history import HistoryService
 

@@ -20,17 +20,10 @@ from agentfs.model.records import InodeId
 from agentfs.replica.replica import Replica
 from agentfs.stores.protocol import Entry, Store, StoredObject
 from agentfs.sync.engine import Engine
+from agentfs.view.claims import LEFTOVER_NS, FoundObject, Stood, moved_from
 from agentfs.view.content_encoding import ENCODING, EncodingUnknownError, decoded
 from agentfs.view.growing import before
-from agentfs.view.importing import (
-    LEFTOVER_NS,
-    FoundObject,
-    GoneObject,
-    Outcome,
-    Stood,
-    Taken,
-    moved_from,
-)
+from agentfs.view.importing import GoneObject, Outcome, Taken
 from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.looking import CONFIRM_S, YOUNG_S, Looked, Patience, Showing, is_as_known, is_too_much, looked
 from agentfs.view.naming import view_prefix

@@ -12,8 +12,8 @@ from agentfs.history.reader import HistoryReader
 from agentfs.log.log import WINDOW_MAX
 from agentfs.model.records import Commit, InodeId
 from agentfs.sync.engine import Engine
+from agentfs.view.claims import bears_out, is_leftover
 from agentfs.view.facts import ViewFacts
-from agentfs.view.importing import bears_out, is_leftover
 from agentfs.view.log_files import LogFile, LogFiles
 from agentfs.view.shown import ContentFact, ShownTable
 from agentfs.volume.history import HistoryService
