@@ -66,7 +66,7 @@ ASSISTANTS = frozenset(("assistant", "ai", "agent", "bot", "model", "claude", "c
 """Authors that are asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scored:
     row: PassageRow
     score: float

@@ -1,7 +1,7 @@
 """Snippets: the slice of a passage around what a question asked for."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from agentfs.memory.results import Found
@@ -40,13 +40,9 @@ def _spots(text: str, wanted: frozenset[str]) -> Iterator[int]:
     at = 0
     for word in text.split():
         at = text.index(word, at)
-        if not wanted.isdisjoint(_terms(word)):
+        if not wanted.isdisjoint(_kept(word) if len(word) <= _KEPT_CHARACTERS else terms(word)):
             yield at
         at += len(word)
-
-
-def _terms(word: str) -> Sequence[str]:
-    return _kept(word) if len(word) <= _KEPT_CHARACTERS else terms(word)
 
 
 @functools.lru_cache(1 << 14)

@@ -176,7 +176,7 @@ class Weighed:
 
     def header_cost(self, at: int, counter: TokenCounter) -> int:
         """Of the header of a candidate's file, where it stands alone below it. `counter`: the index's."""
-        return header_cost(self._passages, self._of, int(self.slots[at]), counter)
+        return header_cost(self._passages, self._of, self.slots.item(at), counter)
 
     def heading(self, at: int) -> Heading:
         """What that header says."""
@@ -185,7 +185,7 @@ class Weighed:
 
 def header_cost(of: Passages, documents: Documents, slot: int, counter: TokenCounter) -> int:
     """Of the header of a file whose passage in this slot stands alone below it; remembered from then on."""
-    if known := int(of.headers[slot]):
+    if known := of.headers.item(slot):
         return known
     cost = of.headers[slot] = cost_alone(counter, _heading(of, documents, slot))
     return cost
