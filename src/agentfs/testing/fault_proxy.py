@@ -21,7 +21,7 @@ from agentfs.testing.fault_engine import Fault, FaultProxy, Request
 
 __all__ = ["Fault", "FaultProxy", "RemoteFaultProxy", "Request", "remote_fault_proxy"]
 
-_SECONDS_MAX = 10
+_SECONDS_MAX = 60
 
 
 def _commands(proxy: FaultProxy) -> dict[str, Callable[..., Any]]:

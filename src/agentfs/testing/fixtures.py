@@ -82,8 +82,8 @@ def proxied_store(ministack_server: S3Server, bucket: str, fault_proxy: FaultPro
     def opened(**options: object) -> Store:
         settings: dict[str, object] = {
             "environment": ministack_server.environment(),
-            "timeout_seconds": 2.0,
-            "retry": RetryPolicy(tries_max=4, budget_seconds=10, delay_seconds_first=0.01),
+            "timeout_seconds": 10.0,
+            "retry": RetryPolicy(tries_max=4, budget_seconds=60, delay_seconds_first=0.01),
         }
         url = ministack_server.at(fault_proxy.endpoint).url(bucket, "root")
         return open_store(url, **(settings | options))  # type: ignore[arg-type]

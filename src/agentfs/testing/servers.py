@@ -25,7 +25,7 @@ from urllib.parse import quote
 from agentfs.clock import SystemClock
 
 _PR_SET_PDEATHSIG = 1
-_START_SECONDS_MAX = 30.0
+_START_SECONDS_MAX = 120.0
 
 
 class ServerMissing(LookupError):
