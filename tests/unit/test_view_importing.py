@@ -2,7 +2,9 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from view_worlds import SECOND_NS, LogWorld, outcomes
@@ -330,3 +332,18 @@ def test_what_an_agent_deleted_at_the_end_does_not_come_back_with_an_addition(wo
     world.commit(write={b"log.md": TEXT})
     world.take(imported(world.tree(), [world.found(b"log.md", data, metadata)]))
     assert world.data(b"log.md") == TEXT + b"seven\n"
+
+
+def test_what_says_nothing_and_is_left_of_a_removed_file_goes_where_ours_say_nothing_either(world: LogWorld) -> None:
+    """In a directory: a keeper died after its put, or slept before it."""
+    world.commit(write={b"a.bin": b"\0one", b"b.bin": b"\0b"})
+    world.commit(write={b"a.bin": b"\0two"})
+    world.commit(remove=(b"a.bin",))
+
+    def taken(data: bytes, *, bare: bool = True, **how: Any) -> Taken:
+        found = replace(world.found(b"a.bin", data, **how), bare=bare)
+        return outcomes(imported(world.tree(), [found]))["a.bin"]
+
+    assert taken(b"\0two") is taken(b"\0one") is Taken.STALE
+    assert taken(b"\0two", seconds=1300) is taken(b"\0two", appeared=True) is Taken.CREATED, "somebody put it back"
+    assert taken(b"\0b") is taken(b"\0three") is taken(b"\0two", bare=False) is Taken.CREATED

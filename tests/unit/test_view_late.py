@@ -12,6 +12,7 @@ from view_worlds import SECOND_NS, LogWorld, imported, outcomes
 
 from agentfs.replica import backing
 from agentfs.stores.memory import MemoryStore
+from agentfs.stores.open import open_store
 from agentfs.stores.protocol import Store
 from agentfs.view.importing import Taken
 from agentfs.volume.view_words import VIEW_LOOK
@@ -273,6 +274,33 @@ def test_a_store_whose_clock_is_a_quarter_of_an_hour_ahead_brings_nothing_back(t
         world.clock.now_s += 600
         assert looks(bob) == []
         assert (names(world.store), bob.node.names("")) == (["b.md"], ["b.md"])
+
+
+def test_what_a_keeper_left_in_a_directory_brings_nothing_back(tmp_path: Path) -> None:
+    """Objects have no metadata there, and who keeps the view next is another machine."""
+    point: list[str] = []
+
+    def failpoint(name: str) -> None:
+        if name in point:
+            raise KeyboardInterrupt
+
+    with world_in(tmp_path / "machines", store=open_store(f"file://{tmp_path}/store")) as world:
+        ann, bob = Machine(world, "ann", failpoint=failpoint), Machine(world, "bob")
+        ann.commit("b.md", data=TEXT)
+        ann.keep()
+        ann.commit("a.bin", data=b"\0one")
+        point.append("view.put")
+        with pytest.raises(KeyboardInterrupt):
+            ann.keep()
+        ann.drop()
+        assert names(world.store) == ["a.bin", "b.md"]
+        bob.node.engine.pull_now()
+        bob.node.unlink("a.bin")
+        bob.node.sync()
+        world.clock.now_s += 600
+        assert looks(bob) == []
+        bob.keep()
+        assert names(world.store) == bob.node.names("") == ["b.md"]
 
 
 class Ahead:

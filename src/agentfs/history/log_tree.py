@@ -159,12 +159,20 @@ class IndexedTree:
 
     def last_directory(self, path: bytes) -> InodeRecord | None:
         """The directory that the path meant last; None: it never meant one, or nobody knows."""
+        record = self._last(path)
+        return record if record is not None and record.kind is Kind.DIRECTORY else None
+
+    def last_file(self, path: bytes) -> InodeId | None:
+        """The file that the path meant last, or means; None: it never meant one, or nobody knows."""
+        record = self._last(path)
+        return record.id if record is not None and record.kind is Kind.FILE else None
+
+    def _last(self, path: bytes) -> InodeRecord | None:
         names = tuple(path.split(b"/"))
         with self.index.reading() as sql:
             seen = last_seen(sql, names, self.sequence)
             found = None if seen is None else resolve(sql, names, seen)
-        record = None if found is None else self.record(found.inode)
-        return record if record is not None and record.kind is Kind.DIRECTORY else None
+        return None if found is None else self.record(found.inode)
 
     def collected_ns(self, sequence: int) -> int | None:
         """The commit was collected: the time of the entry that stands for it. None: the log has it, or never did."""

@@ -53,6 +53,8 @@ class FoundObject:
     """What the keeper put at this name last, before this object; None: not known."""
     before: Before | None = None
     """What it was when it was taken in last, if somebody has written on since."""
+    bare: bool = False
+    """It stands in a store that keeps no metadata: one of ours says nothing either, if it is no Markdown."""
 
 
 def content_of(tree: LogTree, was: ViewFacts) -> Content | None:
@@ -82,6 +84,16 @@ def moved_from(one: FoundObject, gone: Mapping[tuple[InodeId, bytes], Version]) 
     digest = hashlib.sha256(one.data).digest()
     same = [key for key in gone if key[1] == digest]
     return gone[same[0]] if len(same) == 1 and one.data else None
+
+
+def was_shown(tree: LogTree, one: FoundObject) -> InodeId | None:
+    """The file that its path meant last, and whose bytes, of now or earlier, are exactly those of an object that says
+    nothing where ours say nothing either. None: there is none."""
+    if one.was is not None or not one.bare:
+        return None
+    file = tree.last_file(one.path)
+    shown = file is not None and hashlib.sha256(one.data).digest() in tree.digests_since(file, 0)
+    return file if shown else None
 
 
 def is_leftover(tree: LogTree, path: bytes, modified_ns: int) -> bool:

@@ -36,7 +36,7 @@ from agentfs.model.records import (
     Unlink,
     inode_id,
 )
-from agentfs.view.claims import FoundObject, bears_out, content_of, is_leftover, moved_from
+from agentfs.view.claims import FoundObject, bears_out, content_of, is_leftover, moved_from, was_shown
 from agentfs.view.facts import ViewFacts
 from agentfs.view.log_tree import LogTree
 
@@ -92,7 +92,7 @@ class Outcome:
     name: str
     taken: Taken
     file: InodeId = 0
-    """The file that its name means now; 0: none."""
+    """The file that its name means now, or whose object it was; 0: none."""
     why: str = ""
 
 
@@ -330,9 +330,9 @@ class _Importing:
         """At a name that has no file."""
         was = self._version(one)
         stood_here = was is not None and self._stood_at(was, one.path)
-        is_left = not one.edited and not one.appeared and is_leftover(self.tree, one.path, one.modified_ns)
-        if was is not None and stood_here and is_left:
-            return Outcome(one.name, Taken.STALE, why="what is left of a file that is not here any more")
+        left = was.file if was is not None and stood_here and not one.edited else was_shown(self.tree, one)
+        if left is not None and not one.appeared and is_leftover(self.tree, one.path, one.modified_ns):
+            return Outcome(one.name, Taken.STALE, left, "what is left of a file that is not here any more")
         if was is not None and stood_here and one.edited and (place := self.tree.place(was.file)) is not None:
             # the file was renamed meanwhile: it gets the edit where it is now
             return self._found_file(one, place, was.file)

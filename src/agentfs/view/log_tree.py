@@ -72,6 +72,10 @@ class LogTree(Protocol):
         nothing in between; None: it was never gone, or is."""
         ...
 
+    def last_file(self, path: bytes) -> InodeId | None:
+        """The file that the path meant last, or means; None: it never meant one, or nobody knows."""
+        ...
+
     def last_directory(self, path: bytes) -> InodeRecord | None:
         """The directory that the path meant last; None: it never meant one, or nobody knows."""
         ...

@@ -223,7 +223,8 @@ class BucketImport:
         showing = self._showing()
         keeps, rules = showing.keeps, showing.rules
         got = self._got(engine.ground.store, found.differs, rows, report, rules, appeared=appeared and keeps)
-        got = [replace(it, found=replace(it.found, stood=self._stood(it.found, showing))) for it in got]
+        bare = engine.ground.store.url.startswith("file:")  # a directory keeps no attributes
+        got = [replace(it, found=replace(it.found, stood=self._stood(it.found, showing), bare=bare)) for it in got]
         gone = self._gone(found, rows, got, report, rules, keeps=keeps) if whole else []
         emptied = {it.entry.name for it in got if not self._believed_empty(it, rows, report, whole=whole)}
         moving = self._moving(found, got, report) if keeps and not report.braked else set[str]()
@@ -235,7 +236,6 @@ class BucketImport:
                 objects = [it.found for it in fresh]
                 self._commits.take_in(engine, objects, gone, report.outcomes, accepted=bool(self._accepted))
         finally:
-            bare = engine.ground.store.url.startswith("file:")  # a directory keeps no attributes
             self._settle({it.entry.name: it for it in fresh}, report, bare=bare)
         return report
 
