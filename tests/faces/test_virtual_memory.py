@@ -551,6 +551,12 @@ def test_spaces_are_asked_at_the_root(texts: Path, on: Machine) -> None:
         assert "coffee.md:" in said(texts / name)
     assert "coffee.md:" in said(texts / ":search?q=green+coffee&path=spaces%2Fteam")
     assert "coffee" not in said(texts / "food/:search?q=coffee").partition("\n")[2]
+    question = texts / ":search?q=green+coffee"
+    for day in ("Mondays", "Tuesdays", "Sundays"):  # what was just asked is asked again where a space changed
+        question.read_text()
+        (texts / "spaces/team/coffee.md").write_text(f"# Coffee\n\nThe team drinks green coffee on {day}.\n")
+        assert day in question.read_text()
+    (texts / "spaces/team/coffee.md").write_text("# Coffee\n\nThe team drinks green coffee on Fridays.\n")
     (texts / "spaces").chmod(0o700)
     try:
         assert "Fridays" not in said(texts / ":recall?q=green+coffee+or+tea", user=SOMEBODY)

@@ -121,7 +121,7 @@ class Daemon:
                 backing_directory=os.path.join(volume.directory, "files"),
                 hold_back=spaces.hold_back,
                 shared_locks=SharedLocks(volume),
-                virtual=VirtualNodes(volume, spaces=spaces.memories),
+                virtual=VirtualNodes(volume, spaces=spaces.memories, ends=spaces.journal_ends),
                 clock=self._clock,
             )
         except BaseException:

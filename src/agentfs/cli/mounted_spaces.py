@@ -5,6 +5,7 @@ thread looks for that; each space has a thread of its own, which opens it (again
 and at the end waits until nobody has a file open in it.
 """
 
+import contextlib
 import functools
 import logging
 import os
@@ -244,6 +245,15 @@ class MountedSpaces:
             for shown in self._all()
             if (volume := shown.volume) is not None
         ]
+
+    def journal_ends(self) -> list[int]:
+        """Of those that can be asked. They stay while nothing changes there."""
+        found = []
+        for shown in self._all():
+            if (volume := shown.volume) is not None:
+                with contextlib.suppress(AgentFSError):  # it is closed in this moment
+                    found.append(volume.replica.journal_end())
+        return found
 
     # ---- the end ----
 

@@ -49,7 +49,7 @@ class VirtualNames:
         self._entry: Callable[[Attributes], bytes] | None = None
         self._tell: Callable[[], None] | None = None
         self._lock = threading.Lock()
-        self._meant: dict[_Key, tuple[int | None, float, tuple[int, int, int]]] = {}
+        self._meant: dict[_Key, tuple[int | None, float, tuple[int, ...]]] = {}
         """The number in `still` (None: nothing), until when it is believed, and the volume's state when it was
         asked."""
 
@@ -101,7 +101,7 @@ class VirtualNames:
             raise NotFound("no snapshot has this name")
         return self._answer(found[0]) if self.still.is_there(found[0]) else None
 
-    def _remember(self, key: _Key, ino: int | None, seconds: float, state: tuple[int, int, int]) -> None:
+    def _remember(self, key: _Key, ino: int | None, seconds: float, state: tuple[int, ...]) -> None:
         """`state` is the volume's before it was asked."""
         with self._lock:
             while len(self._meant) >= _REMEMBERED_MAX:

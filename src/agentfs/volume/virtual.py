@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,9 +46,12 @@ class _Refusal:
 class VirtualNodes:
     """Safe from any thread."""
 
-    def __init__(self, volume: Volume, *, spaces: Spaces = no_spaces) -> None:
-        """`spaces`: what is attached, for words that answer for that, too."""
+    def __init__(
+        self, volume: Volume, *, spaces: Spaces = no_spaces, ends: Callable[[], Sequence[int]] = tuple
+    ) -> None:
+        """`spaces`: what is attached, which some words answer for, too; `ends`: where the journals of those end."""
         self._volume = volume
+        self._ends = ends
         self._problem = ""
         """What was logged last."""
         self._refusals: deque[_Refusal] = deque(maxlen=_REFUSALS_KEPT)
@@ -86,10 +89,11 @@ class VirtualNodes:
         """Somebody who asks on this mount."""
         return Who(uid, tuple(groups), self._owner)
 
-    def state(self) -> tuple[int, int, int]:
-        """Numbers that stay while nothing changes, here or in the log, and nobody was refused. Does not wait."""
+    def state(self) -> tuple[int, ...]:
+        """Numbers that stay while nothing changes, here, in what is attached or in the log, and nobody was refused.
+        Does not wait."""
         replica = self._volume.replica
-        return replica.journal_end(), int(replica.state("head_sequence")), self._refused
+        return replica.journal_end(), int(replica.state("head_sequence")), self._refused, *self._ends()
 
     def path_of(self, directory: int, name: bytes = b"") -> bytes:
         """The path of a name in a directory of the tree (or of the directory). Raises `NotFound`."""
