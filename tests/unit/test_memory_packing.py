@@ -10,7 +10,7 @@ from agentfs.memory.doubles import Doubles, gist
 from agentfs.memory.packing import FLOOR, Given, Offer, Piece, _Choice, packed
 from agentfs.memory.ranking import Ranking
 from agentfs.memory.results import Found
-from agentfs.memory.tokens import default_counter
+from agentfs.memory.tokens import TokenCounter, default_counter
 from agentfs.memory.weighing import Documents, Passages, Weighed
 
 COUNTER = default_counter()
@@ -118,3 +118,18 @@ def test_candidates_are_sorted_as_far_as_one_looks(scores: list[float], looks: l
     whole = sorted(range(len(scores)), key=lambda at: (-scores[at], at))
     for many in looks:
         assert ranking.first(many).tolist() == whole[:many]
+
+
+def test_what_has_no_room_for_its_text_needs_no_header() -> None:
+    asked_for = []
+
+    class Remembered(Given):
+        def header(self, at: int, counter: TokenCounter) -> int:
+            asked_for.append(at)
+            return super().header(at, counter)
+
+    short = [(f"{number} {TEXTS[0]}", number, 1, 1.0 - number / 100) for number in range(3)]
+    long = [(f"{number} {TEXTS[5]}", number, 1, 0.9 - number / 100) for number in range(3, 20)]
+    got = packed(Remembered(offered([*short, *long])), max_tokens=100, counter=COUNTER, scanned=0)
+    assert [it.path for it in got.found] == ["notes/0.md", "notes/1.md", "notes/2.md"]
+    assert asked_for == [0, 1, 2]
