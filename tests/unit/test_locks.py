@@ -561,6 +561,33 @@ def test_who_opened_before_the_lock_reads_what_came_since(node: Make) -> None:
     assert not copies(b)
 
 
+@pytest.mark.parametrize("name", ["x.lock", "counter", "made/x.lock"])
+def test_a_file_that_two_make_to_lock_it_is_one(node: Make, name: str) -> None:
+    """As programs on two machines do at the same moment; what another made comes between `open` and `flock`."""
+    a, b = node("a"), node("b")
+    if "/" in name:
+        for it in (a, b):
+            it.mkdir(os.path.dirname(name))
+    handles = {it: it.open(name, os.O_CREAT | os.O_RDWR) for it in (a, b)}
+    for it, handle in handles.items():
+        it.tree.let_go(handle.ino)  # as before each time that the lock is asked for
+    a.sync()
+    b.engine.pull_now()
+    for number, it in enumerate((b, a, b)):
+        granted = take(it, name)
+        assert isinstance(granted, Granted)
+        assert it.at(name) == handles[it].ino
+        it.engine.hydrate(handles[it].ino)
+        assert it.tree.read(handles[it], 0, 10) == (b"%d" % number if number else b"")
+        it.tree.write(handles[it], 0, b"%d" % (number + 1))
+        it.tree.let_go(handles[it].ino)
+        give(it, granted)
+    for it, handle in handles.items():
+        it.tree.release(handle)
+        assert not copies(it)
+        assert not it.replica.connection.rows("SELECT kind FROM conflict")
+
+
 # ---- the rules themselves -------------------------------------------------------------------------------------
 
 HELD = LockState("who", 5, 30)

@@ -103,12 +103,8 @@ class Show(BaseMove):
             self.show(parent, name, ino)
             return
         choice = collide(self.thing(ours), self.thing(ino))
-        if (
-            choice is NameChoice.ONE
-            and self._is_locked(ours)
-            and self.unify(parent, name, ours, ino, made_twice=True)
-        ):
-            return  # a program has ours open, and waits for its lock: what it writes then must not go nowhere
+        if choice is NameChoice.ONE and self._stay_one(parent, name, ours, ino):
+            return
         if choice is NameChoice.ASIDE:
             if self.unify(parent, name, ours, ino):
                 return
@@ -144,9 +140,15 @@ class Show(BaseMove):
             )
             self.tx.record(ChangeKind.ATTRIBUTES, ino)
 
-    def _is_locked(self, ino: int) -> bool:
-        """Whether a program here uses, or is about to take, the file's lock across machines."""
-        return self.tx.sql.one("SELECT 1 FROM lock_use WHERE ino=?", (ino,)) is not None
+    def _stay_one(self, parent: int, name: bytes, ours: int, ino: int) -> bool:
+        """Of two files that hold the same bytes, let `ours` be the log's `ino` if a program may have it open for its
+        lock across machines: what it writes then must not go nowhere. So it may if the lock is used or asked for
+        here, and if the file is empty: programs make such to lock them, and ask next."""
+        row = self.tx.inode(ours)
+        if row is None or row.kind is not Kind.FILE:
+            return False
+        used = self.tx.sql.one("SELECT 1 FROM lock_use WHERE ino=?", (ours,)) is not None
+        return (used or not row.size_bytes) and self.unify(parent, name, ours, ino, made_twice=True, equal=True)
 
     def show_aside(self, parent: int, name: bytes, ino: int, *, moving: bool = False) -> bytes:
         """Show `ino` under the name of a conflict copy beside `name` (`moving`: it stands at `name` now)."""
@@ -163,10 +165,12 @@ class Show(BaseMove):
         self.show(parent, kept, ino)
         return kept
 
-    def unify(self, parent: int, name: bytes, ours: int, theirs: int, *, made_twice: bool = False) -> bool:
+    def unify(
+        self, parent: int, name: bytes, ours: int, theirs: int, *, made_twice: bool = False, equal: bool = False
+    ) -> bool:
         """Let two files that want one name be one, to be merged later. Returns False where they cannot
         (`forks.Forks` does it; here nothing can be merged)."""
-        del parent, name, ours, theirs, made_twice
+        del parent, name, ours, theirs, made_twice, equal
         return False
 
     def part(self, row: InodeRow) -> int:
@@ -207,6 +211,8 @@ class Show(BaseMove):
                         continue
                     kept = self.show_aside(target, name, ino)
                     self.meet("name", target, name, kept, "two directories were united; this name was in both")
+                    continue
+                if choice is NameChoice.ONE and self._stay_one(target, name, ino, there):
                     continue
                 if choice is NameChoice.UNITE:
                     work.append((ino, there))

@@ -90,10 +90,13 @@ class Forks(Show):
 
     # ---- two inodes that are one file ----
 
-    def unify(self, parent: int, name: bytes, ours: int, theirs: int, *, made_twice: bool = False) -> bool:
+    def unify(
+        self, parent: int, name: bytes, ours: int, theirs: int, *, made_twice: bool = False, equal: bool = False
+    ) -> bool:
         """Let `ours`, a file that the log does not have (any more) and that wants the name at which the log has
         `theirs`, be that file, to be merged with it: as an editor leaves it that saves by renaming, or where both
-        made the file. `made_twice`: ours did not come from what the log has there. On success `name` shows `ours`.
+        made the file. `made_twice`: ours did not come from what the log has there. `equal`: both hold the same bytes,
+        which need no merge. On success `name` shows `ours`.
         Returns False, with nothing changed, where they cannot be merged."""
         mine, other = self.tx.inode(ours), self.tx.inode(theirs)
         known = self.tx.content(theirs)
@@ -108,7 +111,9 @@ class Forks(Show):
             return False  # it has changes of ours, too; one that was unlinked here before has none that count
         if any(place != (parent, name) for place in self.shown_at(theirs)):
             return False
-        if not self.may_fork(mine, name, known.size_bytes):
+        if not (equal and not mine.local and mine.residency == RESIDENCY_LOCAL) and not self.may_fork(
+            mine, name, known.size_bytes
+        ):
             return False
         base = None if made_twice else self._content_before(parent, name)
         if self.shown(parent, name) == theirs:
