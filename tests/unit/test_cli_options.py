@@ -8,9 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from agentfs import Home
+from agentfs.cli.homes import _catch_up
 from agentfs.cli.main import cli
+from agentfs.cli.options import words
 from agentfs.cli.standard_input import read_standard_input, standard_input
-from agentfs.errors import InvalidArgument
+from agentfs.errors import InvalidArgument, Unavailable
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,21 @@ def test_an_engine_that_ends_before_it_answers_is_no_failure(tmp_path: Path, mon
     monkeypatch.setattr("agentfs.replica.lock_file.holder", lambda _path: 1)
     done = CliRunner().invoke(cli, ["tags"], catch_exceptions=False)
     assert (done.exit_code, done.output) == (0, "1  ops\n")
+
+
+def test_words_of_an_option_that_is_given_several_times() -> None:
+    assert words(("a,b", "", " c ,", ",")) == ("a", "b", "c")
+
+
+def test_an_engine_that_takes_long_to_start_keeps_nobody_from_what_is_here(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Slow:
+        def _away(self) -> str:
+            return ""
+
+        def pull(self, seconds: float) -> None:
+            raise Unavailable(f"the engine of this home does not answer within {seconds}")
+
+    _catch_up(Slow())  # type: ignore[arg-type]
+    assert "this machine's copy is used" in capsys.readouterr().err

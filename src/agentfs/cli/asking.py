@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from agentfs.cli.options import agent_of, settings_of
+from agentfs.cli.options import agent_of, settings_of, words
 from agentfs.cli.output import Progress, warn
 from agentfs.clock import SystemClock
 from agentfs.config.settings import Settings
@@ -104,8 +104,7 @@ def question(query: str, *, tags: Sequence[str], path: str, since: str | None, *
     names = tuple(part for part in os.fsencode(path).split(b"/") if part not in (b"", b"."))
     if b".." in names:
         raise InvalidArgument(f"{path}: '..' is not allowed: give the path from the root of the home")
-    words = tuple(word.strip() for tag in tags for word in tag.split(",") if word.strip())
-    return Asked(query, tags=words, path=b"/".join(names), since_ns=_since_ns(since), **more)
+    return Asked(query, tags=words(tags), path=b"/".join(names), since_ns=_since_ns(since), **more)
 
 
 def _since_ns(since: str | None) -> int | None:

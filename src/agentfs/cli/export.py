@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agentfs.cli.homes import opened
-from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option
+from agentfs.cli.options import ExampleCommand, json_option, settings_options, space_option, words
 from agentfs.cli.output import Progress
 from agentfs.cli.output import as_json as print_json
 from agentfs.config.values import about_size
@@ -53,7 +53,7 @@ def export(
         format_ = "documents"
     with opened(options, fresh=True) as home, Progress("exporting", what="files") as progress:
         target = sys.stdout.buffer if to == "-" else to
-        done = home.export_memories(target, path, format=format_, since=since, tags=tags, told=progress.left)
+        done = home.export_memories(target, path, format=format_, since=since, tags=words(tags), told=progress.left)
     if as_json:
         print_json(
             {"to": to, "format": format_, "files": done.files, "rows": done.rows, "size_bytes": done.size_bytes}

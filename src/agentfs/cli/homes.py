@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agentfs.cli.options import agent_of, settings_of
 from agentfs.cli.output import warn
-from agentfs.errors import StoreUnavailable, SyncTimedOut
+from agentfs.errors import StoreUnavailable, SyncTimedOut, Unavailable
 
 if TYPE_CHECKING:
     from agentfs.sdk.home import Home
@@ -42,7 +42,7 @@ def _catch_up(home: "Home") -> None:
         if not (why := home._away()):
             home.pull(_PULL_SECONDS)
             return
-    except (StoreUnavailable, SyncTimedOut) as error:
+    except (StoreUnavailable, SyncTimedOut, Unavailable) as error:
         why = str(error)
     warn(f"the store cannot be reached, this machine's copy is used: {why}")
 

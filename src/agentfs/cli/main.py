@@ -1,6 +1,7 @@
 """The entry point: finds the command, imports only what it needs, turns errors into one line and an exit code."""
 
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -69,6 +70,8 @@ _EXAMPLES = (
     "agentfs COMMAND --help                            # what else it can do, with examples",
 )
 _LINE_CHARACTERS_MAX = 2000
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+"""Why standard output may take nothing, or no more."""
 ALIASES = {"umount": "unmount"}
 _ATTRIBUTES = {"config": "config_group", "import": "import_"}
 
@@ -118,6 +121,7 @@ def _show_version(ctx: click.Context) -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    _hold_descriptors()
     try:
         # Not `cli.main`: that answers a closed pipe and Ctrl-C in its own way.
         with cli.make_context("agentfs", sys.argv[1:]) as context:
@@ -133,12 +137,35 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         code = _fail("interrupted", "interrupted", exits.INTERRUPTED)
     except BrokenPipeError:
-        # The reader (head, grep -q) has seen enough; Python must not complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader (head, grep -q) has seen enough
         code = exits.OK
     except AgentFSError as error:
         code = _fail(error.code, _one_line(str(error)), exits.exit_code(error))
+    except OSError as error:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise  # a fault of ours
+        _drop_output()
+        click.echo(f"agentfs: the output cannot be written: {error.strerror}", err=True)
+        code = exits.FAILED
     _leave(code if isinstance(code, int) else 0)
+
+
+def _hold_descriptors() -> None:
+    """Have something at 0, 1 and 2, whoever started this without them (`>&-`): else a database would be opened there.
+    What is written to an output that is closed fails, as anything that cannot be written."""
+    for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # the lowest that is free
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - to the end
+
+
+def _drop_output() -> None:
+    """Python must not complain again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave(code: int) -> NoReturn:

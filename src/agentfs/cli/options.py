@@ -1,7 +1,7 @@
 """Options that many commands share, and the settings that come out of them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -56,6 +56,11 @@ def agent_of(settings: Settings) -> str:
             "`agentfs config set agent_id <id>`"
         )
     return check_id(settings.agent_id)
+
+
+def words(options: Sequence[str]) -> tuple[str, ...]:
+    """What an option that is given several times says, each perhaps several words with commas."""
+    return tuple(word.strip() for option in options for word in option.split(",") if word.strip())
 
 
 class Number(click.FloatRange):

@@ -3,7 +3,15 @@
 import click
 
 from agentfs.cli.homes import opened, push
-from agentfs.cli.options import ExampleCommand, Number, json_option, settings_options, space_option, timeout_option
+from agentfs.cli.options import (
+    ExampleCommand,
+    Number,
+    json_option,
+    settings_options,
+    space_option,
+    timeout_option,
+    words,
+)
 from agentfs.cli.output import as_json as print_json
 from agentfs.cli.standard_input import read_standard_input
 from agentfs.cli.wording import path_text
@@ -55,13 +63,12 @@ def remember(
     body = _standard_input() if text == ("-",) else " ".join(text)
     if ttl is not None and not ttl.strip():
         raise click.UsageError("--ttl is empty: write 7d, 12h or a date, or leave it out")
-    words = [word.strip() for tag in tags for word in tag.split(",") if word.strip()]
     with opened(options, fresh=False, push=not no_sync) as home:
         made = home.remember(
             body,
             title=title,
             importance=importance,
-            tags=words,
+            tags=words(tags),
             ttl=ttl,
             type=kind,
             pinned=pinned or None,

@@ -99,9 +99,9 @@ def _range(days: int | None, month: str | None, now_ns: int) -> range:
     if days is not None:
         return range(today - days + 1, today + 1)
     try:
-        whole = days_of_month(month or month_of(today))
+        whole = days_of_month(month_of(today) if month is None else month)
     except ValueError:
-        raise InvalidArgument(f"{month} is no month: write it as 2026-11") from None
+        raise InvalidArgument(f"{month or 'an empty text'} is no month: write it as 2026-11") from None
     return range(whole.start, min(whole.stop, max(today, whole.start) + 1))
 
 
@@ -147,7 +147,7 @@ def _directories(settings: Settings, volume: str) -> list[str]:
     root = os.path.join(settings.state_dir, "volumes")
     try:
         names = sorted(os.listdir(root))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return [os.path.join(root, name) for name in names if not volume or name.startswith(f"{volume}@")]
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from agentfs.clock import Clock
-from agentfs.errors import AgentFSError, NoSpace, ReplicaDamaged
+from agentfs.errors import AgentFSError, ConfigInvalid, NoSpace, ReplicaDamaged
 from agentfs.model.records import ROOT_ID, Kind
 from agentfs.replica.backing import BackingFiles, make_directory, sync_directory, translate
 from agentfs.replica.database import Connection, create_or_check, translated
@@ -100,9 +100,14 @@ class Replica:
         """Open the replica in `directory`, made if it is not there, and recover what dead processes left.
 
         Raises `ReplicaDamaged` (also when it is another volume's), `NewerFormat`, and `NoSpace` when the disk is full
-        and the reserve is used up.
+        and the reserve is used up. `ConfigInvalid`: it cannot be made there.
         """
-        make_directory(os.path.join(directory, "sessions"))
+        try:
+            make_directory(os.path.join(directory, "sessions"))
+        except (NotADirectoryError, FileNotFoundError, PermissionError) as error:
+            raise ConfigInvalid(
+                f"{error.filename} cannot be made ({error.strerror}): set state_dir to a directory that is yours"
+            ) from None
         reserve = Reserve(directory)
         replica = reserve.lend(
             lambda: cls._open(
