@@ -39,7 +39,7 @@ for _ in range(count):
         except OSError as error:
             if error.errno != errno.ESTALE:
                 raise
-        os.close(fd)  # all made the file, and another machine's has the name: what the error says is done
+        os.close(fd)  # all made the file at once, and one still writes it: what the error says is done
         kept = opened() if how == "flock" else -1
     number = int(os.pread(fd, 100, 0) or b"0")
     os.pwrite(fd, b"%d" % (number + 1), 0)
