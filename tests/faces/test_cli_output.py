@@ -41,3 +41,4 @@ def test_a_closed_output_is_a_failure_and_other_closed_descriptors_are_none(one:
 def test_a_state_directory_that_cannot_be_one_is_named(one: Machine) -> None:
     line = one.refused(exits.USAGE, "ls", "--state-dir", "/dev/null")
     assert "/dev/null/volumes cannot be made (Not a directory): set state_dir" in line
+    assert one.run("status", "--state-dir", "/dev/null").code == exits.OK

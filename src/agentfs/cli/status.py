@@ -103,7 +103,7 @@ def _volumes(settings: Settings, only: list[str] | None) -> tuple[list[Status], 
     root = os.path.join(settings.state_dir, "volumes")
     try:
         names = sorted(os.listdir(root))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         names = []
     if settings.origins["agent_id"] == "flag --agent-id":
         names = [name for name in names if is_replica_of(name, settings.agent_id)]

@@ -85,7 +85,7 @@ def records(state_dir: str) -> list[MountRecord]:
     """All mounts that were not unmounted cleanly yet, the living first."""
     directory = mounts_directory(state_dir)
     found = []
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for name in sorted(os.listdir(directory)):
             record = _read(os.path.join(directory, name)) if name.endswith(".json") else None
             if record is not None:
