@@ -1,6 +1,6 @@
 """What the seeded simulation found of the view (tests/sim/viewed.py), each in its shortest form."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +8,7 @@ from retention_world import World, world_in
 from view_world import PREFIX, Machine, names, wrong
 
 from agentfs.errors import StoreUnavailable
+from agentfs.view.log_files import LogFile
 from agentfs.view.shown import Begun, Shown
 from agentfs.volume.view_words import VIEW_CHANGE, VIEW_LOOK, VIEW_REBUILD
 
@@ -272,3 +273,49 @@ def test_an_edit_that_says_nothing_is_of_what_was_shown_before_the_view_was_swit
         assert sorted(looker.node.read(later).split()) == [b"four", b"three"]
         assert looker.node.read(unseen) == b"\0one"
         ann.node.engine.pull_now()
+
+
+def test_rules_that_are_seen_to_have_changed_between_two_puts_count_for_the_whole_round(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes of a batch were long under way, and the mark was read again."""
+    ann, bob = Machine(world, "ann"), Machine(world, "bob")
+    ann.commit("a.bin")
+    ann.keep()
+    bob.node.engine.pull_now()
+    keeper = ann.view._keeper
+    assert keeper is not None
+    real = keeper._source.bytes_of
+
+    def slow(files: Sequence[LogFile]) -> Mapping[int, bytes]:
+        monkeypatch.undo()
+        bob.ask(VIEW_CHANGE, rules=[["*.bin", "none"]])
+        world.clock.now_s += 61
+        return real(files)
+
+    row = ann.view.table.get("a.bin")
+    assert row is not None
+    ann.commit("b.txt")
+    ann.step()
+    monkeypatch.setattr(keeper._source, "bytes_of", slow)
+    world.clock.now_s += 2
+    ann.view.due([row.file])
+    ann.keep(20)
+    assert names(world.store) == ["b.txt"]
+
+
+def test_a_keeper_that_ends_before_it_has_done_all_says_so(world: World) -> None:
+    """The rules were changed on another machine, and its engine ended a moment after it had heard of that."""
+    ann, bob = Machine(world, "ann"), Machine(world, "bob")
+    ann.commit("a.bin")
+    ann.commit("b.txt")
+    ann.keep()
+    bob.node.engine.pull_now()
+    bob.ask(VIEW_CHANGE, rules=[["*.bin", "none"]])
+    assert ann.view._keeper is not None
+    assert not ann.view._keeper._is_still_ours()
+    end(ann)
+    ann.drop()
+    ann = Machine(world, "ann")
+    ann.keep()
+    assert names(world.store) == ["b.txt"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from agentfs.clock import Clock
 from agentfs.errors import NotFound, Unavailable
 from agentfs.format.layout import volume_name
+from agentfs.format.limits import SEQUENCE_FIRST
 from agentfs.model.records import Commit, InodeId
 from agentfs.replica.replica import Replica
 from agentfs.sync.engine import Engine
@@ -329,10 +330,10 @@ class Keeper:
         now = self._clock.monotonic()
         self._table.set_state("through", 0)
         self.due.seen = self._begun_at = max(self.due.seen, self.tree.head())
-        self.due.add(self.tree.below(), now=now - LAZY_AGE_S)
+        self.due.add(self.tree.below(), now=now - LAZY_AGE_S, sequence=SEQUENCE_FIRST)
         after = ""
         while page := self._table.page(after, _PAGE):
-            self.due.add((row.file for row in page if row.file), now=now - LAZY_AGE_S)
+            self.due.add((row.file for row in page if row.file), now=now - LAZY_AGE_S, sequence=SEQUENCE_FIRST)
             self.due.strays.update(row.name for row in page if not row.file)
             after = page[-1].name
 
@@ -411,7 +412,7 @@ class Keeper:
         self.due.strays = set(done.stuck)
 
     def _write(self, files: Sequence[InodeId]) -> None:
-        log = self.tree.files(files)
+        rules, log = self._rules, self.tree.files(files)
         wanted = [self._wanted(file, log.get(file)) for file in files]
         candidates = {name for it in log.values() for name, _ in self._names(it)}
         rows = {row.name: row for file in files for row in self._table.of_file(file)}
@@ -432,6 +433,8 @@ class Keeper:
         finally:
             self.told.put += done.put
             self.told.deleted += done.deleted
+        if self._rules is not rules:
+            return  # they were seen to be others in the middle: all is due again
         self._ended(files, log, [*plan.puts, *(it.row for it in (*plan.first, *plan.deletes))], done)
 
     def _ended(
