@@ -170,13 +170,18 @@ def _implied(state: PendingState, name: PendingName) -> bool:
     return state.inodes[name.parent].nlink == 0
 
 
+_NOWHERE = -1
+"""What never goes. A directory that was moved to an ignored name is this machine's own: what another machine wrote
+into it meanwhile waits there until it is moved elsewhere."""
+
+
 def _dependencies(state: PendingState, units: list[_Unit], unit_of: Mapping[int, int]) -> dict[int, set[int]]:
     needs: dict[int, set[int]] = defaultdict(set)
     for at, unit in enumerate(units):
         for name in unit.names:
             parent = state.inodes[name.parent]
             if name.ino is not None and parent.id is None:
-                needs[at].add(unit_of[name.parent])  # a new directory is pending itself
+                needs[at].add(unit_of.get(name.parent, _NOWHERE))  # a new directory is pending itself
             if name.base is not None and parent.nlink == 0:  # moved out of a directory that leaves the log
                 directory = name.parent
                 while directory in state.homes:
@@ -193,7 +198,8 @@ def _blocked(
     for at, others in needs.items():
         for other in others:
             dependents[other].add(at)
-    work = [
+    work = [_NOWHERE]
+    work += [
         at
         for at, unit in enumerate(units)
         if not held.isdisjoint(unit.inodes) or any(name.base in held for name in unit.names)
