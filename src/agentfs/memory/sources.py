@@ -5,7 +5,7 @@ read here marks nothing: no access time, no use, no hydration.
 
 Which files may be documents: regular files that have a name and are not local (what is ignored never leaves this
 machine, and a search must find the same on every machine), and whose path `skipped` does not match. A file with
-several names is the document of the first of them in the order of their bytes, on every machine the same.
+several such names is the document of the first of them in the order of their bytes, on every machine the same.
 """
 
 import json
