@@ -147,3 +147,22 @@ def test_an_old_file_that_got_the_name_of_a_newer_one_is_shown(world: World) -> 
     bob.node.sync()
     bob.keep(90)
     assert wrong(bob) == []
+
+
+def test_a_keeper_that_is_long_at_it_is_left_at_it(world: World) -> None:
+    """A new view of many files: `through` does not grow before all are written."""
+    ann, bob = Machine(world, "ann"), Machine(world, "bob")
+    ann.commit(*(f"{number}.txt" for number in range(8)))
+    bob.node.engine.pull_now()
+    keeper = ann.view._opened(ann.node.engine)
+    keeper.look()
+    assert keeper.take_over(())
+    rounds = 0
+    while keeper.due.through < keeper.due.seen:
+        keeper.work(age_s=0.0, limit=1)
+        world.clock.now_s += 61
+        keeper.tell()
+        bob.step()
+        rounds += 1
+        assert keeper._is_still_ours() and not bob.view.keeping
+    assert rounds == 8

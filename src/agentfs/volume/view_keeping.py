@@ -103,6 +103,8 @@ class Keeper:
         self.keeping = False
         self._rules = Rules()
         self._mark_at = 0.0
+        self._told_of = 0
+        """Objects that were written or deleted when the mark was put last: more are a sign of life."""
         self._looked_at, self._looked_wall_ns = 0.0, 0
         self._begun_at = 0
         """The commit up to which this keeper had to do what others had left."""
@@ -193,6 +195,7 @@ class Keeper:
             return False
         self._learn(wanted, tag)
         self._mark_at = self._clock.monotonic()
+        self._told_of = self.told.put + self.told.deleted
         self._table.set_state("mark", encode(wanted))
         return True
 
@@ -206,7 +209,8 @@ class Keeper:
         # Before the first `through` all objects would be looked at by whoever comes next.
         if not ended and now - self._mark_at < _MARK_S and (self.mark.through or not through):
             return
-        if not ended and through <= self.mark.through and now - self._mark_at < SIGN_S:
+        idle = through <= self.mark.through and self._told_of == self.told.put + self.told.deleted
+        if not ended and idle and now - self._mark_at < SIGN_S:
             return
         keeper = "" if ended else self.mark.keeper
         wanted = replace(self.mark, through=max(through, self.mark.through), keeper=keeper, time=self._now())
