@@ -1,43 +1,88 @@
-"""A directory that one machine moves to an ignored name while another writes into it: the rest goes on."""
+"""A directory that one machine moves to an ignored name, which is a removal for others, while another works in it."""
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sim"))
+from invariants import broken
 from node import Node, TestClock
 
-from agentfs.errors import SyncTimedOut
+from agentfs.replica.check import check
 from agentfs.stores.memory import MemoryStore
 
+Pair = tuple[Node, Node]
 
-@pytest.mark.parametrize("ignored", ["node_modules", "x.swp"])
-def test_what_is_written_into_it_meanwhile_keeps_nothing_else_from_the_store(tmp_path: Path, ignored: str) -> None:
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
     clock = TestClock()
     store = MemoryStore(clock=clock)
     a, b = (Node(tmp_path / name, store, clock, agent=name) for name in "ab")
-    try:
-        a.mkdir("p")
-        a.write("p/x", b"one")
-        a.sync()
-        b.sync()
-        a.rename("p", ignored)
-        b.write("p/y", b"two")
-        b.sync()
-        a.sync()
-        b.sync()
-        a.write("other", b"three")
-        with pytest.raises(SyncTimedOut):  # what b wrote waits in the directory that is a's own now
-            a.sync()
-        b.sync()
-        assert b.read("other") == b"three"
-        assert a.read(f"{ignored}/y") == b"two"
-        a.rename(f"{ignored}/y", "y")
-        a.sync()
-        b.sync()
-        assert b.read("y") == b"two"
-        assert a.replica.pending().inodes == 0
-    finally:
-        a.close()
-        b.close()
+    a.mkdir("p")
+    a.mkdir("p/sub")
+    for name in ("p/x", "p/sub/x"):
+        a.write(name, b"one\n")
+    a.sync()
+    b.engine.pull_now()
+    yield a, b
+    a.close()
+    b.close()
+
+
+def files(node: Node) -> dict[str, bytes]:
+    return {path.decode(): data for path, (kind, _, data) in node.show().items() if kind == "FILE"}
+
+
+def meet(pair: Pair) -> None:
+    for node in (*pair, *pair):
+        node.sync()
+        assert broken(node.replica) == check(node.replica) == []
+
+
+CHANGES: dict[str, tuple[Callable[[Node], None], dict[str, bytes]]] = {
+    "a file": (lambda it: it.write("p/y", b"two\n"), {"p/y": b"two\n"}),
+    "a file below": (lambda it: it.write("p/sub/y", b"two\n"), {"p/sub/y": b"two\n"}),
+    "an edit": (lambda it: it.append("p/x", b"two\n"), {"p/x": b"one\ntwo\n"}),
+    "an edit below": (lambda it: it.append("p/sub/x", b"two\n"), {"p/sub/x": b"one\ntwo\n"}),
+    "one saved by renaming": (
+        lambda it: (it.write("p/t", b"one\ntwo\n"), it.rename("p/t", "p/x"))[0],
+        {"p/x": b"one\ntwo\n"},
+    ),
+    "one that comes in": (lambda it: (it.write("y", b"two\n"), it.rename("y", "p/y"))[0], {"p/y": b"two\n"}),
+}
+
+
+@pytest.mark.parametrize("ignored", ["node_modules", "x.swp"])
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_is_written_into_it_meanwhile_lives(pair: Pair, what: str, ignored: str) -> None:
+    a, b = pair
+    change, lives = CHANGES[what]
+    a.rename("p", ignored)
+    a.write(f"{ignored}/own", b"never leaves\n")
+    change(b)
+    b.sync()
+    a.write("other", b"three\n")
+    meet(pair)
+    assert files(b) == {**lives, "other": b"three\n"}
+    own = {f"{ignored}/x": b"one\n", f"{ignored}/sub/x": b"one\n", f"{ignored}/own": b"never leaves\n"}
+    assert files(a) == {**files(b), **own}
+    facts = a.replica.pending()
+    assert (facts.inodes, facts.dentries) == (0, 0)
+
+    a.rename(ignored, "back")  # and becomes everybody's
+    meet(pair)
+    assert files(a) == files(b)
+    assert files(b)["back/own"] == b"never leaves\n"
+
+
+def test_nothing_is_brought_back_for_a_mere_rename(pair: Pair) -> None:
+    a, b = pair
+    a.rename("p", "node_modules")
+    b.rename("p/x", "p/z")
+    b.sync()
+    meet(pair)
+    assert files(a).keys() >= {"node_modules/x", "node_modules/sub/x"}
+    assert {path: data for path, data in files(a).items() if not path.startswith("node_modules")} == files(b)

@@ -153,6 +153,7 @@ class _Rebase(Forks):
         """Names that the commit changes and that we had changed."""
 
     def run(self, digest: bytes) -> Applied:
+        self._leave_directories()
         new = [self._record(record) for record in self.commit.inodes]
         self._bases()
         self.find_gone(also=[ino for ino in new if ino is not None])
@@ -168,6 +169,26 @@ class _Rebase(Forks):
         self._write_conflicts()
         self.set_head(self.commit.sequence, digest, self.commit.time_ns)
         return Applied(tuple(self.stale), tuple(orphans + self.dropped), self.fetched, len(self.met))
+
+    def _leave_directories(self) -> None:
+        """Something came into directories, or changed in them, that were given an ignored name here. For others that
+        was a removal: as against any other, what came lives, with the directories that it is in."""
+        work = [self.find(it.parent) for it in self.commit.links]
+        for record in self.commit.inodes:
+            ino = self.find(record.id)
+            known = self.tx.content(ino) if ino is not None else None
+            if (
+                ino is not None
+                and record.content is not None
+                and (not known or known.digest != record.content.digest)
+            ):
+                work += [parent for parent, _ in self.names_of(ino)]
+        while work:
+            ino = work.pop()
+            row = self.tx.inode(ino) if ino is not None else None
+            if row is not None and row.local and row.id is not None and row.kind is Kind.DIRECTORY:
+                work += [parent for parent, _ in self.names_of(row.ino)]
+                self.leave_directory(row)
 
     # ---- inodes ----
 

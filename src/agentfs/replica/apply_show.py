@@ -267,7 +267,7 @@ class Show(BaseMove):
 def log_record(tx: Transaction, row: InodeRow) -> InodeRecord:
     """An inode with the log's content, and attributes as they are here."""
     known = tx.content(row.ino)
-    assert known is not None and row.id is not None
+    assert (known is not None or row.kind is Kind.DIRECTORY) and row.id is not None
     xattrs = tx.sql.rows("SELECT name, value FROM xattr WHERE ino=? ORDER BY 1", (row.ino,))
     return InodeRecord(
         id=row.id,
@@ -279,5 +279,5 @@ def log_record(tx: Transaction, row: InodeRow) -> InodeRecord:
         ctime_ns=row.ctime_ns,
         birth_ns=row.birth_ns,
         xattrs=tuple((name, value) for name, value in xattrs),
-        content=content_of(known),
+        content=None if known is None else content_of(known),
     )

@@ -205,6 +205,22 @@ class Forks(Show):
         self.seen_of(new, known)
         return new
 
+    def leave_directory(self, row: InodeRow) -> None:
+        """Let a directory of the log that has only an ignored name here, and so is its removal for others, be one of
+        this machine alone; the log's is another inode, not shown, from which all that it had is removed."""
+        tx, old = self.tx, row.ino
+        record, in_log = log_record(tx, row), self.names_of(old)
+        tx.sql.execute("UPDATE inode SET id=NULL, pending=0 WHERE ino=?", (old,))
+        tx.sql.execute("DELETE FROM changed_field WHERE ino=?", (old,))
+        new = self.insert(record)
+        for parent, name in in_log:
+            tx.sql.execute("UPDATE dentry SET base=? WHERE parent=? AND name=?", (new, parent, name))
+            self.touched.add((parent, name))
+        for name, base in tx.sql.rows("SELECT name, base FROM dentry WHERE parent=? AND base IS NOT NULL", (old,)):
+            tx.sql.execute("INSERT INTO dentry(parent,name,base) VALUES(?,?,?)", (new, name, base))
+            tx.sql.execute("UPDATE dentry SET base=NULL WHERE parent=? AND name=?", (old, name))
+            self.touched |= {(new, name), (old, name)}
+
     def came_from(self, ino: int, known: ContentRow | None) -> ContentRow | None:
         """What our bytes of a file came from: `known`, what the log had, unless the file is forked. None: nothing."""
         fork = self.tx.sql.one("SELECT * FROM fork WHERE ino=?", (ino,))
