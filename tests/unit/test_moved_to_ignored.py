@@ -78,11 +78,54 @@ def test_what_is_written_into_it_meanwhile_lives(pair: Pair, what: str, ignored:
     assert files(b)["back/own"] == b"never leaves\n"
 
 
-def test_nothing_is_brought_back_for_a_mere_rename(pair: Pair) -> None:
+def test_what_others_move_lives_and_what_they_remove_is_kept_here(pair: Pair) -> None:
     a, b = pair
     a.rename("p", "node_modules")
-    b.rename("p/x", "p/z")
+    b.rename("p/x", "x")
+    b.unlink("p/sub/x")
     b.sync()
     meet(pair)
-    assert files(a).keys() >= {"node_modules/x", "node_modules/sub/x"}
-    assert {path: data for path, data in files(a).items() if not path.startswith("node_modules")} == files(b)
+    assert files(b) == {"x": b"one\n"}
+    assert files(a) == {"x": b"one\n", "node_modules/x": b"one\n", "node_modules/sub/x": b"one\n"}
+    a.append("x", b"two\n")  # it is no file of this machine alone
+    meet(pair)
+    assert files(b) == {"x": b"one\ntwo\n"}
+
+
+@pytest.mark.parametrize("what", ["p", "p/x"])
+def test_renamed_there_and_ignored_here(pair: Pair, what: str) -> None:
+    a, b = pair
+    a.rename(what, "t.swp")
+    b.rename(what, "kept")
+    b.sync()
+    meet(pair)
+    assert "kept" in b.names()
+    assert files(b) == {path: data for path, data in files(a).items() if not path.startswith("t.swp")}
+    assert files(a).keys() >= ({"t.swp/x", "t.swp/sub/x"} if what == "p" else {"t.swp"})
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["edited", "renamed"])
+@pytest.mark.parametrize("what", ["p", "p/x"])
+def test_given_an_ignored_name_and_removed_here(pair: Pair, what: str, *, moves: bool) -> None:
+    """It is removed, and no file of this machine alone when it comes back."""
+    a, b = pair
+    a.rename(what, "t.swp")
+    for name in ("t.swp/sub/x", "t.swp/x") if what == "p" else ():
+        a.unlink(name)
+    for name in ("t.swp/sub", "t.swp") if what == "p" else ():
+        a.rmdir(name)
+    if what == "p/x":
+        a.unlink("t.swp")
+    path = "kept" if moves else "p/x"
+    if moves:
+        b.rename("p/x", path)
+    else:
+        b.append(path, b"two\n")
+    b.sync()
+    meet(pair)
+    assert files(a) == files(b)
+    was = files(b)[path]
+    assert was == (b"one\n" if moves else b"one\ntwo\n")
+    a.append(path, b"three\n")
+    meet(pair)
+    assert files(b)[path] == was + b"three\n"

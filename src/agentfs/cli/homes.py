@@ -42,7 +42,10 @@ def _catch_up(home: "Home") -> None:
         if not (why := home._away()):
             home.pull(_PULL_SECONDS)
             return
-    except (StoreUnavailable, SyncTimedOut, Unavailable) as error:
+    except SyncTimedOut:  # perhaps an engine that is busy
+        warn(f"nothing was heard from the store for {_PULL_SECONDS:g} s, this machine's copy is used")
+        return
+    except (StoreUnavailable, Unavailable) as error:
         why = str(error)
     warn(f"the store cannot be reached, this machine's copy is used: {why}")
 

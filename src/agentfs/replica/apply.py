@@ -24,6 +24,7 @@ from agentfs.merge.rebase import (
 from agentfs.model.records import Commit, InodeId, InodeRecord, Kind
 from agentfs.replica.apply_base import Name, content_of
 from agentfs.replica.apply_databases import beside, follow
+from agentfs.replica.apply_show import log_record
 from agentfs.replica.backing import BackingFiles
 from agentfs.replica.forks import Forks
 from agentfs.replica.journal import ChangeKind
@@ -153,7 +154,7 @@ class _Rebase(Forks):
         """Names that the commit changes and that we had changed."""
 
     def run(self, digest: bytes) -> Applied:
-        self._leave_directories()
+        self._leave_ignored()
         new = [self._record(record) for record in self.commit.inodes]
         self._bases()
         self.find_gone(also=[ino for ino in new if ino is not None])
@@ -170,25 +171,41 @@ class _Rebase(Forks):
         self.set_head(self.commit.sequence, digest, self.commit.time_ns)
         return Applied(tuple(self.stale), tuple(orphans + self.dropped), self.fetched, len(self.met))
 
-    def _leave_directories(self) -> None:
-        """Something came into directories, or changed in them, that were given an ignored name here. For others that
-        was a removal: as against any other, what came lives, with the directories that it is in."""
-        work = [self.find(it.parent) for it in self.commit.links]
+    def _leave_ignored(self) -> None:
+        """What the commit changes and was given an ignored name here, or is in a directory that was. For others that
+        was a removal: as against any other, what they wrote or moved lives, with the directories that it is in; ours
+        stays this machine's own, also if they removed it."""
+        work = [self.find(it.parent) for it in self.commit.unlinks]
+        for link in self.commit.links:
+            work += [self.find(link.parent), self.find(link.child)]
         for record in self.commit.inodes:
             ino = self.find(record.id)
-            known = self.tx.content(ino) if ino is not None else None
-            if (
-                ino is not None
-                and record.content is not None
-                and (not known or known.digest != record.content.digest)
-            ):
+            work.append(ino)
+            if ino is None or record.content is None:
+                continue
+            known = self.tx.content(ino)
+            if known is None or known.digest != record.content.digest:
                 work += [parent for parent, _ in self.names_of(ino)]
+        files: list[int] = []
+        seen: set[int | None] = {None}
         while work:
             ino = work.pop()
-            row = self.tx.inode(ino) if ino is not None else None
-            if row is not None and row.local and row.id is not None and row.kind is Kind.DIRECTORY:
+            row = self.tx.inode(ino) if ino is not None and ino not in seen else None
+            seen.add(ino)
+            if row is None or not row.local or row.id is None:
+                continue
+            if row.kind is Kind.DIRECTORY:
                 work += [parent for parent, _ in self.names_of(row.ino)]
+            if not self.shown_at(row.ino):
+                self.leave_removed(row.ino)
+            elif row.kind is Kind.DIRECTORY:
                 self.leave_directory(row)
+            elif row.kind is Kind.FILE:
+                files.append(row.ino)
+        for ino in files:  # those that the commit gives another name
+            row = self.tx.inode(ino)
+            if row is not None and self.stays_here(row):
+                self.leave(row, log_record(self.tx, row), self.came_from(ino, self.tx.content(ino)))
 
     # ---- inodes ----
 

@@ -205,6 +205,14 @@ class Forks(Show):
         self.seen_of(new, known)
         return new
 
+    def leave_removed(self, ino: int) -> None:
+        """An inode of the log that had an ignored name here, and then none, is one that was removed like others."""
+        sql = self.tx.sql
+        sql.execute("UPDATE inode SET local=0 WHERE ino=?", (ino,))
+        for (name,) in sql.rows("SELECT name FROM dentry WHERE parent=? AND ino IS NULL AND local!=0", (ino,)):
+            sql.execute("UPDATE dentry SET local=0 WHERE parent=? AND name=?", (ino, name))
+            self.touched.add((ino, name))
+
     def leave_directory(self, row: InodeRow) -> None:
         """Let a directory of the log that has only an ignored name here, and so is its removal for others, be one of
         this machine alone; the log's is another inode, not shown, from which all that it had is removed."""
