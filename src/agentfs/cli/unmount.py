@@ -74,7 +74,9 @@ def _moved(settings: Settings, path: str) -> MountRecord | None:
     facts = device.mounted_at(os.fsencode(path))
     if facts is None or facts.file_system != device.FILE_SYSTEM_TYPE:
         return None
-    return read_moved(settings.state_dir, facts.device)
+    record = read_moved(settings.state_dir, facts.device)
+    living = record is not None and record.alive
+    return record if living or device.is_stale(os.fsencode(path)) else None  # else the number is another mount's now
 
 
 def _ask(settings: Settings, record: MountRecord, force: bool, progress: Progress) -> Pending | None:

@@ -77,9 +77,9 @@ def mounted_at(mountpoint: bytes) -> MountFacts | None:
 
 
 def place_of(number: str, mountpoint: bytes) -> bytes | None:
-    """Where the mount with this device number is: at `mountpoint`, or where a directory above it was moved to. None:
-    nowhere."""
-    places = [facts.mountpoint for facts in mounts() if facts.device == number]
+    """Where the living mount with this device number is: at `mountpoint`, or where a directory above it was moved to.
+    None: nowhere. The kernel gives the number of a mount that has ended to the next one."""
+    places = [it.mountpoint for it in mounts() if it.device == number and it.file_system == FILE_SYSTEM_TYPE]
     return mountpoint if mountpoint in places else next(iter(places), None)
 
 

@@ -64,7 +64,8 @@ class FuseMount:
         self._fd = device.mount(self.mountpoint, options)
         facts = device.mounted_at(self.mountpoint)
         self.device = "" if facts is None else facts.device
-        """`major:minor`: what it is known by wherever the directory is moved."""
+        """`major:minor`: what it is known by wherever the directory is moved, until it has ended."""
+        self._ended = False
         self._backings = Backings(self._fd)
         self.parts = Parts(self._fd, options, clock=clock, backings=self._backings)
         """`tree` is part 0; others may be added and removed while it is mounted."""
@@ -89,11 +90,12 @@ class FuseMount:
             self._finish()
 
     def _finish(self) -> None:
-        place = device.place_of(self.device, self.mountpoint)
-        if place is not None:
+        self._ended = True
+        facts = device.mounted_at(self.mountpoint)
+        if facts is not None and facts.device == self.device:
             # The conversation ended without an unmount (aborted, interrupted): leave no dead mount behind.
             with contextlib.suppress(NotMounted):
-                device.unmount(place, lazy=True)
+                device.unmount(self.mountpoint, lazy=True)
         if self.parts.end(_STOP_SECONDS_MAX):
             os.close(self._fd)
         else:
@@ -109,7 +111,9 @@ class FuseMount:
         deadline = self._clock.monotonic() + _BUSY_SECONDS_MAX
         while True:
             try:
-                device.unmount(device.place_of(self.device, self.mountpoint) or self.mountpoint, lazy=lazy)
+                # Once it has ended, the number may be another mount's.
+                moved = None if self._ended else device.place_of(self.device, self.mountpoint)
+                device.unmount(moved or self.mountpoint, lazy=lazy)
             except device.Busy:
                 if self._clock.monotonic() >= deadline:
                     raise
