@@ -232,6 +232,24 @@ def test_a_mount_that_moved_with_its_directory_is_unmounted(me: Machine, how: st
     assert me.ok("cat", "f").out == b"x"
 
 
+def test_the_number_of_a_mount_that_has_ended_is_another_ones(me: Machine, other: Machine) -> None:
+    mine, its = me.directory(), other.directory()
+    me.ok("mount", str(mine))
+    number = device.mounted_at(os.fsencode(mine))
+    os.kill(me.mount_pid(mine), signal.SIGKILL)
+    until(lambda: not processes_of(me.root))
+    device.unmount(os.fsencode(mine), lazy=True)  # by hand: its record stays
+    other.ok("mount", str(its))
+    facts = device.mounted_at(os.fsencode(its))
+    assert number is not None and facts is not None
+    assert "another state directory" in me.refused(exits.FAILED, "unmount", str(its))
+    assert device.mounted_at(os.fsencode(its)) == facts
+    assert not device.is_stale(os.fsencode(its))
+    if facts.device == number.device:  # as a rule: the lowest that is free
+        assert device.place_of(number.device, os.fsencode(mine)) == os.fsencode(its)
+    other.ok("unmount", str(its))
+
+
 def test_foreground(me: Machine) -> None:
     place = me.directory()
     process = subprocess.Popen(
